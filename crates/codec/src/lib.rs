@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![warn(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod packet;
+mod packet_id;
+mod property;
+mod qos;
+mod reason_code;
+mod storage;
+mod version;
+
+pub use packet::{
+    Ack, Auth, ConnAck, Connect, Delivery, Disconnect, Packet, PacketRef, PacketType, Publish,
+    ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilters, Subscription,
+    SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters, Will,
+};
+pub use packet_id::PacketId;
+pub use property::{Properties, PropertyId};
+pub use qos::QoS;
+pub use reason_code::ReasonCode;
+pub use storage::{Borrowed, DefaultStorage, Storage};
+#[cfg(feature = "alloc")]
+pub use storage::{Shared, Utf8Bytes};
+pub use version::ProtocolVersion;
