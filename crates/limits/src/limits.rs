@@ -1,0 +1,170 @@
+//! The limits: named numbers with their defaults, their units, and what happens at the edge.
+
+use core::time::Duration;
+
+use mqttstack_codec::QoS;
+
+/// The largest packet that the protocol can express, in bytes: five bytes of fixed header and
+/// 268,435,455 of Remaining Length.
+pub const PROTOCOL_PACKET_SIZE_MAX: u32 = 268_435_460;
+
+/// What happens to a message when the queue it should wait in is full.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The oldest waiting message makes room; QoS 0 messages go first.
+    #[default]
+    DropOldest,
+    /// The new message is dropped.
+    DropNewest,
+    /// The session ends: its peer finds Session Present 0 and knows that messages are missing.
+    EndSession,
+}
+
+/// What one connection and its session may use.
+///
+/// A server announces in CONNACK, a client in CONNECT, exactly what is enforced here.
+///
+/// ```
+/// let limits = mqttstack_limits::Limits {
+///     packet_size_max: 64 * 1024,
+///     ..Default::default()
+/// };
+/// assert_eq!(limits.receive_maximum, 1024);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// How long a peer may take to finish its CONNECT (or a server its CONNACK), from the moment
+    /// the transport is open. Default 10 s; then the connection is closed.
+    pub connect_timeout: Duration,
+    /// The largest CONNECT that is read, in bytes of the whole packet; applies to every packet of a
+    /// peer that has not been accepted yet. Default 131,072, which has room for the largest will
+    /// message; a longer one is refused from its header (0x95).
+    pub connect_packet_size_max: u32,
+    /// The largest packet of an accepted peer, in bytes of the whole packet: the Maximum Packet
+    /// Size that is announced. Default is what the protocol can express; a longer packet is refused
+    /// from its header (0x95) and the connection ends.
+    pub packet_size_max: u32,
+    /// The largest application payload, in bytes. Default is what the protocol can express. A
+    /// larger message is refused in its acknowledgement (0x97), or dropped at QoS 0.
+    pub payload_size_max: u32,
+    /// The largest number of User Properties in one packet. Default 1,000; beyond it the
+    /// connection ends (0x97).
+    pub user_properties_max: u32,
+    /// The longest Client Identifier, in bytes. Default 65,535, which is what the protocol can
+    /// express; a longer one is refused (0x85). Never below 23.
+    pub client_id_bytes_max: u16,
+    /// The deepest topic name or filter, in levels. Default 128; a deeper one is refused (0x90 or
+    /// 0x8F).
+    pub topic_levels_max: u16,
+    /// The shortest Keep Alive, in seconds. Default 0; a shorter one that is not 0 is raised (5.0)
+    /// or accepted as it is (3.x, where nothing else can be announced).
+    pub keep_alive_min: u16,
+    /// The longest Keep Alive, in seconds; a longer one, or none (0), is lowered to it (5.0), or
+    /// answered with silence after 1.5 times this (3.x). Default 0: any Keep Alive is accepted.
+    pub keep_alive_max: u16,
+    /// The longest Session Expiry Interval, in seconds; a longer one is lowered to it. Default
+    /// `u32::MAX`: sessions may stay for ever.
+    pub session_expiry_max: u32,
+    /// The Receive Maximum that is announced: how many QoS 1 and 2 messages the peer may send
+    /// without an acknowledgement. Default 1,024, at least 1; beyond it the connection ends (0x93).
+    pub receive_maximum: u16,
+    /// How many QoS 1 and 2 messages are sent without an acknowledgement, if the peer's Receive
+    /// Maximum is not smaller. Default 256, at least 1; the rest waits in the queue.
+    pub inflight_max: u16,
+    /// The Topic Alias Maximum that is announced. Default 32; 0 is none.
+    pub topic_alias_maximum: u16,
+    /// How many topic aliases are used towards the peer, if its Topic Alias Maximum is not smaller.
+    /// Default 32; 0 is none.
+    pub topic_aliases_used_max: u16,
+    /// How many messages wait in the queue of a session. Default 100,000; then `overflow` decides.
+    pub queue_messages_max: u32,
+    /// How many bytes wait in the queue of a session, topics, properties and payloads counted.
+    /// Default 67,108,864; then `overflow` decides. A queue that is empty takes one message of any
+    /// size.
+    pub queue_bytes_max: u64,
+    /// What happens when the queue is full.
+    pub overflow: Overflow,
+    /// How many encoded bytes may wait for a slow connection before its session stops handing out
+    /// packets, so that messages stay in the queue, where they are counted. Default 262,144.
+    pub output_bytes_max: u32,
+    /// How many bytes of packets that answer the peer (acknowledgements, PINGRESP and the like) may
+    /// wait for a connection that does not read. Default 1,048,576; beyond it the connection ends
+    /// (0x97).
+    pub response_bytes_max: u32,
+    /// How many subscriptions a session may have. Default 10,000; a further filter is refused in
+    /// its SUBACK (0x97).
+    pub subscriptions_max: u32,
+    /// The Maximum QoS that is announced. Default 2.
+    pub maximum_qos: QoS,
+    /// Whether retained messages are available. Default true.
+    pub retain_available: bool,
+    /// Whether filters may have wildcards. Default true.
+    pub wildcard_subscriptions: bool,
+    /// Whether `$share` filters are taken as shared subscriptions. Default true.
+    pub shared_subscriptions: bool,
+    /// Whether Subscription Identifiers are available. Default true.
+    pub subscription_identifiers: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            connect_packet_size_max: 128 * 1024,
+            packet_size_max: PROTOCOL_PACKET_SIZE_MAX,
+            payload_size_max: PROTOCOL_PACKET_SIZE_MAX,
+            user_properties_max: 1_000,
+            client_id_bytes_max: u16::MAX,
+            topic_levels_max: 128,
+            keep_alive_min: 0,
+            keep_alive_max: 0,
+            session_expiry_max: u32::MAX,
+            receive_maximum: 1_024,
+            inflight_max: 256,
+            topic_alias_maximum: 32,
+            topic_aliases_used_max: 32,
+            queue_messages_max: 100_000,
+            queue_bytes_max: 64 * 1024 * 1024,
+            overflow: Overflow::DropOldest,
+            output_bytes_max: 256 * 1024,
+            response_bytes_max: 1024 * 1024,
+            subscriptions_max: 10_000,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            wildcard_subscriptions: true,
+            shared_subscriptions: true,
+            subscription_identifiers: true,
+        }
+    }
+}
+
+/// What all clients of a broker together may use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BrokerLimits {
+    /// How many connections are open at once. Default 100,000; a further one is closed at once.
+    pub connections_max: u32,
+    /// How many connections may be open that have not been accepted yet. Default 10,000; a further
+    /// one is closed at once.
+    pub pending_connections_max: u32,
+    /// How many sessions are kept, connected or not. Default 1,000,000; a CONNECT that needs a
+    /// further one is refused (0x97, or 3 in 3.x).
+    pub sessions_max: u32,
+    /// How many retained messages are kept. Default 1,000,000; a further topic is refused (0x97).
+    pub retained_messages_max: u32,
+    /// How many bytes the retained messages take, topics, properties and payloads counted. Default
+    /// 1,073,741,824; a message beyond it is refused (0x97).
+    pub retained_bytes_max: u64,
+}
+
+impl Default for BrokerLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 100_000,
+            pending_connections_max: 10_000,
+            sessions_max: 1_000_000,
+            retained_messages_max: 1_000_000,
+            retained_bytes_max: 1024 * 1024 * 1024,
+        }
+    }
+}
