@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+
+mod address;
+mod connect;
+mod endpoint;
+mod error;
+mod listener;
+pub mod memory;
+mod output_queue;
+mod poller;
+mod stream;
+mod tcp;
+mod tcp_listener;
+mod tcp_options;
+mod token_map;
+
+pub use address::PeerAddress;
+pub use connect::{ConnectOptions, connect};
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::TransportError;
+pub use listener::{AcceptError, Listener, Retry};
+pub use output_queue::{OutputQueue, WriteProgress};
+pub use poller::{Event, Events, Poller, Waker};
+pub use stream::{Handshake, Peer, Stream};
+pub use tcp::TcpStream;
+pub use tcp_listener::{ListenOptions, TcpListener};
+pub use tcp_options::{KeepAlive, TcpOptions};
+pub use token_map::{Token, TokenMap};
+
+/// What the poller watches; a layer hands on the one of the stream below it.
+pub use mio::event::Source;
