@@ -125,3 +125,6 @@ impl Deadline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

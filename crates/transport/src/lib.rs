@@ -12,6 +12,8 @@ mod stream;
 mod tcp;
 mod tcp_listener;
 mod tcp_options;
+#[cfg(test)]
+mod test_loop;
 mod token_map;
 
 pub use address::PeerAddress;

@@ -186,3 +186,6 @@ impl fmt::Debug for Events {
         f.debug_list().entries(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,3 +161,6 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

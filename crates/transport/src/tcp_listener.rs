@@ -206,3 +206,6 @@ fn is_family_unsupported(error: &io::Error) -> bool {
     };
     error.raw_os_error() == Some(EAFNOSUPPORT)
 }
+
+#[cfg(test)]
+mod tests;
