@@ -122,7 +122,8 @@ impl From<io::Error> for TransportError {
     }
 }
 
-fn describe(kind: io::ErrorKind, code: Option<i32>) -> String {
+/// Says in the system's words what went wrong.
+pub(crate) fn describe(kind: io::ErrorKind, code: Option<i32>) -> String {
     match code {
         Some(code) => io::Error::from_raw_os_error(code).to_string(),
         None => kind.to_string(),
