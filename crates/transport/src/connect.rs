@@ -46,28 +46,35 @@ impl Default for ConnectOptions {
 pub fn connect(endpoint: &Endpoint, options: &ConnectOptions) -> Result<TcpStream, TransportError> {
     let deadline = Deadline::after(options.timeout);
     let addresses = endpoint.resolve(options.timeout)?;
-    let mut worst = None;
+    connect_to_any(&addresses, endpoint, options, &deadline)
+}
+
+fn connect_to_any(
+    addresses: &[SocketAddr],
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+    deadline: &Deadline,
+) -> Result<TcpStream, TransportError> {
+    let timed_out = || TransportError::TimedOut {
+        endpoint: endpoint.clone(),
+        timeout: options.timeout,
+    };
+    let mut most_telling = None;
     for (index, address) in addresses.iter().enumerate() {
         let waiting = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         let error = match connect_to(*address, deadline.remaining() / waiting, options) {
             Ok(socket) => return TcpStream::from_std(socket).map_err(TransportError::from),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => TransportError::TimedOut {
-                endpoint: endpoint.clone(),
-                timeout: options.timeout,
-            },
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => timed_out(),
             Err(error) => TransportError::at(&(*address).into(), &error),
         };
-        if worst
+        if most_telling
             .as_ref()
-            .is_none_or(|worst| telling(&error) > telling(worst))
+            .is_none_or(|so_far| telling(&error) > telling(so_far))
         {
-            worst = Some(error);
+            most_telling = Some(error);
         }
     }
-    Err(worst.unwrap_or_else(|| TransportError::TimedOut {
-        endpoint: endpoint.clone(),
-        timeout: options.timeout,
-    }))
+    Err(most_telling.unwrap_or_else(timed_out))
 }
 
 /// Connects to one address.

@@ -75,7 +75,6 @@ impl Poller {
     ///
     /// The system's; none is expected.
     pub fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        events.is_woken = false;
         match self.poll.poll(&mut events.events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.events.clear(),

@@ -24,23 +24,37 @@ fn the_stream_does_not_block() {
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
 
-#[test]
-fn a_port_without_a_listener_refuses() {
+/// Returns a socket that holds a port without listening, so that nobody else can either.
+fn closed_port() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     socket.bind(&any_port.into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+#[test]
+fn a_port_without_a_listener_refuses() {
+    let (_socket, address) = closed_port();
     let error = connect(&address.into(), &ConnectOptions::default()).unwrap_err();
-    assert_eq!(
-        error,
-        TransportError::Refused {
-            address: address.into()
-        }
-    );
+    let refused = TransportError::Refused {
+        address: address.into(),
+    };
+    assert_eq!(error, refused);
     assert_eq!(
         error.to_string(),
         format!("{address} refused the connection")
     );
+}
+
+#[test]
+fn an_address_that_fails_leaves_its_turn_to_the_next() {
+    let (_socket, closed) = closed_port();
+    let (_listener, open) = listen();
+    let options = ConnectOptions::default();
+    let deadline = Deadline::after(options.timeout);
+    let stream = connect_to_any(&[closed, open], &closed.into(), &options, &deadline).unwrap();
+    assert_eq!(stream.peer().address, open.into());
 }
 
 #[test]
@@ -53,38 +67,47 @@ fn an_unknown_host_is_named() {
     );
 }
 
+/// Returns a listener that answers no connection, because its backlog is full, and what fills it.
+#[cfg(target_os = "linux")]
+fn silent_port(options: &ConnectOptions) -> (Socket, SocketAddr, Vec<TcpStream>) {
+    let (socket, address) = closed_port();
+    socket.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = connect(&address.into(), options) {
+        waiting.push(stream);
+        assert!(waiting.len() < 16, "a backlog of none takes them all");
+    }
+    (socket, address, waiting)
+}
+
 #[test]
 #[cfg(target_os = "linux")]
-fn silence_is_a_timeout() {
-    // A listener whose backlog is full answers no further connection.
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    socket.bind(&any_port.into()).unwrap();
-    socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
+fn silence_is_a_timeout_and_tells_less_than_an_answer() {
     let options = ConnectOptions {
-        timeout: Duration::from_millis(50),
+        timeout: Duration::from_millis(100),
         ..ConnectOptions::default()
     };
-    let mut waiting = Vec::new();
-    let error = loop {
-        match connect(&address.into(), &options) {
-            Ok(stream) => waiting.push(stream),
-            Err(error) => break error,
-        }
-        assert!(waiting.len() < 16, "a backlog of none takes them all");
-    };
-    assert_eq!(
-        error,
-        TransportError::TimedOut {
-            endpoint: address.into(),
-            timeout: options.timeout
-        }
-    );
+    let (_socket, silent, _waiting) = silent_port(&options);
+    let endpoint = Endpoint::from(silent);
+    let error = connect(&endpoint, &options).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("{address} did not answer within 50ms")
+        format!("{silent} did not answer within 100ms")
     );
+    let timeout = options.timeout;
+    let timed_out = TransportError::TimedOut {
+        endpoint: endpoint.clone(),
+        timeout,
+    };
+    assert_eq!(error, timed_out);
+
+    let (_socket, closed) = closed_port();
+    for addresses in [[closed, silent], [silent, closed]] {
+        let deadline = Deadline::after(timeout);
+        let error = connect_to_any(&addresses, &endpoint, &options, &deadline).unwrap_err();
+        let address = closed.into();
+        assert_eq!(error, TransportError::Refused { address });
+    }
 }
 
 #[test]

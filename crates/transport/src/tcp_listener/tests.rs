@@ -98,6 +98,24 @@ fn localhost_listens_on_each_of_its_addresses_on_one_port() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // Where all of 127.0.0.0/8 is this machine.
+fn the_port_chosen_for_the_first_address_serves_the_others() {
+    let addresses = [1, 2, 3].map(|host| SocketAddr::from(([127, 0, 0, host], 0)));
+    let listeners = bind_each(&addresses, &ListenOptions::default()).unwrap();
+    let bound = Vec::from_iter(
+        listeners
+            .iter()
+            .map(|l| l.address.socket_address().unwrap()),
+    );
+    let port = bound[0].port();
+    assert_ne!(port, 0);
+    assert_eq!(
+        bound,
+        addresses.map(|address| SocketAddr::new(address.ip(), port))
+    );
+}
+
+#[test]
 fn addresses_that_the_machine_lacks_are_left_out_unless_they_are_all() {
     let missing: SocketAddr = "192.0.2.1:0".parse().unwrap();
     let present: SocketAddr = "127.0.0.1:0".parse().unwrap();
