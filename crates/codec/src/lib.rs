@@ -11,21 +11,33 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod decode;
+mod direction;
+mod encode;
+mod error;
 mod packet;
 mod packet_id;
 mod property;
 mod qos;
 mod reason_code;
 mod storage;
+mod text;
 mod version;
 
+pub use decode::{Decoder, FrameHeader};
+pub use direction::Sender;
+pub use encode::{PublishParts, Sink, SliceSink};
+pub use error::{DecodeError, EncodeError, PropertyError};
 pub use packet::{
     Ack, Auth, ConnAck, Connect, Delivery, Disconnect, Packet, PacketRef, PacketType, Publish,
-    ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilters, Subscription,
-    SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters, Will,
+    ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilters, SubscribeFiltersIter,
+    Subscription, SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters,
+    UnsubscribeFiltersIter, Will,
 };
 pub use packet_id::PacketId;
-pub use property::{Properties, PropertyId};
+pub use property::{
+    Properties, PropertiesBuilder, PropertiesIter, Property, PropertyId, PropertyScope,
+};
 pub use qos::QoS;
 pub use reason_code::ReasonCode;
 pub use storage::{Borrowed, DefaultStorage, Storage};

@@ -20,6 +20,20 @@ pub trait Storage: sealed::Sealed + Clone + Copy + Debug + Default + Eq {
     type Str: AsRef<str> + Clone + Debug + Default + Eq;
     /// A binary field, a payload, or an encoded list.
     type Bytes: AsRef<[u8]> + Clone + Debug + Default + Eq;
+
+    /// An empty binary field.
+    const NO_BYTES: Self::Bytes;
+
+    /// Returns the bytes of a text field without checking them again.
+    fn text_bytes(text: &Self::Str) -> &[u8];
+
+    /// Returns a text field to be kept; copies it if it is borrowed.
+    #[cfg(feature = "alloc")]
+    fn share_text(text: &Self::Str) -> Utf8Bytes;
+
+    /// Returns a binary field to be kept; copies it if it is borrowed.
+    #[cfg(feature = "alloc")]
+    fn share_bytes(bytes: &Self::Bytes) -> Bytes;
 }
 
 /// Fields are slices of a buffer that lives for `'a`; nothing is copied and nothing allocated.
@@ -31,6 +45,27 @@ impl sealed::Sealed for Borrowed<'_> {}
 impl<'a> Storage for Borrowed<'a> {
     type Str = &'a str;
     type Bytes = &'a [u8];
+
+    const NO_BYTES: &'a [u8] = &[];
+
+    #[inline]
+    fn text_bytes<'t>(text: &'t &'a str) -> &'t [u8] {
+        text.as_bytes()
+    }
+
+    #[cfg(feature = "alloc")]
+    fn share_text(text: &&'a str) -> Utf8Bytes {
+        Utf8Bytes::from(*text)
+    }
+
+    #[cfg(feature = "alloc")]
+    fn share_bytes(bytes: &&'a [u8]) -> Bytes {
+        if bytes.is_empty() {
+            Bytes::new()
+        } else {
+            Bytes::copy_from_slice(bytes)
+        }
+    }
 }
 
 /// Fields are reference-counted slices of the received buffer; nothing is copied.
@@ -45,6 +80,21 @@ impl sealed::Sealed for Shared {}
 impl Storage for Shared {
     type Str = Utf8Bytes;
     type Bytes = Bytes;
+
+    const NO_BYTES: Bytes = Bytes::new();
+
+    #[inline]
+    fn text_bytes(text: &Utf8Bytes) -> &[u8] {
+        text.as_bytes()
+    }
+
+    fn share_text(text: &Utf8Bytes) -> Utf8Bytes {
+        text.clone()
+    }
+
+    fn share_bytes(bytes: &Bytes) -> Bytes {
+        bytes.clone()
+    }
 }
 
 /// The storage that packet types use when none is named: [`Shared`] where there is an allocator.
@@ -75,6 +125,11 @@ impl Utf8Bytes {
     pub fn as_str(&self) -> &str {
         // Every constructor has checked: the fallback is never taken.
         core::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Makes a text of bytes that have been found to be well-formed.
+    pub(crate) const fn from_checked(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 
     /// Returns the bytes of the text.
@@ -115,7 +170,11 @@ mod utf8_bytes_impls {
 
     impl From<&str> for Utf8Bytes {
         fn from(text: &str) -> Self {
-            Self(Bytes::copy_from_slice(text.as_bytes()))
+            if text.is_empty() {
+                Self::default()
+            } else {
+                Self(Bytes::copy_from_slice(text.as_bytes()))
+            }
         }
     }
 

@@ -1,0 +1,330 @@
+//! Bytes to packets.
+
+mod connect;
+mod control;
+mod header;
+pub(crate) mod primitive;
+mod publish;
+mod source;
+
+pub use header::FrameHeader;
+pub(crate) use source::Source;
+
+use primitive::{Fault, complete};
+
+use crate::{
+    DecodeError, Packet, PacketRef, PacketType, Properties, PropertyScope, ProtocolVersion, Sender,
+    text,
+};
+
+/// How bytes are read: the version, who sent them, and the largest packet that is taken.
+///
+/// A small value that is copied around; what changes between packets is only the version, which
+/// the first CONNECT tells.
+///
+/// # Examples
+///
+/// ```
+/// use mqttstack_codec::{Decoder, Packet, ProtocolVersion, Sender};
+///
+/// let decoder = Decoder::new().with_version(ProtocolVersion::V311).with_sender(Sender::Client);
+/// let bytes = [0x30, 0x07, 0x00, 0x03, b'a', b'/', b'b', b'h', b'i'];
+/// let Some((Packet::Publish(publish), 9)) = decoder.decode_ref(&bytes)? else { panic!() };
+/// assert_eq!((publish.topic, publish.payload), ("a/b", &b"hi"[..]));
+///
+/// // A part of a packet is no error.
+/// assert_eq!(decoder.decode_ref(&bytes[..5])?, None);
+/// # Ok::<(), mqttstack_codec::DecodeError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Decoder {
+    /// The version of the connection. A CONNECT is read by the version that it names itself.
+    pub version: ProtocolVersion,
+    /// The largest packet that is taken: bytes, fixed header included. A larger one is refused as
+    /// soon as its fixed header is there. Default: 268,435,460, which is all that the protocol
+    /// can say.
+    pub packet_size_max: u32,
+    /// Who sent the bytes. Default: not known, either side may have.
+    pub sender: Sender,
+    /// Whether control characters and non-characters are refused in Topic Names and Topic Filters
+    /// (v5 U-01; X311-1.5.3-a). Default: no.
+    pub refuse_discouraged: bool,
+}
+
+/// The size of the largest packet that a fixed header can describe.
+pub(crate) const PACKET_SIZE_MAX: u32 = 268_435_460;
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decoder {
+    /// Returns a decoder for MQTT 5.0 with the defaults of the fields.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            version: ProtocolVersion::V5,
+            packet_size_max: PACKET_SIZE_MAX,
+            sender: Sender::Any,
+            refuse_discouraged: false,
+        }
+    }
+
+    /// Returns the decoder with another version.
+    #[must_use]
+    pub const fn with_version(self, version: ProtocolVersion) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Returns the decoder with another limit on the size of packets.
+    #[must_use]
+    pub const fn with_packet_size_max(self, packet_size_max: u32) -> Self {
+        Self {
+            packet_size_max,
+            ..self
+        }
+    }
+
+    /// Returns the decoder for bytes of the sender.
+    #[must_use]
+    pub const fn with_sender(self, sender: Sender) -> Self {
+        Self { sender, ..self }
+    }
+
+    /// Returns the decoder with another policy for control characters and non-characters in
+    /// topics.
+    #[must_use]
+    pub const fn with_refuse_discouraged(self, refuse_discouraged: bool) -> Self {
+        Self {
+            refuse_discouraged,
+            ..self
+        }
+    }
+
+    /// Reads a fixed header, or returns `None` if it is not all there.
+    ///
+    /// What can be told from the bytes at hand is told at once: a wrong first byte does not wait
+    /// for the length, and a packet over the limit does not wait for its body.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]: a packet type or flags that cannot be, a direction that is not the
+    /// sender's, a length that is ill-formed, cannot be, or is over the limit.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-2.1.3-1, v5 MQTT-3.3.1-2, v5 MQTT-3.3.1-4, v5 U-13; v3.1.1 MQTT-2.2.2-2;
+    /// X311-2.2.1-a, X311-2.2.3-a; V31-dup, V31-reserved.
+    #[inline]
+    pub fn frame(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, DecodeError> {
+        FrameHeader::read(*self, bytes)
+    }
+
+    /// Decodes the first packet, or returns `None` if it is not all there; also returns how many
+    /// bytes it takes.
+    ///
+    /// The packet borrows from the bytes; nothing is copied or allocated.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], which says what answers it.
+    #[inline]
+    pub fn decode_ref<'a>(
+        &self,
+        bytes: &'a [u8],
+    ) -> Result<Option<(PacketRef<'a>, usize)>, DecodeError> {
+        let Some((header, body)) = self.split(bytes)? else {
+            return Ok(None);
+        };
+        let parser = Parser {
+            decoder: *self,
+            source: source::Borrow,
+        };
+        let packet = if header.packet_type() == PacketType::Publish {
+            Packet::Publish(parser.publish(header.flags(), body)?)
+        } else {
+            parser.packet(header, body)?
+        };
+        Ok(Some((packet, header.total_len())))
+    }
+
+    /// Returns the fixed header and body of the first packet, or `None` if it is not all there.
+    #[inline]
+    fn split<'a>(&self, bytes: &'a [u8]) -> Result<Option<(FrameHeader, &'a [u8])>, DecodeError> {
+        let Some(header) = self.frame(bytes)? else {
+            return Ok(None);
+        };
+        let body = bytes.get(header.header_len()..header.total_len());
+        Ok(body.map(|body| (header, body)))
+    }
+}
+
+#[cfg(feature = "alloc")]
+mod shared {
+    //! The owned face: packets that share the buffer they came in.
+
+    use bytes::{Buf, Bytes, BytesMut};
+
+    use super::{Decoder, FrameHeader, Parser, source::Share};
+    use crate::{DecodeError, Packet, PacketType};
+
+    impl Decoder {
+        /// Takes the first packet off the buffer, or returns `None` if it is not all there.
+        ///
+        /// The packet shares the memory of the buffer; nothing is copied, and a PUBLISH allocates
+        /// nothing. On an error what is left in the buffer is not specified: the connection is
+        /// over.
+        ///
+        /// # Errors
+        ///
+        /// [`DecodeError`], which says what answers it.
+        pub fn decode(&self, buffer: &mut BytesMut) -> Result<Option<Packet>, DecodeError> {
+            let Some(header) = self.frame(buffer)? else {
+                return Ok(None);
+            };
+            if buffer.len() < header.total_len() {
+                return Ok(None);
+            }
+            self.decode_frame(header, buffer.split_to(header.total_len()).freeze())
+                .map(Some)
+        }
+
+        /// Takes the first packet off the bytes, or returns `None` if it is not all there.
+        ///
+        /// As [`decode`](Self::decode), for bytes that do not change any more.
+        ///
+        /// # Errors
+        ///
+        /// [`DecodeError`], which says what answers it.
+        pub fn decode_bytes(&self, bytes: &mut Bytes) -> Result<Option<Packet>, DecodeError> {
+            let Some(header) = self.frame(bytes)? else {
+                return Ok(None);
+            };
+            if bytes.len() < header.total_len() {
+                return Ok(None);
+            }
+            self.decode_frame(header, bytes.split_to(header.total_len()))
+                .map(Some)
+        }
+
+        fn decode_frame(
+            &self,
+            header: FrameHeader,
+            mut frame: Bytes,
+        ) -> Result<Packet, DecodeError> {
+            let parser = Parser {
+                decoder: *self,
+                source: Share(&frame),
+            };
+            let body = frame.get(header.header_len()..).unwrap_or_default();
+            if header.packet_type() != PacketType::Publish {
+                return parser.packet(header, body);
+            }
+            let (mut publish, payload) = parser.publish_head(header.flags(), body)?;
+            // The frame itself becomes the payload, which saves counting a reference.
+            let payload_at = frame.len().saturating_sub(payload.len());
+            if payload_at < frame.len() {
+                frame.advance(payload_at);
+                publish.payload = frame;
+            }
+            Ok(Packet::Publish(publish))
+        }
+    }
+}
+
+/// Reads packet bodies: the one parser of both faces.
+#[derive(Clone, Copy)]
+pub(crate) struct Parser<I> {
+    pub(crate) decoder: Decoder,
+    pub(crate) source: I,
+}
+
+impl<'a, I: Source<'a>> Parser<I> {
+    /// Reads the body of a packet of any type but PUBLISH, which the callers know already.
+    fn packet(
+        self,
+        header: FrameHeader,
+        body: &'a [u8],
+    ) -> Result<Packet<I::Storage>, DecodeError> {
+        let packet_type = header.packet_type();
+        Ok(match packet_type {
+            PacketType::Connect => Packet::Connect(self.connect(body)?),
+            PacketType::ConnAck => Packet::ConnAck(complete(|body| self.connack(body), body)?),
+            PacketType::Publish => Packet::Publish(self.publish(header.flags(), body)?),
+            PacketType::PubAck => {
+                Packet::PubAck(self.ack(packet_type, PropertyScope::PubAck, body)?)
+            }
+            PacketType::PubRec => {
+                Packet::PubRec(self.ack(packet_type, PropertyScope::PubRec, body)?)
+            }
+            PacketType::PubRel => {
+                Packet::PubRel(self.ack(packet_type, PropertyScope::PubRel, body)?)
+            }
+            PacketType::PubComp => {
+                Packet::PubComp(self.ack(packet_type, PropertyScope::PubComp, body)?)
+            }
+            PacketType::Subscribe => {
+                Packet::Subscribe(complete(|body| self.subscribe(body), body)?)
+            }
+            PacketType::SubAck => Packet::SubAck(complete(|body| self.suback(body), body)?),
+            PacketType::Unsubscribe => {
+                Packet::Unsubscribe(complete(|body| self.unsubscribe(body), body)?)
+            }
+            PacketType::UnsubAck => Packet::UnsubAck(complete(|body| self.unsuback(body), body)?),
+            PacketType::PingReq => complete(primitive::nothing, body).map(|()| Packet::PingReq)?,
+            PacketType::PingResp => {
+                complete(primitive::nothing, body).map(|()| Packet::PingResp)?
+            }
+            PacketType::Disconnect => {
+                Packet::Disconnect(complete(|body| self.disconnect(body), body)?)
+            }
+            PacketType::Auth => Packet::Auth(complete(|body| self.auth(body), body)?),
+        })
+    }
+
+    /// Reads a property block with its length; MQTT 3.x has none.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-2.2.2-1.
+    #[inline]
+    fn properties(
+        self,
+        scope: PropertyScope,
+        input: &'a [u8],
+    ) -> primitive::Parsed<'a, Properties<I::Storage>> {
+        if !self.decoder.version.has_properties() {
+            return Ok((input, Properties::empty()));
+        }
+        let (input, length) = primitive::variable(input)?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let (input, block) = primitive::take(length, input)?;
+        let properties = Properties::decode(self.source, scope, self.decoder.sender, block)?;
+        Ok((input, properties))
+    }
+
+    /// Applies the policy for control characters and non-characters to a topic that has passed
+    /// all other checks.
+    #[inline]
+    pub(crate) fn check_policy(self, topic: &[u8]) -> Result<(), DecodeError> {
+        if !self.decoder.refuse_discouraged {
+            return Ok(());
+        }
+        text::check_discouraged(core::str::from_utf8(topic).unwrap_or_default())
+    }
+}
+
+/// Takes the cause of a failure out of nom's wrapping.
+pub(crate) fn cause(error: nom::Err<Fault>) -> DecodeError {
+    match error {
+        nom::Err::Error(Fault(error)) | nom::Err::Failure(Fault(error)) => error,
+        // No parser here asks for more: a frame is complete before it is parsed.
+        nom::Err::Incomplete(_) => DecodeError::FieldTruncated {
+            needed: 1,
+            available: 0,
+        },
+    }
+}

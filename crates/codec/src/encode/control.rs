@@ -1,0 +1,283 @@
+//! Writes acknowledgements, subscriptions, PINGREQ, PINGRESP, DISCONNECT and AUTH.
+
+use super::{Body, Writer, properties_len, write_properties};
+use crate::{
+    Ack, DecodeError, EncodeError, PacketId, PacketType, Properties, PropertyId, PropertyScope,
+    ProtocolVersion, ReasonCode, ReasonCodes, Sender, Storage, SubAck, Subscribe, UnsubAck,
+    Unsubscribe,
+};
+
+/// PINGREQ or PINGRESP.
+pub(super) struct Ping(pub(super) PacketType);
+
+impl Body for Ping {
+    fn measure(&self, _: ProtocolVersion) -> Result<usize, EncodeError> {
+        Ok(0)
+    }
+
+    fn first_byte(&self) -> u8 {
+        self.0.first_byte()
+    }
+
+    fn write(&self, _: ProtocolVersion, _: &mut Writer<'_>) {}
+}
+
+/// PUBACK, PUBREC, PUBREL or PUBCOMP.
+pub(super) struct AckBody<'p, S: Storage> {
+    pub(super) packet_type: PacketType,
+    pub(super) scope: PropertyScope,
+    pub(super) ack: &'p Ack<S>,
+}
+
+impl<S: Storage> AckBody<'_, S> {
+    fn reason(&self) -> ReasonBody<'_, S> {
+        ReasonBody {
+            packet_type: self.packet_type,
+            scope: self.scope,
+            reason_code: self.ack.reason_code,
+            properties: &self.ack.properties,
+        }
+    }
+}
+
+impl<S: Storage> Body for AckBody<'_, S> {
+    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        Ok(self.reason().measure(version)?.saturating_add(2))
+    }
+
+    fn first_byte(&self) -> u8 {
+        self.packet_type.first_byte()
+    }
+
+    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
+        out.two_bytes(self.ack.packet_id.get());
+        self.reason().write(version, out);
+    }
+}
+
+/// What acknowledgements, DISCONNECT and AUTH have in common: a reason code and properties, both
+/// left out where they say nothing.
+pub(super) struct ReasonBody<'p, S: Storage> {
+    pub(super) packet_type: PacketType,
+    pub(super) scope: PropertyScope,
+    pub(super) reason_code: ReasonCode,
+    pub(super) properties: &'p Properties<S>,
+}
+
+impl<S: Storage> ReasonBody<'_, S> {
+    fn has_code(&self) -> bool {
+        self.reason_code != ReasonCode::Success || self.has_properties()
+    }
+
+    fn has_properties(&self) -> bool {
+        !self.properties.is_empty()
+    }
+
+    fn check_before_v5(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        let (packet_type, reason_code) = (self.packet_type, self.reason_code);
+        if packet_type == PacketType::Auth {
+            return Err(EncodeError::PacketTypeNotInVersion {
+                packet_type,
+                version,
+            });
+        }
+        if reason_code != ReasonCode::Success {
+            return Err(EncodeError::ReasonCodeNotInVersion {
+                packet_type,
+                reason_code,
+                version,
+            });
+        }
+        if self.has_properties() {
+            return Err(EncodeError::PropertiesNotInVersion { packet_type });
+        }
+        Ok(())
+    }
+}
+
+impl<S: Storage> Body for ReasonBody<'_, S> {
+    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        let packet_type = self.packet_type;
+        if !version.has_properties() {
+            self.check_before_v5(version)?;
+            return Ok(0);
+        }
+        if !self.reason_code.is_allowed(packet_type, Sender::Any) {
+            let code = self.reason_code.as_u8();
+            return Err(DecodeError::InvalidReasonCode { packet_type, code }.into());
+        }
+        let lacks_method = packet_type == PacketType::Auth
+            && self.has_code()
+            && !self.properties.contains(PropertyId::AuthenticationMethod);
+        if lacks_method {
+            return Err(DecodeError::AuthWithoutMethod.into());
+        }
+        let properties = properties_len(self.properties, self.scope, packet_type, version)?;
+        Ok(match (self.has_code(), self.has_properties()) {
+            (true, true) => properties.saturating_add(1),
+            (true, false) => 1,
+            (false, _) => 0,
+        })
+    }
+
+    fn first_byte(&self) -> u8 {
+        self.packet_type.first_byte()
+    }
+
+    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
+        if self.has_code() {
+            out.byte(self.reason_code.as_u8());
+        }
+        if self.has_properties() {
+            write_properties(self.properties, version, out);
+        }
+    }
+}
+
+impl<S: Storage> Body for Subscribe<S> {
+    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        self.filters.check_version(version)?;
+        let (scope, packet_type) = (PropertyScope::Subscribe, PacketType::Subscribe);
+        let properties = properties_len(&self.properties, scope, packet_type, version)?;
+        Ok(properties
+            .saturating_add(self.filters.as_bytes().len())
+            .saturating_add(2))
+    }
+
+    fn first_byte(&self) -> u8 {
+        PacketType::Subscribe.first_byte()
+    }
+
+    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
+        write_list(
+            self.packet_id,
+            &self.properties,
+            self.filters.as_bytes(),
+            version,
+            out,
+        );
+    }
+}
+
+impl<S: Storage> Body for Unsubscribe<S> {
+    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        self.filters.check_version(version)?;
+        let (scope, packet_type) = (PropertyScope::Unsubscribe, PacketType::Unsubscribe);
+        let properties = properties_len(&self.properties, scope, packet_type, version)?;
+        Ok(properties
+            .saturating_add(self.filters.as_bytes().len())
+            .saturating_add(2))
+    }
+
+    fn first_byte(&self) -> u8 {
+        PacketType::Unsubscribe.first_byte()
+    }
+
+    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
+        write_list(
+            self.packet_id,
+            &self.properties,
+            self.filters.as_bytes(),
+            version,
+            out,
+        );
+    }
+}
+
+impl<S: Storage> Body for SubAck<S> {
+    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        let (scope, packet_type) = (PropertyScope::SubAck, PacketType::SubAck);
+        check_codes(&self.reason_codes, packet_type, version)?;
+        let properties = properties_len(&self.properties, scope, packet_type, version)?;
+        Ok(properties
+            .saturating_add(self.reason_codes.len())
+            .saturating_add(2))
+    }
+
+    fn first_byte(&self) -> u8 {
+        PacketType::SubAck.first_byte()
+    }
+
+    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
+        write_list(
+            self.packet_id,
+            &self.properties,
+            self.reason_codes.as_bytes(),
+            version,
+            out,
+        );
+    }
+}
+
+impl<S: Storage> Body for UnsubAck<S> {
+    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        let (scope, packet_type) = (PropertyScope::UnsubAck, PacketType::UnsubAck);
+        check_codes(&self.reason_codes, packet_type, version)?;
+        let properties = properties_len(&self.properties, scope, packet_type, version)?;
+        Ok(properties
+            .saturating_add(self.reason_codes.len())
+            .saturating_add(2))
+    }
+
+    fn first_byte(&self) -> u8 {
+        PacketType::UnsubAck.first_byte()
+    }
+
+    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
+        write_list(
+            self.packet_id,
+            &self.properties,
+            self.reason_codes.as_bytes(),
+            version,
+            out,
+        );
+    }
+}
+
+/// Checks the codes of a SUBACK or UNSUBACK.
+///
+/// # Specification
+///
+/// v5 MQTT-3.9.3-2, v5 MQTT-3.11.3-2; v3.1.1 MQTT-3.9.3-2; V31-suback.
+fn check_codes<S: Storage>(
+    codes: &ReasonCodes<S>,
+    packet_type: PacketType,
+    version: ProtocolVersion,
+) -> Result<(), EncodeError> {
+    let is_unsuback_of_v3 = packet_type == PacketType::UnsubAck && !version.has_properties();
+    if codes.is_empty() && !is_unsuback_of_v3 {
+        return Err(DecodeError::EmptyList { packet_type }.into());
+    }
+    for reason_code in codes.iter() {
+        if version.has_properties() {
+            if !reason_code.is_allowed(packet_type, Sender::Server) {
+                let code = reason_code.as_u8();
+                return Err(DecodeError::InvalidReasonCode { packet_type, code }.into());
+            }
+        } else if is_unsuback_of_v3 || !is_suback_code_of_v3(reason_code, version) {
+            return Err(EncodeError::ReasonCodeNotInVersion {
+                packet_type,
+                reason_code,
+                version,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a SUBACK of MQTT 3.x may carry the code. Only 3.1.1 can refuse.
+fn is_suback_code_of_v3(code: ReasonCode, version: ProtocolVersion) -> bool {
+    code.as_u8() <= 2 || code == ReasonCode::UnspecifiedError && version == ProtocolVersion::V311
+}
+
+fn write_list<S: Storage>(
+    packet_id: PacketId,
+    properties: &Properties<S>,
+    list: &[u8],
+    version: ProtocolVersion,
+    out: &mut Writer<'_>,
+) {
+    out.two_bytes(packet_id.get());
+    write_properties(properties, version, out);
+    out.bytes(list);
+}

@@ -1,0 +1,287 @@
+//! Packets to bytes.
+
+mod connect;
+mod control;
+mod publish;
+mod sink;
+mod writer;
+
+pub use publish::PublishParts;
+pub use sink::{Sink, SliceSink};
+pub(crate) use writer::{VARIABLE_MAX, Writer, variable_len};
+
+use crate::{
+    EncodeError, Packet, PacketType, Properties, PropertyScope, ProtocolVersion, Publish, Storage,
+    text,
+};
+
+use control::{AckBody, ReasonBody};
+
+impl<S: Storage> Packet<S> {
+    /// Returns how many bytes the packet takes when it is encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`], as [`encode`](Self::encode).
+    pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        self.with_body(version, Measure)
+    }
+
+    /// Writes the packet, all of it or nothing, and returns how many bytes that took.
+    ///
+    /// Acknowledgements, DISCONNECT and AUTH take their shortest form. Apart from these, from
+    /// fields that MQTT 3.1 leaves out, and from the reserved bits of MQTT 3.1, a packet that has
+    /// been decoded is written as it came.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: the packet is one that a decoder would refuse, it cannot be said in this
+    /// version, or it does not fit into the sink.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqttstack_codec::{PacketRef, ProtocolVersion, Publish, SliceSink};
+    ///
+    /// let packet = PacketRef::Publish(Publish::new("a/b", &b"hi"[..]));
+    /// let mut buffer = [0; 16];
+    /// let mut out = SliceSink::new(&mut buffer);
+    /// packet.encode(ProtocolVersion::V311, &mut out)?;
+    /// assert_eq!(out.written(), [0x30, 7, 0, 3, b'a', b'/', b'b', b'h', b'i']);
+    /// # Ok::<(), mqttstack_codec::EncodeError>(())
+    /// ```
+    pub fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl Sink,
+    ) -> Result<usize, EncodeError> {
+        // The way that most packets take is the shortest.
+        if let Self::Publish(publish) = self {
+            return publish.encode(version, out);
+        }
+        self.with_body(version, Write(out))
+    }
+
+    fn with_body<U: Use>(&self, version: ProtocolVersion, user: U) -> Result<usize, EncodeError> {
+        let packet_type = self.packet_type();
+        match self {
+            Self::Connect(connect) => user.run(connect, version),
+            Self::ConnAck(connack) => user.run(connack, version),
+            Self::Publish(publish) => user.run(publish, version),
+            Self::PubAck(ack) => user.run(
+                &AckBody {
+                    packet_type,
+                    scope: PropertyScope::PubAck,
+                    ack,
+                },
+                version,
+            ),
+            Self::PubRec(ack) => user.run(
+                &AckBody {
+                    packet_type,
+                    scope: PropertyScope::PubRec,
+                    ack,
+                },
+                version,
+            ),
+            Self::PubRel(ack) => user.run(
+                &AckBody {
+                    packet_type,
+                    scope: PropertyScope::PubRel,
+                    ack,
+                },
+                version,
+            ),
+            Self::PubComp(ack) => user.run(
+                &AckBody {
+                    packet_type,
+                    scope: PropertyScope::PubComp,
+                    ack,
+                },
+                version,
+            ),
+            Self::Subscribe(subscribe) => user.run(subscribe, version),
+            Self::SubAck(suback) => user.run(suback, version),
+            Self::Unsubscribe(unsubscribe) => user.run(unsubscribe, version),
+            Self::UnsubAck(unsuback) => user.run(unsuback, version),
+            Self::PingReq | Self::PingResp => user.run(&control::Ping(packet_type), version),
+            Self::Disconnect(disconnect) => user.run(
+                &ReasonBody {
+                    packet_type,
+                    scope: PropertyScope::Disconnect,
+                    reason_code: disconnect.reason_code,
+                    properties: &disconnect.properties,
+                },
+                version,
+            ),
+            Self::Auth(auth) => user.run(
+                &ReasonBody {
+                    packet_type,
+                    scope: PropertyScope::Auth,
+                    reason_code: auth.reason_code,
+                    properties: &auth.properties,
+                },
+                version,
+            ),
+        }
+    }
+}
+
+impl<S: Storage> Publish<S> {
+    /// Returns how many bytes the packet takes when it is encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`], as [`encode`](Self::encode).
+    pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        Measure.run(self, version)
+    }
+
+    /// Writes the packet, all of it or nothing, and returns how many bytes that took.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: the packet is one that a decoder would refuse, it cannot be said in this
+    /// version, or it does not fit into the sink.
+    #[inline]
+    pub fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl Sink,
+    ) -> Result<usize, EncodeError> {
+        Write(out).run(self, version)
+    }
+}
+
+/// What can be encoded.
+trait Body {
+    /// Checks everything that could be wrong, and returns the Remaining Length.
+    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError>;
+
+    /// Returns the first byte.
+    fn first_byte(&self) -> u8;
+
+    /// Writes what follows the fixed header, but for the tail.
+    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>);
+
+    /// Returns what comes last and is copied as it is.
+    fn tail(&self) -> &[u8] {
+        &[]
+    }
+
+    /// Returns how much of the Remaining Length belongs to a tail that this packet does not hold.
+    fn tail_elsewhere(&self) -> usize {
+        0
+    }
+}
+
+/// What is done with a body.
+trait Use {
+    fn run(self, body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError>;
+}
+
+struct Measure;
+
+impl Use for Measure {
+    fn run(self, body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        let (header_len, remaining) = header(body.measure(version)?)?;
+        Ok(remaining_len(remaining).saturating_add(header_len))
+    }
+}
+
+struct Write<'o, K>(&'o mut K);
+
+impl<K: Sink> Use for Write<'_, K> {
+    #[inline]
+    fn run(self, body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        let Self(out) = self;
+        let (header_len, remaining) = header(body.measure(version)?)?;
+        let total = remaining_len(remaining).saturating_add(header_len);
+        let written = total.saturating_sub(body.tail_elsewhere());
+        out.reserve(written)?;
+        let tail = body.tail();
+        let mut writer = Writer::new(out.claim(written.saturating_sub(tail.len())));
+        writer.byte(body.first_byte());
+        writer.variable(remaining);
+        body.write(version, &mut writer);
+        writer.finish();
+        if !tail.is_empty() {
+            out.append(tail);
+        }
+        Ok(written)
+    }
+}
+
+/// Returns the length of the fixed header and the Remaining Length.
+#[inline]
+fn header(remaining: usize) -> Result<(usize, u32), EncodeError> {
+    match u32::try_from(remaining) {
+        Ok(length) if length <= VARIABLE_MAX => {
+            Ok((variable_len(length).saturating_add(1), length))
+        }
+        _ => Err(EncodeError::PacketTooLong { length: remaining }),
+    }
+}
+
+fn remaining_len(remaining: u32) -> usize {
+    usize::try_from(remaining).unwrap_or(usize::MAX)
+}
+
+/// Checks the properties of a packet and returns how many bytes they take with their length; none
+/// in 3.x, which must not have any.
+#[inline]
+fn properties_len<S: Storage>(
+    properties: &Properties<S>,
+    scope: PropertyScope,
+    packet_type: PacketType,
+    version: ProtocolVersion,
+) -> Result<usize, EncodeError> {
+    if !version.has_properties() {
+        return if properties.is_empty() {
+            Ok(0)
+        } else {
+            Err(EncodeError::PropertiesNotInVersion { packet_type })
+        };
+    }
+    properties.check_scope(scope)?;
+    let length = properties.as_bytes().len();
+    let (with_length, _) = header(length)?;
+    // A fixed header is a byte longer than the length field alone.
+    Ok(length.saturating_add(with_length).saturating_sub(1))
+}
+
+/// Writes the properties of a packet with their length; nothing in 3.x.
+#[inline]
+fn write_properties<S: Storage>(
+    properties: &Properties<S>,
+    version: ProtocolVersion,
+    out: &mut Writer<'_>,
+) {
+    if version.has_properties() {
+        let block = properties.as_bytes();
+        out.variable(u32::try_from(block.len()).unwrap_or(VARIABLE_MAX));
+        out.bytes(block);
+    }
+}
+
+/// Returns how many bytes a binary field takes.
+fn field_len(field: &[u8]) -> Result<usize, EncodeError> {
+    if field.len() > usize::from(u16::MAX) {
+        return Err(EncodeError::FieldTooLong {
+            length: field.len(),
+        });
+    }
+    Ok(field.len().saturating_add(2))
+}
+
+/// Checks a text field and returns how many bytes it takes.
+fn text_len(field: &[u8]) -> Result<usize, EncodeError> {
+    text::check_text(field)?;
+    field_len(field)
+}
+
+/// Checks a Topic Name and returns how many bytes it takes.
+fn topic_len(topic: &[u8]) -> Result<usize, EncodeError> {
+    text::check_topic_name(topic)?;
+    field_len(topic)
+}

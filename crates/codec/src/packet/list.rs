@@ -1,0 +1,550 @@
+//! The lists that SUBSCRIBE, UNSUBSCRIBE and their acknowledgements carry, kept as their bytes.
+
+use crate::decode::primitive::{self, Parsed};
+use crate::decode::{Parser, Source};
+use crate::encode::Writer;
+use crate::text::{self, FilterKind};
+use crate::{Borrowed, SliceSink};
+use crate::{
+    DecodeError, DefaultStorage, EncodeError, PacketType, ProtocolVersion, ReasonCode, Sink,
+    Storage, Subscription, SubscriptionOptions,
+};
+
+/// The filters of a SUBSCRIBE with their options, kept as their encoded bytes; at least one.
+///
+/// # Examples
+///
+/// ```
+/// use mqttstack_codec::{QoS, SubscribeFilters, Subscription};
+///
+/// let filters = SubscribeFilters::new([
+///     Subscription::new("a/+", QoS::AtLeastOnce),
+///     Subscription::new("$share/g/b", QoS::ExactlyOnce),
+/// ])?;
+/// assert_eq!(filters.iter().nth(1).map(|entry| entry.filter), Some("$share/g/b"));
+/// assert!(SubscribeFilters::new([Subscription::new("a/#/b", QoS::AtMostOnce)]).is_err());
+/// # Ok::<(), mqttstack_codec::EncodeError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SubscribeFilters<S: Storage = DefaultStorage> {
+    encoded: S::Bytes,
+    facts: Facts,
+}
+
+/// The filters of an UNSUBSCRIBE, kept as their encoded bytes; at least one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UnsubscribeFilters<S: Storage = DefaultStorage> {
+    encoded: S::Bytes,
+    facts: Facts,
+}
+
+/// A list of reason codes, kept as its bytes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ReasonCodes<S: Storage = DefaultStorage>(S::Bytes);
+
+/// What is known of a list of filters without reading it again.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Facts {
+    count: u32,
+    /// Some entry has options that only MQTT 5.0 knows.
+    needs_v5: bool,
+    /// Some filter begins with `$share/` and goes on as no MQTT 5.0 filter may.
+    has_ill_formed_share: bool,
+}
+
+impl Facts {
+    fn add(&mut self, kind: FilterKind, options: u8) {
+        self.count = self.count.saturating_add(1);
+        self.needs_v5 |= options > QOS_MAX;
+        self.has_ill_formed_share |= kind == FilterKind::IllFormedShared;
+    }
+
+    fn len(self) -> usize {
+        usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+
+    fn check_version(self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        if version.has_properties() {
+            if self.has_ill_formed_share {
+                return Err(DecodeError::InvalidSharedFilter.into());
+            }
+        } else if self.needs_v5 {
+            return Err(EncodeError::SubscriptionOptionsNotInVersion);
+        }
+        Ok(())
+    }
+}
+
+/// The largest options byte of MQTT 3.x: QoS 2.
+const QOS_MAX: u8 = 2;
+
+impl<S: Storage> SubscribeFilters<S> {
+    /// Returns how many filters there are: at least one.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Returns the filters with their options, in their order.
+    #[must_use]
+    pub fn iter(&self) -> SubscribeFiltersIter<'_> {
+        SubscribeFiltersIter {
+            rest: self.as_bytes(),
+        }
+    }
+
+    /// Returns the encoded list.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.encoded.as_ref()
+    }
+
+    /// Returns the same list, borrowed.
+    #[must_use]
+    pub fn as_ref(&self) -> SubscribeFilters<Borrowed<'_>> {
+        SubscribeFilters {
+            encoded: self.encoded.as_ref(),
+            facts: self.facts,
+        }
+    }
+
+    /// Returns the same list, to be kept; copies it if it is borrowed.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn to_shared(&self) -> SubscribeFilters<crate::Shared> {
+        SubscribeFilters {
+            encoded: S::share_bytes(&self.encoded),
+            facts: self.facts,
+        }
+    }
+
+    pub(crate) fn check_version(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        self.facts.check_version(version)
+    }
+
+    /// Parses all that is left of a SUBSCRIBE.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.8.3-1, v5 MQTT-3.8.3-2; v3.1.1 MQTT-3.8.3-1, v3.1.1 MQTT-3.8.3-3; V31-sub-empty.
+    pub(crate) fn parse<'a, I>(parser: Parser<I>, input: &'a [u8]) -> Parsed<'a, Self>
+    where
+        I: Source<'a, Storage = S>,
+    {
+        let version = parser.decoder.version;
+        let mut facts = Facts::default();
+        let mut rest = input;
+        while !rest.is_empty() {
+            let (after, filter) = primitive::field(rest)?;
+            let (after, options) = primitive::byte(after)?;
+            let kind = check_filter(filter, version)?;
+            check_options(options, kind, version)?;
+            parser.check_policy(filter)?;
+            facts.add(kind, options);
+            rest = after;
+        }
+        if facts.count == 0 {
+            return Err(DecodeError::EmptyList {
+                packet_type: PacketType::Subscribe,
+            }
+            .into());
+        }
+        Ok((
+            rest,
+            Self {
+                encoded: parser.source.bytes(input),
+                facts,
+            },
+        ))
+    }
+}
+
+impl<S: Storage> UnsubscribeFilters<S> {
+    /// Returns how many filters there are: at least one.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Returns the filters in their order.
+    #[must_use]
+    pub fn iter(&self) -> UnsubscribeFiltersIter<'_> {
+        UnsubscribeFiltersIter {
+            rest: self.as_bytes(),
+        }
+    }
+
+    /// Returns the encoded list.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.encoded.as_ref()
+    }
+
+    /// Returns the same list, borrowed.
+    #[must_use]
+    pub fn as_ref(&self) -> UnsubscribeFilters<Borrowed<'_>> {
+        UnsubscribeFilters {
+            encoded: self.encoded.as_ref(),
+            facts: self.facts,
+        }
+    }
+
+    /// Returns the same list, to be kept; copies it if it is borrowed.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn to_shared(&self) -> UnsubscribeFilters<crate::Shared> {
+        UnsubscribeFilters {
+            encoded: S::share_bytes(&self.encoded),
+            facts: self.facts,
+        }
+    }
+
+    pub(crate) fn check_version(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        self.facts.check_version(version)
+    }
+
+    /// Parses all that is left of an UNSUBSCRIBE.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.10.3-1, v5 MQTT-3.10.3-2; v3.1.1 MQTT-3.10.3-1, v3.1.1 MQTT-3.10.3-2.
+    pub(crate) fn parse<'a, I>(parser: Parser<I>, input: &'a [u8]) -> Parsed<'a, Self>
+    where
+        I: Source<'a, Storage = S>,
+    {
+        let version = parser.decoder.version;
+        let mut facts = Facts::default();
+        let mut rest = input;
+        while !rest.is_empty() {
+            let (after, filter) = primitive::field(rest)?;
+            let kind = check_filter(filter, version)?;
+            parser.check_policy(filter)?;
+            facts.add(kind, 0);
+            rest = after;
+        }
+        if facts.count == 0 {
+            return Err(DecodeError::EmptyList {
+                packet_type: PacketType::Unsubscribe,
+            }
+            .into());
+        }
+        Ok((
+            rest,
+            Self {
+                encoded: parser.source.bytes(input),
+                facts,
+            },
+        ))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl SubscribeFilters<crate::Shared> {
+    /// Creates the list.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: a filter is ill-formed or too long, a shared subscription has No Local,
+    /// or there is no entry.
+    pub fn new<'e>(
+        entries: impl IntoIterator<Item = Subscription<'e>>,
+    ) -> Result<Self, EncodeError> {
+        let mut encoded = alloc::vec::Vec::new();
+        let facts = write_subscriptions(&mut encoded, entries)?;
+        Ok(Self {
+            encoded: encoded.into(),
+            facts,
+        })
+    }
+}
+
+impl<'b> SubscribeFilters<Borrowed<'b>> {
+    /// Creates the list in a buffer; needs no allocator.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: a filter is ill-formed or too long, a shared subscription has No Local,
+    /// there is no entry, or the buffer is too small.
+    pub fn new_in<'e>(
+        buffer: &'b mut [u8],
+        entries: impl IntoIterator<Item = Subscription<'e>>,
+    ) -> Result<Self, EncodeError> {
+        let mut out = SliceSink::new(buffer);
+        let facts = write_subscriptions(&mut out, entries)?;
+        Ok(Self {
+            encoded: out.into_written(),
+            facts,
+        })
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl UnsubscribeFilters<crate::Shared> {
+    /// Creates the list.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: a filter is ill-formed or too long, or there is none.
+    pub fn new<'e>(filters: impl IntoIterator<Item = &'e str>) -> Result<Self, EncodeError> {
+        let mut encoded = alloc::vec::Vec::new();
+        let facts = write_filters(&mut encoded, filters)?;
+        Ok(Self {
+            encoded: encoded.into(),
+            facts,
+        })
+    }
+}
+
+impl<'b> UnsubscribeFilters<Borrowed<'b>> {
+    /// Creates the list in a buffer; needs no allocator.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: a filter is ill-formed or too long, there is none, or the buffer is too
+    /// small.
+    pub fn new_in<'e>(
+        buffer: &'b mut [u8],
+        filters: impl IntoIterator<Item = &'e str>,
+    ) -> Result<Self, EncodeError> {
+        let mut out = SliceSink::new(buffer);
+        let facts = write_filters(&mut out, filters)?;
+        Ok(Self {
+            encoded: out.into_written(),
+            facts,
+        })
+    }
+}
+
+impl<S: Storage> ReasonCodes<S> {
+    /// Returns how many codes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Returns whether there is no code.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
+    /// Returns the codes in their order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = ReasonCode> + Clone + use<'_, S> {
+        // Every constructor has checked: the fallback is never taken.
+        self.as_bytes()
+            .iter()
+            .map(|code| ReasonCode::from_u8(*code).unwrap_or_default())
+    }
+
+    /// Returns the bytes of the codes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
+    /// Returns the same codes, borrowed.
+    #[must_use]
+    pub fn as_ref(&self) -> ReasonCodes<Borrowed<'_>> {
+        ReasonCodes(self.0.as_ref())
+    }
+
+    /// Returns the same codes, to be kept; copies them if they are borrowed.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn to_shared(&self) -> ReasonCodes<crate::Shared> {
+        ReasonCodes(S::share_bytes(&self.0))
+    }
+
+    /// Keeps bytes that are reason codes.
+    pub(crate) const fn from_checked(codes: S::Bytes) -> Self {
+        Self(codes)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl ReasonCodes<crate::Shared> {
+    /// Creates the list.
+    #[must_use]
+    pub fn new(codes: impl IntoIterator<Item = ReasonCode>) -> Self {
+        Self(codes.into_iter().map(ReasonCode::as_u8).collect())
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl FromIterator<ReasonCode> for ReasonCodes<crate::Shared> {
+    fn from_iter<T: IntoIterator<Item = ReasonCode>>(codes: T) -> Self {
+        Self::new(codes)
+    }
+}
+
+impl<'b> ReasonCodes<Borrowed<'b>> {
+    /// Creates the list in a buffer; needs no allocator.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::BufferTooSmall`].
+    pub fn new_in(
+        buffer: &'b mut [u8],
+        codes: impl IntoIterator<Item = ReasonCode>,
+    ) -> Result<Self, EncodeError> {
+        let mut out = SliceSink::new(buffer);
+        for code in codes {
+            out.reserve(1)?;
+            out.append(&[code.as_u8()]);
+        }
+        Ok(Self(out.into_written()))
+    }
+}
+
+/// The filters of a SUBSCRIBE, one by one.
+#[derive(Clone, Debug)]
+pub struct SubscribeFiltersIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for SubscribeFiltersIter<'a> {
+    type Item = Subscription<'a>;
+
+    fn next(&mut self) -> Option<Subscription<'a>> {
+        let (rest, filter) = primitive::field(self.rest).ok()?;
+        let (rest, options) = primitive::byte(rest).ok()?;
+        self.rest = rest;
+        Some(Subscription {
+            filter: core::str::from_utf8(filter).ok()?,
+            options: SubscriptionOptions::from_u8(options)?,
+        })
+    }
+}
+
+/// The filters of an UNSUBSCRIBE, one by one.
+#[derive(Clone, Debug)]
+pub struct UnsubscribeFiltersIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for UnsubscribeFiltersIter<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let (rest, filter) = primitive::field(self.rest).ok()?;
+        self.rest = rest;
+        core::str::from_utf8(filter).ok()
+    }
+}
+
+impl<'a, S: Storage> IntoIterator for &'a SubscribeFilters<S> {
+    type Item = Subscription<'a>;
+    type IntoIter = SubscribeFiltersIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<'a, S: Storage> IntoIterator for &'a UnsubscribeFilters<S> {
+    type Item = &'a str;
+    type IntoIter = UnsubscribeFiltersIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Checks a filter by the rules of the version: only 5.0 knows shared subscriptions, so that in
+/// 3.x an ill-formed one is an ordinary filter.
+fn check_filter(filter: &[u8], version: ProtocolVersion) -> Result<FilterKind, DecodeError> {
+    match text::check_topic_filter(filter)? {
+        FilterKind::IllFormedShared if version.has_properties() => {
+            Err(DecodeError::InvalidSharedFilter)
+        }
+        kind @ (FilterKind::Plain | FilterKind::Shared | FilterKind::IllFormedShared) => Ok(kind),
+    }
+}
+
+/// Checks the byte that follows a filter.
+///
+/// # Specification
+///
+/// v5 MQTT-3.8.3-4, v5 MQTT-3.8.3-5, v5 U-25; v3.1.1 MQTT-3.8.3-4.
+fn check_options(
+    options: u8,
+    kind: FilterKind,
+    version: ProtocolVersion,
+) -> Result<(), DecodeError> {
+    if options <= QOS_MAX {
+        return Ok(());
+    }
+    let reserved = if version.has_properties() {
+        SubscriptionOptions::RESERVED
+    } else {
+        !0b0000_0011
+    };
+    if options & reserved != 0 {
+        return Err(DecodeError::ReservedSubscriptionOptions { options });
+    }
+    match SubscriptionOptions::from_u8(options) {
+        None => Err(DecodeError::InvalidSubscriptionOptions { options }),
+        Some(parsed) if parsed.no_local && kind == FilterKind::Shared => {
+            Err(DecodeError::NoLocalOnShared)
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn write_subscriptions<'e>(
+    out: &mut impl Sink,
+    entries: impl IntoIterator<Item = Subscription<'e>>,
+) -> Result<Facts, EncodeError> {
+    let mut facts = Facts::default();
+    for entry in entries {
+        let filter = entry.filter.as_bytes();
+        let kind = text::check_topic_filter(filter)?;
+        let options = entry.options.as_u8();
+        check_options(options, kind, ProtocolVersion::V5)?;
+        write_entry(out, filter, &[options])?;
+        facts.add(kind, options);
+    }
+    if facts.count == 0 {
+        return Err(DecodeError::EmptyList {
+            packet_type: PacketType::Subscribe,
+        }
+        .into());
+    }
+    Ok(facts)
+}
+
+fn write_filters<'e>(
+    out: &mut impl Sink,
+    filters: impl IntoIterator<Item = &'e str>,
+) -> Result<Facts, EncodeError> {
+    let mut facts = Facts::default();
+    for filter in filters {
+        let kind = text::check_topic_filter(filter.as_bytes())?;
+        write_entry(out, filter.as_bytes(), &[])?;
+        facts.add(kind, 0);
+    }
+    if facts.count == 0 {
+        return Err(DecodeError::EmptyList {
+            packet_type: PacketType::Unsubscribe,
+        }
+        .into());
+    }
+    Ok(facts)
+}
+
+fn write_entry(out: &mut impl Sink, filter: &[u8], options: &[u8]) -> Result<(), EncodeError> {
+    if filter.len() > usize::from(u16::MAX) {
+        return Err(EncodeError::FieldTooLong {
+            length: filter.len(),
+        });
+    }
+    let length = filter.len().saturating_add(options.len()).saturating_add(2);
+    out.reserve(length)?;
+    let mut writer = Writer::new(out.claim(length));
+    writer.field(filter);
+    writer.bytes(options);
+    writer.finish();
+    Ok(())
+}
