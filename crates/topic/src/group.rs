@@ -1,0 +1,261 @@
+//! Shared groups, and which member gets a message.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::{
+    SharedFilter, TopicFilter, arena::Id, filter::Shape, hash::scramble, subscriptions::Roster,
+};
+
+/// The members of one `$share/{group}/{filter}`.
+#[derive(Debug)]
+pub(crate) struct Group<K, V> {
+    pub(crate) text: Box<str>,
+    shape: Shape,
+    /// The filter that is shared.
+    pub(crate) filter: Id,
+    /// This group's place among the groups of its filter.
+    pub(crate) place: usize,
+    /// Tells this group from one that had the same id before.
+    pub(crate) generation: u32,
+    pub(crate) members: Roster<K, V>,
+    /// The place after the member chosen last. A hint: workers may overwrite each other's.
+    turn: AtomicUsize,
+}
+
+impl<K: Copy + Ord, V> Group<K, V> {
+    pub(crate) fn new(filter: &TopicFilter<'_>, filter_id: Id, generation: u32) -> Self {
+        Self {
+            text: filter.as_str().into(),
+            shape: filter.shape(),
+            filter: filter_id,
+            place: 0,
+            generation,
+            members: Roster::new(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl<K, V> Group<K, V> {
+    pub(crate) fn as_filter(&self) -> TopicFilter<'_> {
+        TopicFilter::trusted(&self.text, self.shape)
+    }
+}
+
+/// Names a group while it has members; a group that forms anew has another id.
+///
+/// A message that waits for its acknowledgement keeps it: if the member's session ends first,
+/// [`SubscriptionIndex::group`](crate::SubscriptionIndex::group) finds those who are left.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GroupId {
+    pub(crate) id: Id,
+    pub(crate) generation: u32,
+}
+
+/// A shared group of the index, of which one member gets each message.
+///
+/// # Specification
+///
+/// v5 MQTT-4.8.2-1, v5 MQTT-4.8.2-2 and §4.8.2.
+#[derive(Debug)]
+pub struct SharedGroup<'a, K, V> {
+    pub(crate) id: GroupId,
+    pub(crate) group: &'a Group<K, V>,
+}
+
+impl<K, V> Clone for SharedGroup<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for SharedGroup<'_, K, V> {}
+
+/// How a member is chosen.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Choice {
+    /// The one after the member chosen last.
+    RoundRobin,
+    /// The one with the least in flight; among equals, the one after the member chosen last.
+    /// Of a group of more than 64 it looks at 64, others each time.
+    LeastInFlight,
+    /// The same member for the same hash, of a publisher or of a topic, while it is ready. If a
+    /// member joins or leaves, about one in `n` hashes moves.
+    Sticky(u64),
+    /// Any member; the number is the draw.
+    Random(u64),
+}
+
+/// What the caller knows of a member when a message has to be given to one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Availability {
+    /// Connected, with this many messages unacknowledged.
+    Ready {
+        /// Messages sent and not yet acknowledged.
+        in_flight: u32,
+    },
+    /// Not connected or not taking more, but its session would keep the message. Chosen only if
+    /// no member is ready.
+    Queueing {
+        /// Messages that wait already.
+        queued: u32,
+    },
+    /// Not to be chosen.
+    Unavailable,
+}
+
+impl<'a, K: Copy + Ord, V> SharedGroup<'a, K, V> {
+    /// Returns what to keep in order to find this group again.
+    #[must_use]
+    pub const fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// Returns the filter with its `$share/{group}/`.
+    #[must_use]
+    pub fn filter(&self) -> TopicFilter<'a> {
+        self.group.as_filter()
+    }
+
+    /// Returns the group name and the filter that is shared.
+    #[must_use]
+    pub fn shared(&self) -> SharedFilter<'a> {
+        let filter = self.group.as_filter();
+        filter.shared().unwrap_or(SharedFilter {
+            group: "",
+            filter: filter.filter(),
+        })
+    }
+
+    /// Returns the number of members, at least 1.
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a group without members is gone"
+    )]
+    pub const fn len(&self) -> usize {
+        self.group.members.len()
+    }
+
+    /// Returns the members in the order of arrival; the last takes the place of one that left.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = (K, &'a V)> {
+        self.group.members.iter()
+    }
+
+    /// Returns a member's value.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<&'a V> {
+        self.group.members.get(key)
+    }
+
+    /// Chooses the member that gets a message, or nobody if none is available.
+    ///
+    /// A ready member comes before one whose session would queue. To hand over the messages of a
+    /// member that is lost, or to try another for one that refused, say
+    /// [`Unavailable`](Availability::Unavailable) of it.
+    #[must_use]
+    pub fn choose(
+        &self,
+        choice: Choice,
+        mut availability: impl FnMut(&K, &V) -> Availability,
+    ) -> Option<(K, &'a V)> {
+        let members = &self.group.members;
+        let turn = self.group.turn.load(Ordering::Relaxed);
+        let (start, is_enough): (usize, fn(usize) -> bool) = match choice {
+            Choice::RoundRobin => (turn, |_| true),
+            Choice::LeastInFlight => (turn, |looked_at| looked_at >= LOOK_MAX),
+            Choice::Sticky(hash) => (self.sticky_place(hash, &mut availability), |_| true),
+            Choice::Random(draw) => (scale(scramble(draw), members.len()), |_| true),
+        };
+        let mut best: Option<(Rank, usize)> = None;
+        for looked_at in 0..members.len() {
+            let place = ring(start, looked_at, members.len());
+            let (key, value) = members.at(place)?;
+            let rank = match availability(&key, value) {
+                Availability::Ready { in_flight } => Rank::Ready(in_flight),
+                Availability::Queueing { queued } => Rank::Queueing(queued),
+                Availability::Unavailable => continue,
+            };
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, place));
+            }
+            if is_enough(looked_at) && matches!(best, Some((Rank::Ready(_), _))) {
+                break;
+            }
+        }
+        let (_, place) = best?;
+        self.group
+            .turn
+            .store(place.wrapping_add(1), Ordering::Relaxed);
+        members.at(place)
+    }
+
+    /// Returns the place a hash leads to. While a member is not ready, its hashes are dealt anew,
+    /// so that they spread over the others rather than fall to its neighbour.
+    fn sticky_place(
+        &self,
+        hash: u64,
+        availability: &mut impl FnMut(&K, &V) -> Availability,
+    ) -> usize {
+        let mut hash = scramble(hash);
+        let first = jump(hash, self.len());
+        let mut place = first;
+        for _ in 0..STICKY_TRIES {
+            let is_ready = self.group.members.at(place).is_some_and(|(key, value)| {
+                matches!(availability(&key, value), Availability::Ready { .. })
+            });
+            if is_ready {
+                return place;
+            }
+            hash = scramble(hash);
+            place = jump(hash, self.len());
+        }
+        first
+    }
+}
+
+/// How many members [`Choice::LeastInFlight`] compares.
+const LOOK_MAX: usize = 64;
+
+/// How often [`Choice::Sticky`] deals anew before it takes the next in the ring.
+const STICKY_TRIES: usize = 8;
+
+/// Ready before queueing, less before more.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Rank {
+    Ready(u32),
+    Queueing(u32),
+}
+
+/// Returns the place `steps` after `start`, round a ring of `len`.
+fn ring(start: usize, steps: usize, len: usize) -> usize {
+    let start = start.checked_rem(len).unwrap_or_default();
+    start
+        .wrapping_add(steps)
+        .checked_rem(len)
+        .unwrap_or_default()
+}
+
+/// Maps 64 random bits to `0..len`.
+fn scale(bits: u64, len: usize) -> usize {
+    let scaled = u128::from(bits).wrapping_mul(len as u128) >> 64;
+    usize::try_from(scaled).unwrap_or_default()
+}
+
+/// Jump consistent hashing (Lamping and Veach, 2014): deals hashes to `0..len` so that one more
+/// place draws an equal share from each of the others and moves no other hash.
+fn jump(mut hash: u64, len: usize) -> usize {
+    let mut place = 0;
+    let mut next = 0_u64;
+    while next < len as u64 {
+        place = next;
+        hash = hash.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
+        let draw = (hash >> 33).saturating_add(1);
+        // Places are below 2^32, so the shift loses none; the draw is never 0.
+        let jumped = place.saturating_add(1) << 31;
+        next = jumped.checked_div(draw).unwrap_or(u64::MAX);
+    }
+    usize::try_from(place).unwrap_or_default()
+}

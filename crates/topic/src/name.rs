@@ -1,0 +1,206 @@
+//! Topic names: what a PUBLISH, a will and a response topic carry.
+
+use alloc::boxed::Box;
+use core::{fmt, str::Split};
+
+use crate::{CharacterPolicy, TopicError, TopicLimits};
+
+/// A topic name: at least one character, no wildcard, no U+0000, within [`TopicLimits`].
+///
+/// Parsed once and trusted after. Comparison is exact: case, spaces, empty levels and the Unicode
+/// form all count.
+///
+/// # Specification
+///
+/// v5 MQTT-4.7.0-1, v5 MQTT-4.7.3-1 to -4; v3.1.1 MQTT-4.7.1-1, v3.1.1 MQTT-4.7.3-1 to -4.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TopicName<'a> {
+    text: &'a str,
+    level_count: u8,
+}
+
+impl<'a> TopicName<'a> {
+    /// Parses a name under [`TopicLimits::DEFAULT`].
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the text breaks.
+    pub fn new(text: &'a str) -> Result<Self, TopicError> {
+        Self::with_limits(text, TopicLimits::DEFAULT)
+    }
+
+    /// Parses a name under the given limits.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the text breaks.
+    pub fn with_limits(text: &'a str, limits: TopicLimits) -> Result<Self, TopicError> {
+        let level_count = check_text(text, text, limits)?;
+        if text.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
+            return Err(wildcard_error(text));
+        }
+        Ok(Self { text, level_count })
+    }
+
+    /// Returns the name as it was given.
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        self.text
+    }
+
+    /// Returns the levels from left to right; empty levels count.
+    #[must_use]
+    pub fn levels(self) -> Levels<'a> {
+        Levels::new(self.text)
+    }
+
+    /// Returns the number of levels, at least 1.
+    #[must_use]
+    pub const fn level_count(self) -> u8 {
+        self.level_count
+    }
+
+    /// Is this a name that filters beginning with a wildcard leave alone?
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.7.2-1; v3.1.1 MQTT-4.7.2-1.
+    #[must_use]
+    pub fn is_dollar(self) -> bool {
+        self.text.starts_with('$')
+    }
+
+    /// Copies the name into memory of its own.
+    #[must_use]
+    pub fn to_owned(self) -> TopicNameBuf {
+        TopicNameBuf {
+            text: self.text.into(),
+            level_count: self.level_count,
+        }
+    }
+
+    /// Vouches for a text that an index took from a `TopicName`.
+    pub(crate) const fn trusted(text: &'a str, level_count: u8) -> Self {
+        Self { text, level_count }
+    }
+}
+
+impl fmt::Display for TopicName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+impl AsRef<str> for TopicName<'_> {
+    fn as_ref(&self) -> &str {
+        self.text
+    }
+}
+
+impl<'a> TryFrom<&'a str> for TopicName<'a> {
+    type Error = TopicError;
+
+    fn try_from(text: &'a str) -> Result<Self, TopicError> {
+        Self::new(text)
+    }
+}
+
+/// A [`TopicName`] that owns its text.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TopicNameBuf {
+    text: Box<str>,
+    level_count: u8,
+}
+
+impl TopicNameBuf {
+    /// Returns the name, borrowed.
+    #[must_use]
+    pub fn as_name(&self) -> TopicName<'_> {
+        TopicName::trusted(&self.text, self.level_count)
+    }
+
+    /// Returns the name as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for TopicNameBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The levels of a topic, from left to right.
+#[derive(Clone, Debug)]
+pub struct Levels<'a>(Split<'a, char>);
+
+impl<'a> Levels<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self(text.split('/'))
+    }
+}
+
+impl<'a> Iterator for Levels<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.0.next()
+    }
+}
+
+impl DoubleEndedIterator for Levels<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back()
+    }
+}
+
+/// Checks what names and filters have in common and counts the levels of `topic`, which is the
+/// part of `text` that is matched.
+pub(crate) fn check_text(text: &str, topic: &str, limits: TopicLimits) -> Result<u8, TopicError> {
+    if text.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    if text.len() > usize::from(limits.bytes_max) {
+        return Err(TopicError::TooLong {
+            bytes: text.len(),
+            bytes_max: limits.bytes_max,
+        });
+    }
+    if let Some(offset) = text.bytes().position(|byte| byte == 0) {
+        return Err(TopicError::NullCharacter { offset });
+    }
+    if limits.characters == CharacterPolicy::Refuse
+        && let Some((offset, character)) = text.char_indices().find(|&(_, c)| is_disputed(c))
+    {
+        return Err(TopicError::RefusedCharacter { character, offset });
+    }
+    let levels = level_count(topic);
+    match u8::try_from(levels) {
+        Ok(levels) if levels <= limits.levels_max => Ok(levels),
+        Ok(_) | Err(_) => Err(TopicError::TooManyLevels {
+            levels,
+            levels_max: limits.levels_max,
+        }),
+    }
+}
+
+fn level_count(topic: &str) -> usize {
+    let slashes = topic.bytes().filter(|&byte| byte == b'/').count();
+    slashes.saturating_add(1)
+}
+
+/// Is this a control character or a non-character, which a receiver may refuse?
+fn is_disputed(character: char) -> bool {
+    let code = u32::from(character);
+    character.is_control() || matches!(code, 0xFDD0..=0xFDEF) || code & 0xFFFE == 0xFFFE
+}
+
+fn wildcard_error(text: &str) -> TopicError {
+    text.char_indices()
+        .find(|&(_, character)| matches!(character, '+' | '#'))
+        .map_or(TopicError::Empty, |(offset, wildcard)| {
+            TopicError::WildcardInName { wildcard, offset }
+        })
+}

@@ -1,0 +1,237 @@
+//! The retained index: from a topic filter to the names it matches.
+
+use alloc::{boxed::Box, collections::BTreeSet};
+use core::mem;
+
+mod postings;
+
+use crate::{
+    TopicFilter, TopicName,
+    arena::{Arena, Id},
+    hash::KeyedHash,
+    matching::matches,
+    table::IdTable,
+};
+use postings::{Position, Postings};
+
+/// One value for each topic name, found by name or by filter, and gone after its deadline.
+///
+/// A name is found by one probe of a hash table. A filter is answered from lists of the names
+/// that have a prefix, or a level at some place, joined where the filter asks for several. So the
+/// work of `#`, `a/#`, `+/+/x` and every filter with one literal part follows the number of
+/// matches, whatever else the index holds; with several parts it is bounded by the shortest of
+/// their lists.
+#[derive(Debug)]
+pub struct RetainedIndex<V> {
+    entries: Arena<Entry<V>>,
+    by_name: IdTable<Id>,
+    postings: Postings,
+    deadlines: BTreeSet<(u64, Id)>,
+    hash: KeyedHash,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    text: Box<str>,
+    level_count: u8,
+    deadline: Option<u64>,
+    value: V,
+}
+
+/// Where a search by filter goes on.
+///
+/// It stays good while the index changes: names that are there from the first slice to the last
+/// are visited exactly once; those that come or go in between may or may not be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cursor(Position);
+
+impl Cursor {
+    /// Where every search begins.
+    pub const START: Self = Self(Position::START);
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Self::START
+    }
+}
+
+impl<V> RetainedIndex<V> {
+    /// Creates an empty index. The seed keys its hashes: peers must not be able to guess it.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        let hash = KeyedHash::new(seed);
+        Self {
+            entries: Arena::new(),
+            by_name: IdTable::new(),
+            postings: Postings::new(hash),
+            deadlines: BTreeSet::new(),
+            hash,
+        }
+    }
+
+    /// Stores a value that does not expire and returns the one it replaces.
+    pub fn insert(&mut self, name: &TopicName<'_>, value: V) -> Option<V> {
+        self.insert_entry(name, value, None)
+    }
+
+    /// Stores a value until a deadline, of which [`expire`](Self::expire) knows the unit, and
+    /// returns the one it replaces.
+    pub fn insert_until(&mut self, name: &TopicName<'_>, value: V, deadline: u64) -> Option<V> {
+        self.insert_entry(name, value, Some(deadline))
+    }
+
+    fn insert_entry(&mut self, name: &TopicName<'_>, value: V, deadline: Option<u64>) -> Option<V> {
+        let text = name.as_str();
+        let old = self
+            .find(text)
+            .and_then(|id| Some((id, self.entries.get_mut(id)?)));
+        let (id, old) = match old {
+            Some((id, entry)) => {
+                if let Some(deadline) = entry.deadline {
+                    self.deadlines.remove(&(deadline, id));
+                }
+                entry.deadline = deadline;
+                (id, Some(mem::replace(&mut entry.value, value)))
+            }
+            None => {
+                let id = self.entries.insert(Entry {
+                    text: text.into(),
+                    level_count: name.level_count(),
+                    deadline,
+                    value,
+                });
+                self.by_name.insert(self.hash.text(text), id);
+                self.postings.insert(name, id);
+                (id, None)
+            }
+        };
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, id));
+        }
+        old
+    }
+
+    /// Removes the value of a name and returns it.
+    pub fn remove(&mut self, name: &TopicName<'_>) -> Option<V> {
+        let id = self.find(name.as_str())?;
+        self.remove_entry(id).map(|entry| entry.value)
+    }
+
+    /// Removes at most `count_max` values whose deadline is not after `now` and hands each to
+    /// `removed`, earliest deadline first; returns how many.
+    ///
+    /// Until then [`get`](Self::get) and [`matching`](Self::matching) still find them.
+    pub fn expire(
+        &mut self,
+        now: u64,
+        count_max: usize,
+        mut removed: impl FnMut(TopicName<'_>, V),
+    ) -> usize {
+        let mut count = 0_usize;
+        while count < count_max {
+            let Some((deadline, id)) = self.deadlines.first().copied() else {
+                break;
+            };
+            if deadline > now {
+                break;
+            }
+            if let Some(entry) = self.remove_entry(id) {
+                removed(
+                    TopicName::trusted(&entry.text, entry.level_count),
+                    entry.value,
+                );
+            }
+            count = count.saturating_add(1);
+        }
+        count
+    }
+
+    /// Returns the earliest deadline, when [`expire`](Self::expire) next has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Returns the value of a name.
+    #[must_use]
+    pub fn get(&self, name: &TopicName<'_>) -> Option<&V> {
+        let entry = self.entries.get(self.find(name.as_str())?)?;
+        Some(&entry.value)
+    }
+
+    /// Returns the number of names.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Is there no value at all?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
+
+    /// Visits at most `count_max` names that the filter matches, from the cursor on, and returns
+    /// where to go on; `None` means that all were visited.
+    ///
+    /// One call reads at most `8 * count_max + 64` postings, so it may return a cursor having
+    /// visited fewer names, even none. Of a shared filter the part after the group name counts.
+    /// The order is that of depth, then of arrival (a new name takes the place of one that went).
+    pub fn matching<'a>(
+        &'a self,
+        filter: &TopicFilter<'_>,
+        cursor: Cursor,
+        count_max: usize,
+        mut visit: impl FnMut(TopicName<'a>, &'a V),
+    ) -> Option<Cursor> {
+        let mut count_left = count_max;
+        if count_left == 0 {
+            return Some(cursor);
+        }
+        if !filter.has_wildcards() {
+            let entry = self.entries.get(self.find(filter.filter())?)?;
+            visit(entry.name(), &entry.value);
+            return None;
+        }
+        let steps_max = count_max.saturating_mul(8).saturating_add(64);
+        let query = self.postings.query(filter);
+        let next = self.postings.search(&query, cursor.0, steps_max, |id| {
+            if let Some(entry) = self.entries.get(id) {
+                let name = entry.name();
+                if matches(filter, &name) {
+                    visit(name, &entry.value);
+                    count_left = count_left.saturating_sub(1);
+                }
+            }
+            count_left > 0
+        });
+        next.map(Cursor)
+    }
+
+    fn find(&self, text: &str) -> Option<Id> {
+        let is_it = |id: &Id| {
+            self.entries
+                .get(*id)
+                .is_some_and(|entry| *entry.text == *text)
+        };
+        self.by_name.find(self.hash.text(text), is_it).copied()
+    }
+
+    fn remove_entry(&mut self, id: Id) -> Option<Entry<V>> {
+        let entry = self.entries.remove(id)?;
+        self.by_name
+            .remove(self.hash.text(&entry.text), |other| *other == id);
+        self.postings.remove(&entry.name(), id);
+        if let Some(deadline) = entry.deadline {
+            self.deadlines.remove(&(deadline, id));
+        }
+        Some(entry)
+    }
+}
+
+impl<V> Entry<V> {
+    fn name(&self) -> TopicName<'_> {
+        TopicName::trusted(&self.text, self.level_count)
+    }
+}

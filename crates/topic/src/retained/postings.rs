@@ -1,0 +1,204 @@
+//! Which names have which levels where: the inverted index behind retained messages.
+
+use alloc::collections::BTreeSet;
+use core::iter;
+
+use crate::{TopicFilter, TopicName, arena::Id, hash::KeyedHash};
+
+/// For each term the names that have it, ordered by depth, then by id.
+///
+/// Terms are told apart by 24 bits of their hash. Two that collide only yield candidates that do
+/// not match, and the caller compares texts anyway.
+#[derive(Debug)]
+pub(crate) struct Postings {
+    set: BTreeSet<u64>,
+    hash: KeyedHash,
+}
+
+/// A name's place in every list: its depth in bits 32 to 39, its id below.
+///
+/// Names of one depth stand together, so a filter without `#` reads no other.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Position(u64);
+
+const POSITION_BITS: u32 = 40;
+const DEPTH_SHIFT: u32 = 32;
+
+/// A property of names that filters ask for.
+#[derive(Clone, Copy)]
+enum Term<'a> {
+    /// Nothing, except for beginning with `$` or not.
+    Any,
+    /// The first levels, as text.
+    Prefix(&'a str),
+    /// A level after the first, and where it stands.
+    Level(usize, &'a str),
+}
+
+/// What a filter asks for: its lists, and the positions between which it can match.
+#[derive(Debug)]
+pub(crate) struct Query {
+    lists: [u64; LISTS_MAX],
+    list_count: usize,
+    first: Position,
+    last: Position,
+}
+
+/// A filter with more literal parts is searched by this many of them.
+const LISTS_MAX: usize = 8;
+
+impl Position {
+    pub(crate) const START: Self = Self(0);
+
+    pub(crate) fn new(depth: u8, id: Id) -> Self {
+        Self(u64::from(depth) << DEPTH_SHIFT | u64::from(id.get()))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the id")]
+    pub(crate) fn id(self) -> Option<Id> {
+        Id::new(self.0 as u32)
+    }
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl Postings {
+    pub(crate) const fn new(hash: KeyedHash) -> Self {
+        Self {
+            set: BTreeSet::new(),
+            hash,
+        }
+    }
+
+    pub(crate) fn insert(&mut self, name: &TopicName<'_>, id: Id) {
+        let position = Position::new(name.level_count(), id);
+        for term in terms_of_name(name) {
+            self.set
+                .insert(self.list(term, name.is_dollar()) | position.0);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, name: &TopicName<'_>, id: Id) {
+        let position = Position::new(name.level_count(), id);
+        for term in terms_of_name(name) {
+            self.set
+                .remove(&(self.list(term, name.is_dollar()) | position.0));
+        }
+    }
+
+    /// Translates a filter with wildcards.
+    pub(crate) fn query(&self, filter: &TopicFilter<'_>) -> Query {
+        let text = filter.filter();
+        let is_dollar = text.starts_with('$');
+        let mut lists = [0; LISTS_MAX];
+        let mut list_count = 0;
+        for (list, term) in lists.iter_mut().zip(terms_of_filter(text)) {
+            *list = self.list(term, is_dollar);
+            list_count = usize::saturating_add(list_count, 1);
+        }
+        let level_count = u64::from(filter.level_count());
+        let (least, most) = if text.ends_with('#') {
+            (level_count.saturating_sub(1), u64::from(u8::MAX))
+        } else {
+            (level_count, level_count)
+        };
+        Query {
+            lists,
+            list_count,
+            first: Position(least << DEPTH_SHIFT),
+            last: Position(most << DEPTH_SHIFT | u64::from(u32::MAX)),
+        }
+    }
+
+    /// Visits what is in all lists of the query from a position on, until `visit` returns
+    /// `false` or `steps_max` postings were read. Returns where to go on, `None` at the end.
+    ///
+    /// The lists are sorted alike, so each jumps over what the others lack: the work is bounded
+    /// by the shortest list, and by how often the lists alternate.
+    pub(crate) fn search(
+        &self,
+        query: &Query,
+        from: Position,
+        mut steps_max: usize,
+        mut visit: impl FnMut(Id) -> bool,
+    ) -> Option<Position> {
+        let mut at = from.max(query.first);
+        let lists = query.lists.get(..query.list_count)?;
+        let (first, others) = lists.split_first()?;
+        let mut candidates = self.set.range(first | at.0..=first | query.last.0);
+        'candidates: loop {
+            at = position_in(candidates.next().copied()?);
+            for list in others {
+                steps_max = steps_max.saturating_sub(1);
+                let found = position_in(*self.set.range(list | at.0..=list | query.last.0).next()?);
+                if found > at {
+                    at = found;
+                    if steps_max == 0 {
+                        return Some(at);
+                    }
+                    candidates = self.set.range(first | at.0..=first | query.last.0);
+                    continue 'candidates;
+                }
+            }
+            steps_max = steps_max.saturating_sub(1);
+            let wants_more = at.id().is_some_and(&mut visit);
+            if !wants_more || steps_max == 0 {
+                return Some(at.next());
+            }
+        }
+    }
+
+    /// Returns the bits above the position that a term's postings share.
+    fn list(&self, term: Term<'_>, is_dollar: bool) -> u64 {
+        let (text, kind) = match term {
+            Term::Any => ("", 0),
+            Term::Prefix(text) => (text, 1),
+            Term::Level(place, text) => (text, u32::try_from(place).unwrap_or(u32::MAX).max(2)),
+        };
+        // A filter that begins with a wildcard reads no posting of a name that begins with `$`.
+        let kind = kind << 1 | u32::from(is_dollar);
+        let hash = self.hash.text(text) ^ self.hash.pair(kind, kind);
+        hash >> POSITION_BITS << POSITION_BITS
+    }
+}
+
+fn position_in(posting: u64) -> Position {
+    Position(posting & ((1 << POSITION_BITS) - 1))
+}
+
+/// Returns all terms that a filter which matches the name may ask for.
+fn terms_of_name<'a>(name: &TopicName<'a>) -> impl Iterator<Item = Term<'a>> {
+    let text = name.as_str();
+    let prefixes = text
+        .match_indices('/')
+        .map(|(end, _)| end)
+        .chain(iter::once(text.len()))
+        .filter_map(|end| text.get(..end))
+        .map(Term::Prefix);
+    iter::once(Term::Any)
+        .chain(prefixes)
+        .chain(levels_after_first(text))
+}
+
+/// Returns the terms that a filter asks for: its longest prefix without wildcards, and each
+/// literal level after the first wildcard.
+fn terms_of_filter(text: &str) -> impl Iterator<Item = Term<'_>> {
+    let wildcard = text.find(['+', '#']).unwrap_or(text.len());
+    let prefix = wildcard.checked_sub(1).and_then(|end| text.get(..end));
+    let prefix_levels = prefix.map_or(0, |prefix| prefix.split('/').count());
+    iter::once(prefix.map_or(Term::Any, Term::Prefix)).chain(levels_after_first(text).filter(
+        move |term| match term {
+            Term::Level(_, "+" | "#") | Term::Any | Term::Prefix(_) => false,
+            Term::Level(place, _) => *place >= prefix_levels.max(1),
+        },
+    ))
+}
+
+fn levels_after_first(text: &str) -> impl Iterator<Item = Term<'_>> {
+    text.split('/')
+        .enumerate()
+        .skip(1)
+        .map(|(place, level)| Term::Level(place, level))
+}

@@ -1,0 +1,109 @@
+//! One index for many threads.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A handle to an index that worker threads read often and change seldom.
+///
+/// Readers hold the index together and never wait for one another; a writer has it alone for as
+/// long as its guard lives. What a writer changed, everyone who calls [`read`](Self::read) or
+/// [`version`](Self::version) after the guard is gone will see: a broker that sends SUBACK then
+/// can promise the subscriber every message published from there on.
+#[derive(Debug, Default)]
+pub struct Shared<T>(Arc<Inner<T>>);
+
+#[derive(Debug, Default)]
+struct Inner<T> {
+    index: RwLock<T>,
+    version: AtomicU64,
+}
+
+impl<T> Shared<T> {
+    /// Shares an index.
+    #[must_use]
+    pub fn new(index: T) -> Self {
+        Self(Arc::new(Inner {
+            index: RwLock::new(index),
+            version: AtomicU64::new(0),
+        }))
+    }
+
+    /// Waits for writers, not for readers, and lends the index for lookups.
+    ///
+    /// A guard that lives long keeps writers waiting, and behind them new readers: collect what
+    /// a lookup finds, let the guard go, then deliver.
+    #[must_use]
+    pub fn read(&self) -> ReadGuard<'_, T> {
+        // A writer that panicked left an index that is still safe to read.
+        ReadGuard(self.0.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for readers and writers and lends the index for changes.
+    #[must_use]
+    pub fn write(&self) -> WriteGuard<'_, T> {
+        WriteGuard {
+            index: self.0.index.write().unwrap_or_else(PoisonError::into_inner),
+            version: &self.0.version,
+        }
+    }
+
+    /// Returns a number that grows with every change, without waiting for anyone.
+    ///
+    /// What was looked up at a version still holds while the version is the same: a worker can
+    /// keep the answers for its busiest names. Read the version before the lookup.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Acquire)
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// An index lent for lookups.
+#[derive(Debug)]
+pub struct ReadGuard<'a, T>(RwLockReadGuard<'a, T>);
+
+impl<T> Deref for ReadGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// An index lent for changes. The version grows when the guard goes.
+#[derive(Debug)]
+pub struct WriteGuard<'a, T> {
+    index: RwLockWriteGuard<'a, T>,
+    version: &'a AtomicU64,
+}
+
+impl<T> Deref for WriteGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.index
+    }
+}
+
+impl<T> DerefMut for WriteGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.index
+    }
+}
+
+impl<T> Drop for WriteGuard<'_, T> {
+    fn drop(&mut self) {
+        // Still under the lock: whoever sees the change sees the version too.
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}

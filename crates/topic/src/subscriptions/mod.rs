@@ -1,0 +1,383 @@
+//! The subscription index: from a topic name to everyone who wants it.
+
+use alloc::boxed::Box;
+use core::{hash::Hash, ops::ControlFlow};
+
+mod holdings;
+mod roster;
+mod trie;
+
+pub(crate) use roster::Roster;
+
+use crate::{
+    GroupId, SharedGroup, TopicFilter, TopicName,
+    arena::{Arena, Id},
+    filter::Shape,
+    group::Group,
+    hash::KeyedHash,
+    matching::text_matches,
+    table::IdTable,
+};
+use holdings::{Holding, Holdings};
+use roster::Subscribers;
+use trie::Trie;
+
+/// Who is subscribed to what, under keys `K` (sessions) with values `V` (options).
+///
+/// A subscription is a key and a filter; subscribing again replaces the value. Keys of one group
+/// (`$share/{group}/{filter}`) form a [`SharedGroup`].
+///
+/// Every filter is found by one probe of a hash table, which is all that a name needs to find the
+/// filter without wildcards that equals it. Filters with wildcards hang in a trie as well.
+/// Filters, and the subscribers of a filter, are visited in an order that depends only on the
+/// calls made before: filter without wildcards first, then level by level `#`, the literal, `+`;
+/// of one filter the subscribers in the order of arrival (the last takes the place of one that
+/// left), then its groups.
+///
+/// A lookup allocates nothing, does not recurse, and visits at most two trie nodes per filter with
+/// wildcards and at most 2^n for a name of n levels. Subscribers of the same filter cost nothing
+/// but their visit.
+#[derive(Debug)]
+pub struct SubscriptionIndex<K, V> {
+    filters: Arena<Filter<K, V>>,
+    groups: Arena<Group<K, V>>,
+    /// Filters by the part that is matched.
+    by_filter: IdTable<Id>,
+    /// Groups by their whole text.
+    by_group: IdTable<Id>,
+    wildcards: Trie,
+    holdings: Holdings<K>,
+    hash: KeyedHash,
+    len: usize,
+    groups_made: u32,
+}
+
+#[derive(Debug)]
+struct Filter<K, V> {
+    text: Box<str>,
+    shape: Shape,
+    subscribers: Subscribers<K, V>,
+}
+
+/// What a name was found to match: one subscription, or one shared group.
+#[derive(Debug)]
+pub enum Match<'a, K, V> {
+    /// A subscription that is not shared.
+    Subscriber {
+        /// Whose it is.
+        key: K,
+        /// The value it was inserted with.
+        value: &'a V,
+    },
+    /// A group, of which one member gets the message.
+    Group(SharedGroup<'a, K, V>),
+}
+
+impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
+    /// Creates an empty index. The seed keys its hashes: peers must not be able to guess it.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self::with_hash(KeyedHash::new(seed))
+    }
+
+    const fn with_hash(hash: KeyedHash) -> Self {
+        Self {
+            filters: Arena::new(),
+            groups: Arena::new(),
+            by_filter: IdTable::new(),
+            by_group: IdTable::new(),
+            wildcards: Trie::new(hash),
+            holdings: Holdings::new(hash),
+            hash,
+            len: 0,
+            groups_made: 0,
+        }
+    }
+
+    /// Subscribes a key, or replaces the value of its subscription and returns the old one.
+    pub fn insert(&mut self, filter: &TopicFilter<'_>, key: K, value: V) -> Option<V> {
+        let (old, holding) = if filter.shared_group().is_some() {
+            let id = self.find_or_add_group(filter);
+            let old = self.groups.get_mut(id)?.members.insert(key, value);
+            (old, Holding::right(id))
+        } else {
+            let id = self.find_or_add_filter(filter);
+            let old = self.filters.get_mut(id)?.subscribers.insert(key, value);
+            (old, Holding::left(id))
+        };
+        if old.is_none() {
+            self.len = self.len.saturating_add(1);
+            self.holdings.add(key, holding);
+        }
+        old
+    }
+
+    /// Unsubscribes a key and returns the value of its subscription.
+    pub fn remove(&mut self, filter: &TopicFilter<'_>, key: &K) -> Option<V> {
+        let holding = self.find(filter)?;
+        let value = self.remove_value(holding, key)?;
+        self.holdings.remove(key, holding);
+        Some(value)
+    }
+
+    /// Unsubscribes a key from everything and returns how many subscriptions it had.
+    pub fn remove_all(&mut self, key: &K) -> usize {
+        self.remove_some(key, usize::MAX)
+    }
+
+    /// Unsubscribes a key from at most `count_max` filters and returns from how many.
+    ///
+    /// With [`Shared`](crate::Shared), a key of a hundred thousand filters is so removed in steps
+    /// between which lookups go on.
+    pub fn remove_some(&mut self, key: &K, count_max: usize) -> usize {
+        let mut count = 0_usize;
+        while count < count_max {
+            let Some(holding) = self.holdings.of(*key).next() else {
+                break;
+            };
+            self.remove_value(holding, key);
+            self.holdings.remove(key, holding);
+            count = count.saturating_add(1);
+        }
+        count
+    }
+
+    /// Returns the value of a key's subscription.
+    #[must_use]
+    pub fn get(&self, filter: &TopicFilter<'_>, key: &K) -> Option<&V> {
+        match self.find(filter)?.split() {
+            Ok(id) => self.filters.get(id)?.subscribers.get(key),
+            Err(id) => self.groups.get(id)?.members.get(key),
+        }
+    }
+
+    /// Returns the filters that a key is subscribed to, with the values.
+    pub fn filters_of(&self, key: &K) -> impl Iterator<Item = (TopicFilter<'_>, &V)> {
+        let key = *key;
+        self.holdings
+            .of(key)
+            .filter_map(move |holding| match holding.split() {
+                Ok(id) => {
+                    let filter = self.filters.get(id)?;
+                    Some((filter.as_filter(), filter.subscribers.get(&key)?))
+                }
+                Err(id) => {
+                    let group = self.groups.get(id)?;
+                    Some((group.as_filter(), group.members.get(&key)?))
+                }
+            })
+    }
+
+    /// Returns the group with this id, unless its last member has left.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> Option<SharedGroup<'_, K, V>> {
+        let group = self.groups.get(id.id)?;
+        (group.generation == id.generation).then_some(SharedGroup { id, group })
+    }
+
+    /// Returns the number of subscriptions.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Is nobody subscribed to anything?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Returns the number of keys that are subscribed to something.
+    #[must_use]
+    pub const fn key_count(&self) -> usize {
+        self.holdings.key_count()
+    }
+
+    /// Returns the number of different filters; groups do not count, their filters do.
+    #[must_use]
+    pub const fn filter_count(&self) -> usize {
+        self.filters.len()
+    }
+
+    /// Returns the number of shared groups.
+    #[must_use]
+    pub const fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Visits everything that matches the name, until `visit` breaks; returns whether it did.
+    ///
+    /// A key is visited once for each of its matching subscriptions.
+    pub fn lookup<'a>(
+        &'a self,
+        name: &TopicName<'_>,
+        mut visit: impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let text = name.as_str();
+        if let Some(filter) = self.find_filter(text).and_then(|id| self.filters.get(id)) {
+            self.visit_filter(filter, &mut visit)?;
+        }
+        self.wildcards
+            .candidates(name, |id| match self.filters.get(id) {
+                Some(filter) if text_matches(&filter.text, text) => {
+                    self.visit_filter(filter, &mut visit)
+                }
+                Some(_) | None => ControlFlow::Continue(()),
+            })
+    }
+
+    fn visit_filter<'a>(
+        &'a self,
+        filter: &'a Filter<K, V>,
+        visit: &mut impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match &filter.subscribers {
+            Subscribers::Nobody => {}
+            Subscribers::One(key, value) => visit(Match::Subscriber { key: *key, value })?,
+            Subscribers::Many(many) => {
+                for (key, value) in many.roster.iter() {
+                    visit(Match::Subscriber { key, value })?;
+                }
+                for id in &many.groups {
+                    if let Some(group) = self.groups.get(*id) {
+                        let id = GroupId {
+                            id: *id,
+                            generation: group.generation,
+                        };
+                        visit(Match::Group(SharedGroup { id, group }))?;
+                    }
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn find(&self, filter: &TopicFilter<'_>) -> Option<Holding> {
+        if filter.shared_group().is_some() {
+            self.find_group(filter.as_str()).map(Holding::right)
+        } else {
+            self.find_filter(filter.filter()).map(Holding::left)
+        }
+    }
+
+    fn find_filter(&self, text: &str) -> Option<Id> {
+        let is_it = |id: &Id| {
+            self.filters
+                .get(*id)
+                .is_some_and(|filter| *filter.text == *text)
+        };
+        self.by_filter.find(self.hash.text(text), is_it).copied()
+    }
+
+    fn find_group(&self, text: &str) -> Option<Id> {
+        let is_it = |id: &Id| {
+            self.groups
+                .get(*id)
+                .is_some_and(|group| *group.text == *text)
+        };
+        self.by_group.find(self.hash.text(text), is_it).copied()
+    }
+
+    fn find_or_add_filter(&mut self, filter: &TopicFilter<'_>) -> Id {
+        let text = filter.filter();
+        if let Some(id) = self.find_filter(text) {
+            return id;
+        }
+        let id = self.filters.insert(Filter {
+            text: text.into(),
+            shape: filter.shape().unshared(),
+            subscribers: Subscribers::Nobody,
+        });
+        self.by_filter.insert(self.hash.text(text), id);
+        if filter.has_wildcards() {
+            self.wildcards
+                .insert(id, filter, |id| self.filters.get(id).map(Filter::as_filter));
+        }
+        id
+    }
+
+    fn find_or_add_group(&mut self, filter: &TopicFilter<'_>) -> Id {
+        let text = filter.as_str();
+        if let Some(id) = self.find_group(text) {
+            return id;
+        }
+        self.groups_made = self.groups_made.wrapping_add(1);
+        let filter_id = self.find_or_add_filter(filter);
+        let id = self
+            .groups
+            .insert(Group::new(filter, filter_id, self.groups_made));
+        self.by_group.insert(self.hash.text(text), id);
+        if let Some(filter) = self.filters.get_mut(filter_id) {
+            let place = filter.subscribers.add_group(id);
+            if let Some(group) = self.groups.get_mut(id) {
+                group.place = place;
+            }
+        }
+        id
+    }
+
+    /// Removes a subscription from its filter or group, and those once they are empty.
+    fn remove_value(&mut self, holding: Holding, key: &K) -> Option<V> {
+        let value = match holding.split() {
+            Ok(id) => {
+                let value = self.filters.get_mut(id)?.subscribers.remove(key)?;
+                self.remove_filter_if_empty(id);
+                value
+            }
+            Err(id) => {
+                let group = self.groups.get_mut(id)?;
+                let value = group.members.remove(key)?;
+                if group.members.len() == 0 {
+                    self.remove_group(id);
+                }
+                value
+            }
+        };
+        self.len = self.len.saturating_sub(1);
+        Some(value)
+    }
+
+    fn remove_group(&mut self, id: Id) {
+        let Some(group) = self.groups.remove(id) else {
+            return;
+        };
+        self.by_group
+            .remove(self.hash.text(&group.text), |other| *other == id);
+        let Some(filter) = self.filters.get_mut(group.filter) else {
+            return;
+        };
+        if let Some(moved) = filter.subscribers.remove_group(group.place)
+            && let Some(moved) = self.groups.get_mut(moved)
+        {
+            moved.place = group.place;
+        }
+        self.remove_filter_if_empty(group.filter);
+    }
+
+    fn remove_filter_if_empty(&mut self, id: Id) {
+        if self
+            .filters
+            .get(id)
+            .is_none_or(|filter| !filter.subscribers.is_empty())
+        {
+            return;
+        }
+        let Some(filter) = self.filters.remove(id) else {
+            return;
+        };
+        self.by_filter
+            .remove(self.hash.text(&filter.text), |other| *other == id);
+        if filter.as_filter().has_wildcards() {
+            self.wildcards.remove(id, &filter.as_filter());
+        }
+    }
+}
+
+impl<K, V> Filter<K, V> {
+    fn as_filter(&self) -> TopicFilter<'_> {
+        TopicFilter::trusted(&self.text, self.shape)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! The filters with wildcards, by their levels.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::ops::ControlFlow;
+
+use hashbrown::HashTable;
+
+use crate::{
+    TopicFilter, TopicName,
+    arena::{Arena, EitherId, Id},
+    hash::KeyedHash,
+};
+
+/// A trie over the levels of filters that finds candidates: the caller compares texts.
+///
+/// An edge for a literal level is found by its parent and 32 bits of the level's hash, and the
+/// trie keeps no text. So two levels of one parent may share an edge, which costs a comparison
+/// but no correctness: every node still has one parent, hence a lookup meets a filter at most
+/// once. A filter that is alone below some level hangs there as a leaf, its tail unfolded only
+/// when a second one arrives.
+#[derive(Debug)]
+pub(crate) struct Trie {
+    nodes: Arena<Node>,
+    root: Option<Id>,
+    edges: HashTable<Edge>,
+    /// Further filters that end where the first one does, because their levels share hashes.
+    twins: BTreeMap<Id, Vec<Id>>,
+    hash: KeyedHash,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// Where `+` leads.
+    plus: Option<Link>,
+    /// The filter that ends here.
+    here: Option<Id>,
+    /// The filter that ends here with a `#`.
+    multi: Option<Id>,
+    /// How many filters end here or further down. At 0 the node goes.
+    filter_count: u32,
+}
+
+/// To a node (left) or straight to the only filter below (right).
+type Link = EitherId;
+
+#[derive(Debug)]
+struct Edge {
+    parent: Id,
+    level: u32,
+    link: Link,
+}
+
+impl Trie {
+    pub(crate) const fn new(hash: KeyedHash) -> Self {
+        Self {
+            nodes: Arena::new(),
+            root: None,
+            edges: HashTable::new(),
+            twins: BTreeMap::new(),
+            hash,
+        }
+    }
+
+    /// Adds a filter that the trie does not hold. `filter_of` returns the filters it holds.
+    pub(crate) fn insert<'f>(
+        &mut self,
+        id: Id,
+        filter: &TopicFilter<'_>,
+        filter_of: impl Fn(Id) -> Option<TopicFilter<'f>>,
+    ) {
+        let mut at = match self.root {
+            Some(root) => root,
+            None => *self.root.insert(self.nodes.insert(Node::default())),
+        };
+        let mut levels = filter.levels();
+        let mut depth = 0_usize;
+        loop {
+            let Some(node) = self.nodes.get_mut(at) else {
+                return;
+            };
+            node.filter_count = node.filter_count.saturating_add(1);
+            let place = match levels.next() {
+                None => return self.end(at, id, |node| &mut node.here),
+                Some("#") => return self.end(at, id, |node| &mut node.multi),
+                Some(level) => level,
+            };
+            depth = depth.saturating_add(1);
+            match self.link(at, place).map(Link::split) {
+                None => return self.set_link(at, place, Link::right(id)),
+                Some(Ok(node)) => at = node,
+                Some(Err(leaf)) => {
+                    let node = self.nodes.insert(Node::default());
+                    self.set_link(at, place, Link::left(node));
+                    if let Some(filter) = filter_of(leaf) {
+                        self.unfold(node, leaf, filter.levels().nth(depth));
+                    }
+                    at = node;
+                }
+            }
+        }
+    }
+
+    /// Hangs a filter that was a leaf below the new node which took its place.
+    fn unfold(&mut self, node: Id, leaf: Id, level: Option<&str>) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.filter_count = 1;
+        }
+        match level {
+            None => self.end(node, leaf, |node| &mut node.here),
+            Some("#") => self.end(node, leaf, |node| &mut node.multi),
+            Some(level) => self.set_link(node, level, Link::right(leaf)),
+        }
+    }
+
+    fn end(&mut self, at: Id, id: Id, end: impl Fn(&mut Node) -> &mut Option<Id>) {
+        let Some(node) = self.nodes.get_mut(at) else {
+            return;
+        };
+        match end(node) {
+            Some(first) => self.twins.entry(*first).or_default().push(id),
+            none => *none = Some(id),
+        }
+    }
+
+    /// Removes a filter, and every node that led to it alone.
+    pub(crate) fn remove(&mut self, id: Id, filter: &TopicFilter<'_>) {
+        let Some(mut at) = self.root else { return };
+        let mut levels = filter.levels();
+        loop {
+            let Some(node) = self.nodes.get_mut(at) else {
+                return;
+            };
+            node.filter_count = node.filter_count.saturating_sub(1);
+            let is_empty = node.filter_count == 0;
+            let next = match levels.next() {
+                None => self.unend(at, id, |node| &mut node.here),
+                Some("#") => self.unend(at, id, |node| &mut node.multi),
+                Some(level) => self.follow_and_cut(at, level),
+            };
+            if is_empty {
+                self.nodes.remove(at);
+                self.root = self.root.filter(|root| *root != at);
+            }
+            match next {
+                Some(next) => at = next,
+                None => return,
+            }
+        }
+    }
+
+    fn unend(&mut self, at: Id, id: Id, end: impl Fn(&mut Node) -> &mut Option<Id>) -> Option<Id> {
+        let first = end(self.nodes.get_mut(at)?);
+        let mut twins = self.twins.remove(&(*first)?).unwrap_or_default();
+        if *first == Some(id) {
+            *first = if twins.is_empty() {
+                None
+            } else {
+                Some(twins.remove(0))
+            };
+        } else {
+            twins.retain(|twin| *twin != id);
+        }
+        if let (Some(first), false) = (*first, twins.is_empty()) {
+            self.twins.insert(first, twins);
+        }
+        None
+    }
+
+    /// Returns the node that a level leads to, and cuts the link if nothing else is behind it.
+    fn follow_and_cut(&mut self, at: Id, level: &str) -> Option<Id> {
+        let link = self.link(at, level)?;
+        let next = link.split().ok();
+        let is_last = next
+            .and_then(|next| self.nodes.get(next))
+            .is_none_or(|next| next.filter_count <= 1);
+        if is_last {
+            self.cut(at, level);
+        }
+        next
+    }
+
+    fn link(&self, at: Id, level: &str) -> Option<Link> {
+        if level == "+" {
+            return self.nodes.get(at)?.plus;
+        }
+        self.edge(at, level_hash(self.hash, level))
+    }
+
+    fn edge(&self, parent: Id, level: u32) -> Option<Link> {
+        self.edges
+            .find(self.hash.pair(parent.get(), level), |edge| {
+                edge.parent == parent && edge.level == level
+            })
+            .map(|edge| edge.link)
+    }
+
+    fn set_link(&mut self, at: Id, level: &str, link: Link) {
+        if level == "+" {
+            if let Some(node) = self.nodes.get_mut(at) {
+                node.plus = Some(link);
+            }
+            return;
+        }
+        let hash = self.hash;
+        let edge = Edge {
+            parent: at,
+            level: level_hash(hash, level),
+            link,
+        };
+        let edge_hash = |edge: &Edge| hash.pair(edge.parent.get(), edge.level);
+        match self.edges.find_mut(edge_hash(&edge), |other| {
+            other.parent == edge.parent && other.level == edge.level
+        }) {
+            Some(old) => *old = edge,
+            None => {
+                self.edges.insert_unique(edge_hash(&edge), edge, edge_hash);
+            }
+        }
+    }
+
+    fn cut(&mut self, at: Id, level: &str) {
+        if level == "+" {
+            if let Some(node) = self.nodes.get_mut(at) {
+                node.plus = None;
+            }
+            return;
+        }
+        let hash = self.hash;
+        let level = level_hash(hash, level);
+        let found = self.edges.find_entry(hash.pair(at.get(), level), |edge| {
+            edge.parent == at && edge.level == level
+        });
+        if let Ok(edge) = found {
+            edge.remove();
+            let len = self.edges.len();
+            if len < self.edges.capacity() / 8 {
+                self.edges.shrink_to(len.saturating_mul(2), |edge| {
+                    hash.pair(edge.parent.get(), edge.level)
+                });
+            }
+        }
+    }
+
+    /// Visits, each once, all filters that match the name and some that do not.
+    ///
+    /// The order is that of the levels: at each `#`, then the literal, then `+`.
+    pub(crate) fn candidates(
+        &self,
+        name: &TopicName<'_>,
+        mut visit: impl FnMut(Id) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(root) = self.root else {
+            return ControlFlow::Continue(());
+        };
+        // Most names are shallow; they need not clear a stack made for the deepest.
+        if name.level_count() <= 16 {
+            self.descend::<16>(root, name, &mut visit)
+        } else {
+            self.descend::<256>(root, name, &mut visit)
+        }
+    }
+
+    /// `LEVELS` bounds the levels of the name. Each node on the way leaves at most one branch, its
+    /// `+`, for later, so as many places are enough for the branches that wait.
+    fn descend<const LEVELS: usize>(
+        &self,
+        root: Id,
+        name: &TopicName<'_>,
+        visit: &mut impl FnMut(Id) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut hashes = [0; LEVELS];
+        let mut level_count = 0_usize;
+        for (hash, level) in hashes.iter_mut().zip(name.levels()) {
+            *hash = level_hash(self.hash, level);
+            level_count = level_count.saturating_add(1);
+        }
+        let mut waiting = [None; LEVELS];
+        let mut waiting_count = 0_usize;
+        let mut next = Some((Link::left(root), 0_usize));
+        while let Some((link, depth)) = next {
+            next = None;
+            match link.split() {
+                Err(leaf) => visit(leaf)?,
+                Ok(id) => {
+                    let Some(node) = self.nodes.get(id) else {
+                        continue;
+                    };
+                    let wildcards_apply = depth > 0 || !name.is_dollar();
+                    if let (Some(first), true) = (node.multi, wildcards_apply) {
+                        self.visit_twins(first, visit)?;
+                    }
+                    let below = depth.saturating_add(1);
+                    if depth == level_count {
+                        if let Some(first) = node.here {
+                            self.visit_twins(first, visit)?;
+                        }
+                    } else {
+                        if let (Some(plus), true) = (node.plus, wildcards_apply)
+                            && let Some(place) = waiting.get_mut(waiting_count)
+                        {
+                            *place = Some((plus, below));
+                            waiting_count = waiting_count.saturating_add(1);
+                        }
+                        let hash = hashes.get(depth).copied().unwrap_or_default();
+                        next = self.edge(id, hash).map(|link| (link, below));
+                    }
+                }
+            }
+            if next.is_none() && waiting_count > 0 {
+                waiting_count = waiting_count.saturating_sub(1);
+                next = waiting.get(waiting_count).copied().flatten();
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn visit_twins(
+        &self,
+        first: Id,
+        visit: &mut impl FnMut(Id) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        visit(first)?;
+        if !self.twins.is_empty() {
+            for twin in self.twins.get(&first).into_iter().flatten() {
+                visit(*twin)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The upper half of a level's hash.
+fn level_hash(hash: KeyedHash, level: &str) -> u32 {
+    (hash.text(level) >> 32) as u32
+}
