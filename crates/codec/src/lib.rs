@@ -36,11 +36,12 @@ pub use packet::{
 };
 pub use packet_id::PacketId;
 pub use property::{
-    Properties, PropertiesBuilder, PropertiesIter, Property, PropertyId, PropertyScope,
+    Presence, Properties, PropertiesBuilder, PropertiesIter, Property, PropertyId, PropertyScope,
 };
 pub use qos::QoS;
 pub use reason_code::ReasonCode;
 pub use storage::{Borrowed, DefaultStorage, Storage};
 #[cfg(feature = "alloc")]
 pub use storage::{Shared, Utf8Bytes};
+pub use text::validate_topic_name;
 pub use version::ProtocolVersion;

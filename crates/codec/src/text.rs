@@ -2,7 +2,7 @@
 //!
 //! Each check is one pass over the bytes, eight at a time, as long as they are ASCII.
 
-use crate::DecodeError;
+use crate::{DecodeError, EncodeError};
 
 /// The prefix of a shared subscription's filter.
 const SHARE: &[u8] = b"$share/";
@@ -18,6 +18,28 @@ pub(crate) fn check_text(text: &[u8]) -> Result<(), DecodeError> {
         return Err(DecodeError::NulInString);
     }
     check_utf8(text, found)
+}
+
+/// Checks that a Topic Name may stand in a packet: one to 65,535 bytes, no wildcard, no U+0000.
+///
+/// # Errors
+///
+/// [`EncodeError`]: what encoding a PUBLISH to this topic would say.
+///
+/// # Examples
+///
+/// ```
+/// use mqttstack_codec::validate_topic_name;
+///
+/// assert!(validate_topic_name("a/b").is_ok());
+/// assert!(validate_topic_name("a/+").is_err());
+/// ```
+pub fn validate_topic_name(name: &str) -> Result<(), EncodeError> {
+    let length = name.len();
+    if length > usize::from(u16::MAX) {
+        return Err(EncodeError::FieldTooLong { length });
+    }
+    Ok(check_topic_name(name.as_bytes())?)
 }
 
 /// Checks a Topic Name that must not be empty.

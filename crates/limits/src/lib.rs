@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
-#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+#![warn(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
 
 #[cfg(feature = "std")]
 extern crate std;

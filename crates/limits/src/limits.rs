@@ -56,7 +56,7 @@ pub struct Limits {
     pub client_id_bytes_max: u16,
     /// The deepest topic name or filter, in levels. Default 128; a deeper one is refused (0x90 or
     /// 0x8F).
-    pub topic_levels_max: u16,
+    pub topic_levels_max: u8,
     /// The shortest Keep Alive, in seconds. Default 0; a shorter one that is not 0 is raised (5.0)
     /// or accepted as it is (3.x, where nothing else can be announced).
     pub keep_alive_min: u16,

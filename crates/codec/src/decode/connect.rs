@@ -214,7 +214,7 @@ impl<'a, I: Source<'a>> Parser<I> {
 ///
 /// v5 MQTT-3.1.2-1, v5 MQTT-3.1.2-2; v3.1.1 MQTT-3.1.2-1, v3.1.1 MQTT-3.1.2-2; V31-name,
 /// V31-mismatch; BRG-bit, BRG-5.
-fn version(input: &[u8]) -> Parsed<'_, (ProtocolVersion, bool)> {
+pub(super) fn version(input: &[u8]) -> Parsed<'_, (ProtocolVersion, bool)> {
     let (input, name) = field(input)?;
     let is_v31_name = name == ProtocolVersion::V31.protocol_name().as_bytes();
     if !is_v31_name && name != ProtocolVersion::V5.protocol_name().as_bytes() {

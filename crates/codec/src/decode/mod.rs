@@ -151,6 +151,29 @@ impl Decoder {
         Ok(Some((packet, header.total_len())))
     }
 
+    /// Returns the version that a CONNECT names, if its first bytes say one, whatever else is
+    /// wrong with it: for a server that wants to answer in a form that the client can read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqttstack_codec::{Decoder, ProtocolVersion};
+    ///
+    /// let cut_short = [0x10, 0x7F, 0x00, 0x04, b'M', b'Q', b'T', b'T', 0x05];
+    /// assert_eq!(Decoder::connect_version(&cut_short), Some(ProtocolVersion::V5));
+    /// ```
+    #[must_use]
+    pub fn connect_version(bytes: &[u8]) -> Option<ProtocolVersion> {
+        let (first, after) = bytes.split_first()?;
+        if first >> 4 != PacketType::Connect.as_u8() {
+            return None;
+        }
+        let length_len = after.iter().take(4).position(|byte| byte & 0x80 == 0)?;
+        let body = after.get(length_len.checked_add(1)?..)?;
+        let (_, (version, _)) = connect::version(body).ok()?;
+        Some(version)
+    }
+
     /// Returns the fixed header and body of the first packet, or `None` if it is not all there.
     #[inline]
     fn split<'a>(&self, bytes: &'a [u8]) -> Result<Option<(FrameHeader, &'a [u8])>, DecodeError> {

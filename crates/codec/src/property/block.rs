@@ -26,6 +26,10 @@ pub struct Properties<S: Storage = DefaultStorage> {
 
 impl Copy for Properties<Borrowed<'_>> {}
 
+/// Which properties occur in a block that was validated.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Presence(u64);
+
 impl<S: Storage> Default for Properties<S> {
     fn default() -> Self {
         Self::empty()
@@ -45,6 +49,25 @@ impl<S: Storage> Properties<S> {
     /// Puts together what has been checked.
     pub(super) const fn from_parts(encoded: S::Bytes, present: u64) -> Self {
         Self { encoded, present }
+    }
+
+    /// Puts a block together again that was taken apart with [`as_bytes`](Self::as_bytes) and
+    /// [`presence`](Self::presence), without validating it again.
+    ///
+    /// For those who keep many messages in storage of their own. Bytes and presence have to come
+    /// from the same block: otherwise getters find nothing, or something else.
+    #[must_use]
+    pub const fn from_validated(encoded: S::Bytes, presence: Presence) -> Self {
+        Self {
+            encoded,
+            present: presence.0,
+        }
+    }
+
+    /// Returns which properties occur.
+    #[must_use]
+    pub const fn presence(&self) -> Presence {
+        Presence(self.present)
     }
 
     /// Returns whether there is no property.

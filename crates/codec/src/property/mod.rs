@@ -7,7 +7,7 @@ mod id;
 mod scope;
 mod value;
 
-pub use block::{Properties, PropertiesIter};
+pub use block::{Presence, Properties, PropertiesIter};
 pub use builder::PropertiesBuilder;
 pub use id::PropertyId;
 pub use scope::PropertyScope;

@@ -1,0 +1,409 @@
+//! The sending half: messages that wait, messages in flight, and the window of the peer.
+
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+
+use mqttstack_codec::{Delivery, PacketId, QoS};
+use mqttstack_limits::{Instant, Limits, Overflow};
+
+use super::{outgoing::OutgoingPublish, window::Window};
+use crate::{Message, PublishError};
+
+/// Names one message that was handed over for delivery; counts up within a session.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PublishToken(pub(crate) u64);
+
+impl PublishToken {
+    /// Returns the number of the token.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The Subscription Identifiers of the subscriptions that a message matched.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum SubscriptionIds {
+    /// None of the subscriptions has one.
+    #[default]
+    None,
+    /// Exactly one.
+    One(u32),
+    /// Several; the same one may occur more than once.
+    Many(Box<[u32]>),
+}
+
+impl SubscriptionIds {
+    /// Returns the identifiers.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::None => &[],
+            Self::One(id) => core::slice::from_ref(id),
+            Self::Many(ids) => ids,
+        }
+    }
+}
+
+impl FromIterator<u32> for SubscriptionIds {
+    fn from_iter<I: IntoIterator<Item = u32>>(ids: I) -> Self {
+        let mut ids = ids.into_iter();
+        match (ids.next(), ids.next()) {
+            (None, _) => Self::None,
+            (Some(one), None) => Self::One(one),
+            (Some(first), Some(second)) => {
+                Self::Many([first, second].into_iter().chain(ids).collect())
+            }
+        }
+    }
+}
+
+/// How one subscriber gets a message: what its subscriptions decide.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeliveryOptions {
+    /// The QoS of this delivery: the lower of the message's and the one granted.
+    pub qos: QoS,
+    /// The RETAIN flag of this delivery.
+    pub retain: bool,
+    /// The Subscription Identifiers to send along.
+    pub subscription_ids: SubscriptionIds,
+}
+
+/// A message that waits for its turn.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Queued {
+    pub(crate) token: PublishToken,
+    pub(crate) message: Message,
+    pub(crate) options: DeliveryOptions,
+    pub(crate) expires_at: Instant,
+}
+
+/// What waits for an acknowledgement under a packet identifier.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Exchange {
+    /// QoS 1: PUBLISH sent, PUBACK awaited.
+    AwaitPubAck(Queued),
+    /// QoS 2: PUBLISH sent, PUBREC awaited.
+    AwaitPubRec(Queued),
+    /// QoS 2: PUBREL sent, PUBCOMP awaited; the message is gone.
+    AwaitPubComp(PublishToken),
+    /// SUBSCRIBE with so many filters sent, SUBACK awaited.
+    AwaitSubAck { token: PublishToken, filters: usize },
+    /// UNSUBSCRIBE with so many filters sent, UNSUBACK awaited.
+    AwaitUnsubAck { token: PublishToken, filters: usize },
+}
+
+/// How much waits in a session.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct QueueStatus {
+    /// Messages that have not been sent.
+    pub queued_messages: usize,
+    /// Their bytes: topics, properties and payloads.
+    pub queued_bytes: u64,
+    /// Exchanges that wait for an acknowledgement.
+    pub inflight: usize,
+    /// Messages that were dropped because the queue was full, since the session began.
+    pub dropped: u64,
+    /// Messages that expired in the queue, since the session began.
+    pub expired: u64,
+}
+
+/// What the sending half keeps for as long as the session lives.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Outbound {
+    pub(crate) window: Window<Exchange>,
+    /// QoS 1 and 2, in order of arrival.
+    queue: VecDeque<Queued>,
+    /// QoS 0, in order of arrival: apart, so that it flows while the window is full, and is shed
+    /// first.
+    queue_qos0: VecDeque<Queued>,
+    queued_bytes: u64,
+    dropped: u64,
+    expired: u64,
+    last_token: u64,
+    /// Whether somebody asks what became of each message.
+    tracked: bool,
+    /// Messages that will not be delivered, if tracked; drained by every poll for events.
+    undelivered: VecDeque<(PublishToken, Undelivered)>,
+}
+
+/// Why a message was never delivered.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Undelivered {
+    /// The queue was full and this message had to make room.
+    Dropped,
+    /// Its Message Expiry Interval passed before it could be sent.
+    Expired,
+    /// Its packet would exceed the Maximum Packet Size of the peer.
+    TooLarge,
+    /// The session ended before it was delivered.
+    SessionLost,
+}
+
+impl Outbound {
+    /// From now on, [`poll_undelivered`](Self::poll_undelivered) tells what became of messages.
+    pub(crate) fn track(&mut self) {
+        self.tracked = true;
+    }
+
+    pub(crate) fn poll_undelivered(&mut self) -> Option<(PublishToken, Undelivered)> {
+        self.undelivered.pop_front()
+    }
+
+    /// Notes that a message will not be delivered.
+    pub(crate) fn give_up(&mut self, token: PublishToken, why: Undelivered) {
+        match why {
+            Undelivered::Dropped | Undelivered::TooLarge => {
+                self.dropped = self.dropped.saturating_add(1);
+            }
+            Undelivered::Expired => self.expired = self.expired.saturating_add(1),
+            Undelivered::SessionLost => {}
+        }
+        if self.tracked {
+            self.undelivered.push_back((token, why));
+        }
+    }
+
+    /// Returns the next token.
+    pub(crate) fn next_token(&mut self) -> PublishToken {
+        self.last_token = self.last_token.saturating_add(1);
+        PublishToken(self.last_token)
+    }
+
+    /// Puts a message into the queue, or applies the overflow policy.
+    pub(crate) fn enqueue(
+        &mut self,
+        message: Message,
+        options: DeliveryOptions,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<PublishToken, PublishError> {
+        let size = message_bytes(&message);
+        while self.is_full_for(size, limits) {
+            self.make_room(options.qos, limits)?;
+        }
+        let token = self.next_token();
+        let expires_at = message.expires_at(now);
+        let queued = Queued {
+            token,
+            message,
+            options,
+            expires_at,
+        };
+        self.queued_bytes = self.queued_bytes.saturating_add(size);
+        self.queue_of(queued.options.qos).push_back(queued);
+        Ok(token)
+    }
+
+    fn is_full_for(&self, size: u64, limits: &Limits) -> bool {
+        let messages = self.queued_messages();
+        // An empty queue takes one message of any size.
+        messages > 0
+            && (u32::try_from(messages).unwrap_or(u32::MAX) >= limits.queue_messages_max
+                || self.queued_bytes.saturating_add(size) > limits.queue_bytes_max)
+    }
+
+    /// Sheds one waiting message, or refuses the new one. QoS 0 goes first in either case.
+    fn make_room(&mut self, new: QoS, limits: &Limits) -> Result<(), PublishError> {
+        let full = PublishError::QueueFull {
+            messages: u32::try_from(self.queued_messages()).unwrap_or(u32::MAX),
+        };
+        let oldest = match self.queue_qos0.pop_front() {
+            Some(qos0) => Some(qos0),
+            None if new == QoS::AtMostOnce => None,
+            None => match limits.overflow {
+                Overflow::DropOldest => self.queue.pop_front(),
+                Overflow::EndSession => return Err(PublishError::SessionMustEnd),
+                _ => None,
+            },
+        };
+        let Some(oldest) = oldest else {
+            // The caller hears of the new message, so it is counted but not reported.
+            self.dropped = self.dropped.saturating_add(1);
+            return Err(full);
+        };
+        self.forget(&oldest);
+        self.give_up(oldest.token, Undelivered::Dropped);
+        Ok(())
+    }
+
+    /// Drops the QoS 0 messages that wait: their peer is gone.
+    pub(crate) fn drop_qos0(&mut self) {
+        while let Some(queued) = self.queue_qos0.pop_front() {
+            self.forget(&queued);
+            self.give_up(queued.token, Undelivered::Dropped);
+        }
+        self.queue_qos0.shrink_to_fit();
+    }
+
+    /// Drops all exchanges of SUBSCRIBE and UNSUBSCRIBE, which do not outlive their connection, and
+    /// returns their tokens.
+    pub(crate) fn drop_requests(&mut self) -> VecDeque<PublishToken> {
+        let mut tokens = VecDeque::new();
+        for id in self.window.ids_in_order() {
+            if let Some(
+                Exchange::AwaitSubAck { token, .. } | Exchange::AwaitUnsubAck { token, .. },
+            ) = self.window.get(id)
+            {
+                tokens.push_back(*token);
+                self.window.remove(id);
+            }
+        }
+        tokens
+    }
+
+    /// The peer has forgotten what was in flight: it waits again in its order, ahead of the rest,
+    /// or is given up. Returns the messages that the peer had taken over.
+    pub(crate) fn session_lost(&mut self, resend: bool) -> Vec<PublishToken> {
+        let mut taken_over = Vec::new();
+        for id in self.window.ids_in_order().into_iter().rev() {
+            match self.window.remove(id) {
+                Some(Exchange::AwaitPubAck(queued) | Exchange::AwaitPubRec(queued)) => {
+                    if resend {
+                        self.requeue(queued);
+                    } else {
+                        self.give_up(queued.token, Undelivered::SessionLost);
+                    }
+                }
+                Some(Exchange::AwaitPubComp(token)) => taken_over.push(token),
+                Some(Exchange::AwaitSubAck { .. } | Exchange::AwaitUnsubAck { .. }) | None => {}
+            }
+        }
+        taken_over.reverse();
+        taken_over
+    }
+
+    /// Puts a message back to the head of the queue.
+    fn requeue(&mut self, queued: Queued) {
+        self.queued_bytes = self
+            .queued_bytes
+            .saturating_add(message_bytes(&queued.message));
+        self.queue.push_front(queued);
+    }
+
+    /// Takes the next message that may be sent and moves it into flight.
+    ///
+    /// `quota` says whether a QoS 1 or 2 message may be sent. Messages that have expired are
+    /// dropped on the way.
+    pub(crate) fn take_next(&mut self, quota: bool, now: Instant) -> Option<OutgoingPublish> {
+        self.drop_expired(now);
+        let acknowledged = if quota { self.queue.front() } else { None };
+        let from_qos0 = match (self.queue_qos0.front(), acknowledged) {
+            (None, None) => return None,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            // One peer sees the messages of all QoS in the order in which they came.
+            (Some(unacknowledged), Some(acknowledged)) => unacknowledged.token < acknowledged.token,
+        };
+        let queue = if from_qos0 {
+            &mut self.queue_qos0
+        } else {
+            &mut self.queue
+        };
+        let queued = queue.pop_front()?;
+        self.forget(&queued);
+        if from_qos0 {
+            return Some(OutgoingPublish::new(queued, Delivery::AtMostOnce, now));
+        }
+        let sent = queued.clone();
+        let delivery = if sent.options.qos == QoS::ExactlyOnce {
+            let packet_id = self.launch(Exchange::AwaitPubRec(queued))?;
+            Delivery::ExactlyOnce {
+                packet_id,
+                dup: false,
+            }
+        } else {
+            let packet_id = self.launch(Exchange::AwaitPubAck(queued))?;
+            Delivery::AtLeastOnce {
+                packet_id,
+                dup: false,
+            }
+        };
+        Some(OutgoingPublish::new(sent, delivery, now))
+    }
+
+    /// Puts an exchange into flight. When every identifier is taken, the message goes back to the
+    /// head of the queue.
+    fn launch(&mut self, exchange: Exchange) -> Option<PacketId> {
+        match self.window.insert(exchange) {
+            Ok(packet_id) => Some(packet_id),
+            Err(Exchange::AwaitPubAck(queued) | Exchange::AwaitPubRec(queued)) => {
+                self.requeue(queued);
+                None
+            }
+            Err(
+                Exchange::AwaitPubComp(_)
+                | Exchange::AwaitSubAck { .. }
+                | Exchange::AwaitUnsubAck { .. },
+            ) => None,
+        }
+    }
+
+    fn drop_expired(&mut self, now: Instant) {
+        for qos0 in [true, false] {
+            loop {
+                let queue = if qos0 {
+                    &mut self.queue_qos0
+                } else {
+                    &mut self.queue
+                };
+                match queue.front() {
+                    Some(queued) if queued.expires_at <= now => {}
+                    _ => break,
+                }
+                if let Some(queued) = queue.pop_front() {
+                    self.forget(&queued);
+                    self.give_up(queued.token, Undelivered::Expired);
+                }
+            }
+        }
+    }
+
+    /// Returns whether a message waits that could be sent now.
+    pub(crate) fn has_next(&self, quota: bool) -> bool {
+        !self.queue_qos0.is_empty() || (quota && !self.queue.is_empty())
+    }
+
+    /// Lets go of spare memory where nothing waits.
+    pub(crate) fn shrink(&mut self) {
+        if self.queue.is_empty() {
+            self.queue.shrink_to_fit();
+        }
+        if self.queue_qos0.is_empty() {
+            self.queue_qos0.shrink_to_fit();
+        }
+        self.window.shrink();
+    }
+
+    pub(crate) fn status(&self) -> QueueStatus {
+        QueueStatus {
+            queued_messages: self.queued_messages(),
+            queued_bytes: self.queued_bytes,
+            inflight: self.window.len(),
+            dropped: self.dropped,
+            expired: self.expired,
+        }
+    }
+
+    fn queued_messages(&self) -> usize {
+        self.queue.len().saturating_add(self.queue_qos0.len())
+    }
+
+    fn queue_of(&mut self, qos: QoS) -> &mut VecDeque<Queued> {
+        if qos == QoS::AtMostOnce {
+            &mut self.queue_qos0
+        } else {
+            &mut self.queue
+        }
+    }
+
+    fn forget(&mut self, queued: &Queued) {
+        self.queued_bytes = self
+            .queued_bytes
+            .saturating_sub(message_bytes(&queued.message));
+    }
+}
+
+fn message_bytes(message: &Message) -> u64 {
+    u64::try_from(message.size()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,279 @@
+//! The exchanges in flight: packet identifiers and what waits for each acknowledgement.
+
+use alloc::collections::{BTreeMap, VecDeque};
+
+use mqttstack_codec::PacketId;
+
+/// How many identifiers the ring spans before an exchange that the peer does not finish is set
+/// aside, so that the others can go on.
+const SPAN_MAX: usize = 4_096;
+
+/// The exchanges in flight by packet identifier, in the order in which they began.
+///
+/// Identifiers are handed out in sequence, and answers come back nearly in sequence, so the
+/// exchanges live in a ring that an identifier indexes directly. The few that a peer leaves
+/// unanswered while others go on are set aside in a map. An identifier is free again only after
+/// [`remove`](Self::remove).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Window<T> {
+    /// The identifier of the first slot.
+    base: PacketId,
+    slots: VecDeque<Option<T>>,
+    /// Exchanges that began before all in `slots`, with their place in the order.
+    set_aside: BTreeMap<PacketId, (u64, T)>,
+    set_aside_total: u64,
+    live: usize,
+}
+
+impl<T> Default for Window<T> {
+    fn default() -> Self {
+        Self {
+            base: PacketId::MIN,
+            slots: VecDeque::new(),
+            set_aside: BTreeMap::new(),
+            set_aside_total: 0,
+            live: 0,
+        }
+    }
+}
+
+impl<T> Window<T> {
+    /// Begins an exchange and returns its identifier, or gives `value` back if all are in use.
+    pub(crate) fn insert(&mut self, value: T) -> Result<PacketId, T> {
+        if self.live >= usize::from(u16::MAX) {
+            return Err(value);
+        }
+        if self.slots.len() >= SPAN_MAX {
+            self.set_first_aside();
+        }
+        let mut id = self.next_id();
+        // Ends: fewer than 65,535 identifiers are in use.
+        while self.set_aside.contains_key(&id) {
+            self.push_slot(id, None);
+            id = id.next();
+        }
+        self.push_slot(id, Some(value));
+        self.live = self.live.saturating_add(1);
+        Ok(id)
+    }
+
+    /// Takes an exchange up again under the identifier it had; exchanges come in their order.
+    /// Returns false, and drops `value`, if the identifier is in use.
+    pub(crate) fn restore(&mut self, id: PacketId, value: T) -> bool {
+        if self.get(id).is_some() {
+            return false;
+        }
+        self.set_aside_total = self.set_aside_total.saturating_add(1);
+        self.set_aside.insert(id, (self.set_aside_total, value));
+        self.live = self.live.saturating_add(1);
+        if self.slots.is_empty() {
+            self.base = id.next();
+        }
+        true
+    }
+
+    /// Ends an exchange and frees its identifier.
+    pub(crate) fn remove(&mut self, id: PacketId) -> Option<T> {
+        let value = match self.index_of(id) {
+            Some(index) => self.slots.get_mut(index).and_then(Option::take),
+            None => self.set_aside.remove(&id).map(|(_, value)| value),
+        };
+        if value.is_some() {
+            self.live = self.live.saturating_sub(1);
+        }
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.base = self.base.next();
+        }
+        value
+    }
+
+    /// Lets go of the spare memory of an empty window.
+    pub(crate) fn shrink(&mut self) {
+        if self.slots.is_empty() {
+            self.slots.shrink_to_fit();
+        }
+    }
+
+    pub(crate) fn get(&self, id: PacketId) -> Option<&T> {
+        match self.index_of(id) {
+            Some(index) => self.slots.get(index).and_then(Option::as_ref),
+            None => self.set_aside.get(&id).map(|(_, value)| value),
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, id: PacketId) -> Option<&mut T> {
+        match self.index_of(id) {
+            Some(index) => self.slots.get_mut(index).and_then(Option::as_mut),
+            None => self.set_aside.get_mut(&id).map(|(_, value)| value),
+        }
+    }
+
+    /// Returns how many exchanges are in flight.
+    pub(crate) const fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Returns the identifiers in use, oldest exchange first.
+    pub(crate) fn ids_in_order(&self) -> VecDeque<PacketId> {
+        let mut aside: alloc::vec::Vec<(u64, PacketId)> = self
+            .set_aside
+            .iter()
+            .map(|(id, (order, _))| (*order, *id))
+            .collect();
+        aside.sort_unstable();
+        let mut ids: VecDeque<PacketId> = aside.into_iter().map(|(_, id)| id).collect();
+        let mut id = self.base;
+        for slot in &self.slots {
+            if slot.is_some() {
+                ids.push_back(id);
+            }
+            id = id.next();
+        }
+        ids
+    }
+
+    fn next_id(&self) -> PacketId {
+        advance(self.base, self.slots.len())
+    }
+
+    fn push_slot(&mut self, id: PacketId, slot: Option<T>) {
+        if self.slots.is_empty() {
+            self.base = id;
+            if slot.is_none() {
+                self.base = id.next();
+                return;
+            }
+        }
+        self.slots.push_back(slot);
+    }
+
+    fn index_of(&self, id: PacketId) -> Option<usize> {
+        let distance = if id >= self.base {
+            id.get().wrapping_sub(self.base.get())
+        } else {
+            // Identifiers wrap from 65,535 to 1.
+            id.get().wrapping_sub(self.base.get()).wrapping_sub(1)
+        };
+        let index = usize::from(distance);
+        (index < self.slots.len()).then_some(index)
+    }
+
+    fn set_first_aside(&mut self) {
+        if let Some(first) = self.slots.pop_front() {
+            if let Some(value) = first {
+                self.set_aside_total = self.set_aside_total.saturating_add(1);
+                self.set_aside
+                    .insert(self.base, (self.set_aside_total, value));
+            }
+            self.base = self.base.next();
+        }
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.base = self.base.next();
+        }
+    }
+}
+
+/// Returns the identifier `steps` (at most 65,535) after `id`.
+fn advance(id: PacketId, steps: usize) -> PacketId {
+    let zero_based = usize::from(id.get())
+        .saturating_sub(1)
+        .saturating_add(steps);
+    let wrapped = zero_based
+        .checked_rem(usize::from(u16::MAX))
+        .unwrap_or_default();
+    u16::try_from(wrapped.saturating_add(1))
+        .ok()
+        .and_then(PacketId::new)
+        .unwrap_or(PacketId::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(value: u16) -> PacketId {
+        PacketId::new(value).expect("not 0")
+    }
+
+    #[test]
+    fn identifiers_go_up_and_wrap_past_65535() {
+        let mut window = Window::default();
+        for expected in (1..=u16::MAX).chain(1..=10) {
+            let next = window.insert(()).expect("free");
+            assert_eq!(next, id(expected));
+            assert_eq!(window.remove(next), Some(()));
+        }
+    }
+
+    #[test]
+    fn an_identifier_in_flight_is_never_handed_out() {
+        // v5 MQTT-2.2.1-3, v5 MQTT-2.2.1-4, v3.1.1 MQTT-2.3.1-2, v3.1.1 MQTT-2.3.1-4
+        let mut window = Window::default();
+        let stuck = window.insert("stuck").expect("free");
+        for _ in 0..200_000 {
+            let next = window.insert("passing").expect("free");
+            assert_ne!(next, stuck);
+            assert_eq!(window.remove(next), Some("passing"));
+            assert!(window.slots.len() <= SPAN_MAX);
+        }
+        assert_eq!(window.get(stuck), Some(&"stuck"));
+        assert_eq!(window.ids_in_order(), [stuck]);
+        assert_eq!(window.len(), 1);
+    }
+
+    #[test]
+    fn exhaustion_gives_the_value_back() {
+        let mut window = Window::default();
+        for n in 0..u16::MAX {
+            assert!(window.insert(n).is_ok());
+        }
+        assert_eq!(window.insert(7), Err(7));
+        assert_eq!(window.remove(id(400)), Some(399));
+        assert_eq!(window.insert(7), Ok(id(400)));
+    }
+
+    #[test]
+    fn restored_exchanges_keep_their_order_and_come_first() {
+        let mut window = Window::default();
+        for value in [65_534, 3, 9] {
+            assert!(window.restore(id(value), value));
+        }
+        assert!(
+            !window.restore(id(3), 0),
+            "an identifier in use is not taken again"
+        );
+        let next = window.insert(10).expect("free");
+        assert_eq!(next, id(10));
+        assert_eq!(window.ids_in_order(), [id(65_534), id(3), id(9), id(10)]);
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_map_with_an_order(ops in proptest::collection::vec((any::<bool>(), any::<u16>()), 0..400)) {
+            let mut window = Window::default();
+            let mut model: Vec<(PacketId, u16)> = Vec::new();
+            for (insert, n) in ops {
+                if insert || model.is_empty() {
+                    let next = window.insert(n).expect("free");
+                    prop_assert!(model.iter().all(|(used, _)| *used != next));
+                    model.push((next, n));
+                } else {
+                    let (key, value) = model.remove(usize::from(n) % model.len());
+                    prop_assert_eq!(window.remove(key), Some(value));
+                    prop_assert_eq!(window.remove(key), None);
+                }
+                prop_assert_eq!(window.len(), model.len());
+                prop_assert!(window.ids_in_order().into_iter().eq(model.iter().map(|(used, _)| *used)));
+                for (key, value) in &model {
+                    prop_assert_eq!(window.get(*key), Some(value));
+                }
+            }
+        }
+    }
+}

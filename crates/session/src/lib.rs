@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![warn(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod client;
+mod error;
+mod flow;
+mod message;
+pub mod server;
+
+pub use error::{ProtocolError, PublishError};
+pub use flow::{
+    DeliveryOptions, Outgoing, OutgoingPublish, PublishToken, QueueStatus, SessionState,
+    SubscriptionIds, Undelivered,
+};
+pub use message::{Message, MessageBuilder, MessageError};
+
+pub use mqttstack_codec as codec;
+pub use mqttstack_limits as limits;

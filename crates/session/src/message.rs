@@ -1,0 +1,373 @@
+//! The application message: built once, then shared by every queue that holds it.
+
+use alloc::{sync::Arc, vec::Vec};
+use core::{fmt, time::Duration};
+
+use bytes::Bytes;
+use mqttstack_codec::{
+    Borrowed, EncodeError, Presence, Properties, PropertiesBuilder, PropertyError, PropertyId,
+    Publish, QoS, Shared, Storage, Will,
+};
+use mqttstack_limits::Instant;
+
+/// Payloads of this many bytes and more are shared by reference; smaller ones are copied together
+/// with the topic, which is cheaper than counting references and lets go of the receive buffer.
+const SHARED_PAYLOAD_MIN: usize = 8 * 1024;
+
+/// The properties that belong to one hop and are made anew for the next.
+const PER_HOP: [PropertyId; 3] = [
+    PropertyId::MessageExpiryInterval,
+    PropertyId::SubscriptionIdentifier,
+    PropertyId::TopicAlias,
+];
+
+/// An application message: topic, payload, QoS, RETAIN and the properties that travel end to end.
+///
+/// Immutable and reference-counted: a clone costs one counter, so a thousand queues share one
+/// message. What belongs to a single hop (packet identifier, DUP, topic alias, subscription
+/// identifiers) is not part of it; the Message Expiry Interval is kept as a deadline.
+///
+/// ```
+/// use mqttstack_session::Message;
+/// use mqttstack_session::codec::QoS;
+///
+/// let message = Message::builder("sensors/1/temperature", "21.5")
+///     .qos(QoS::AtLeastOnce)
+///     .content_type("text/plain")
+///     .build()?;
+/// assert_eq!(message.topic(), "sensors/1/temperature");
+/// assert_eq!(message.properties().content_type(), Some("text/plain"));
+/// # Ok::<(), mqttstack_session::MessageError>(())
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct Message(Arc<Inner>);
+
+#[derive(Eq, PartialEq)]
+struct Inner {
+    /// The topic, then the properties, then the payload if it is small.
+    bytes: Vec<u8>,
+    topic_len: u16,
+    qos: QoS,
+    retain: bool,
+    properties_len: u32,
+    presence: Presence,
+    /// The payload, if it is not small.
+    shared_payload: Option<Bytes>,
+    expiry: Expiry,
+}
+
+/// When a message expires.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Expiry {
+    Never,
+    /// So many seconds after it is handed over for delivery.
+    Interval(u32),
+    /// At a moment that was settled when it arrived.
+    At(Instant),
+}
+
+impl Message {
+    /// Starts a message to `topic`.
+    #[must_use]
+    pub fn builder(
+        topic: impl Into<alloc::string::String>,
+        payload: impl Into<Bytes>,
+    ) -> MessageBuilder {
+        MessageBuilder {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expiry: Expiry::Never,
+            properties: Properties::builder(),
+        }
+    }
+
+    /// Takes the message out of a received PUBLISH.
+    ///
+    /// `topic` is the topic after alias resolution. Expiry counts from `now`.
+    #[must_use]
+    pub fn from_publish<S: Storage>(publish: &Publish<S>, topic: &str, now: Instant) -> Self {
+        Self::assemble(
+            topic,
+            &publish.properties,
+            &publish.payload,
+            publish.delivery.qos(),
+            publish.retain,
+            Expiry::settle(&publish.properties, now),
+        )
+    }
+
+    /// Turns a Will into the message that is published when it is due, at `now`.
+    #[must_use]
+    pub fn from_will<S: Storage>(will: &Will<S>, now: Instant) -> Self {
+        let expiry = Expiry::settle(&will.properties, now);
+        if will.properties.contains(PropertyId::WillDelayInterval) {
+            let properties = will.properties.without(&[PropertyId::WillDelayInterval]);
+            let payload = S::share_bytes(&will.payload);
+            return Self::assemble::<Shared>(
+                will.topic.as_ref(),
+                &properties,
+                &payload,
+                will.qos,
+                will.retain,
+                expiry,
+            );
+        }
+        Self::assemble::<S>(
+            will.topic.as_ref(),
+            &will.properties,
+            &will.payload,
+            will.qos,
+            will.retain,
+            expiry,
+        )
+    }
+
+    fn assemble<S: Storage>(
+        topic: &str,
+        properties: &Properties<S>,
+        payload: &S::Bytes,
+        qos: QoS,
+        retain: bool,
+        expiry: Expiry,
+    ) -> Self {
+        let stripped;
+        let properties: Properties<Borrowed<'_>> =
+            if PER_HOP.iter().any(|id| properties.contains(*id)) {
+                stripped = properties.without(&PER_HOP);
+                stripped.as_ref()
+            } else {
+                properties.as_ref()
+            };
+        let small = payload.as_ref().len() < SHARED_PAYLOAD_MIN;
+        let inline: &[u8] = if small { payload.as_ref() } else { &[] };
+        let block = properties.as_bytes();
+        let mut bytes = Vec::with_capacity(
+            topic
+                .len()
+                .saturating_add(block.len())
+                .saturating_add(inline.len()),
+        );
+        bytes.extend_from_slice(topic.as_bytes());
+        bytes.extend_from_slice(block);
+        bytes.extend_from_slice(inline);
+        Self(Arc::new(Inner {
+            bytes,
+            // Topics and property blocks come out of packets or the builder, which bound them.
+            topic_len: u16::try_from(topic.len()).unwrap_or(u16::MAX),
+            qos,
+            retain,
+            properties_len: u32::try_from(block.len()).unwrap_or(u32::MAX),
+            presence: properties.presence(),
+            shared_payload: (!small).then(|| S::share_bytes(payload)),
+            expiry,
+        }))
+    }
+
+    /// Returns the topic name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        let topic = self.0.bytes.get(..self.topic_len()).unwrap_or_default();
+        // It was text when the message was built: the fallback is never taken.
+        core::str::from_utf8(topic).unwrap_or_default()
+    }
+
+    /// Returns the payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        match &self.0.shared_payload {
+            Some(payload) => payload,
+            None => self.0.bytes.get(self.payload_start()..).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the payload as a shared buffer; copies it if it is small.
+    #[must_use]
+    pub fn payload_bytes(&self) -> Bytes {
+        match &self.0.shared_payload {
+            Some(payload) => payload.clone(),
+            None => Bytes::copy_from_slice(self.payload()),
+        }
+    }
+
+    /// Returns the payload if it is large enough to be shared instead of copied.
+    #[must_use]
+    pub fn shared_payload(&self) -> Option<&Bytes> {
+        self.0.shared_payload.as_ref()
+    }
+
+    /// Returns the properties that travel end to end.
+    #[must_use]
+    pub fn properties(&self) -> Properties<Borrowed<'_>> {
+        let block = self
+            .0
+            .bytes
+            .get(self.topic_len()..self.payload_start())
+            .unwrap_or_default();
+        Properties::from_validated(block, self.0.presence)
+    }
+
+    /// Returns the QoS at which the message was published.
+    #[must_use]
+    pub fn qos(&self) -> QoS {
+        self.0.qos
+    }
+
+    /// Returns the RETAIN flag with which the message was published.
+    #[must_use]
+    pub fn retain(&self) -> bool {
+        self.0.retain
+    }
+
+    /// Returns when the message expires if it is handed over for delivery at `now`;
+    /// [`Instant::NEVER`] if it does not.
+    ///
+    /// A received message has its deadline from its arrival; one that was built here counts from
+    /// the hand-over.
+    #[must_use]
+    pub fn expires_at(&self, now: Instant) -> Instant {
+        match self.0.expiry {
+            Expiry::Never => Instant::NEVER,
+            Expiry::Interval(seconds) => now + Duration::from_secs(seconds.into()),
+            Expiry::At(deadline) => deadline,
+        }
+    }
+
+    /// Returns how many bytes the message counts against a queue.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let shared = self.0.shared_payload.as_ref().map_or(0, Bytes::len);
+        self.0.bytes.len().saturating_add(shared)
+    }
+
+    fn topic_len(&self) -> usize {
+        self.0.topic_len.into()
+    }
+
+    fn payload_start(&self) -> usize {
+        self.topic_len()
+            .saturating_add(usize::try_from(self.0.properties_len).unwrap_or(usize::MAX))
+    }
+}
+
+impl Expiry {
+    fn settle<S: Storage>(properties: &Properties<S>, now: Instant) -> Self {
+        properties
+            .message_expiry_interval()
+            .map_or(Self::Never, |seconds| {
+                Self::At(now + Duration::from_secs(seconds.into()))
+            })
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic())
+            .field("payload_len", &self.payload().len())
+            .field("qos", &self.qos())
+            .field("retain", &self.retain())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a message cannot be built.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum MessageError {
+    /// The topic is not a topic name.
+    #[error(transparent)]
+    Topic(EncodeError),
+    /// A property is not valid.
+    #[error(transparent)]
+    Property(#[from] PropertyError),
+}
+
+/// Builds a [`Message`].
+#[derive(Debug)]
+pub struct MessageBuilder {
+    topic: alloc::string::String,
+    payload: Bytes,
+    qos: QoS,
+    retain: bool,
+    expiry: Expiry,
+    properties: PropertiesBuilder<Vec<u8>>,
+}
+
+impl MessageBuilder {
+    /// Sets the QoS; 0 if not set.
+    #[must_use]
+    pub fn qos(mut self, qos: QoS) -> Self {
+        self.qos = qos;
+        self
+    }
+
+    /// Sets the RETAIN flag.
+    #[must_use]
+    pub fn retain(mut self, retain: bool) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// Sets the Message Expiry Interval in seconds, counted from the moment of publishing.
+    #[must_use]
+    pub fn expiry_interval(mut self, seconds: u32) -> Self {
+        self.expiry = Expiry::Interval(seconds);
+        self
+    }
+
+    /// Says that the payload is UTF-8 text.
+    #[must_use]
+    pub fn payload_is_utf8(mut self, is_utf8: bool) -> Self {
+        self.properties = self.properties.payload_format_indicator(is_utf8);
+        self
+    }
+
+    /// Sets the Content Type.
+    #[must_use]
+    pub fn content_type(mut self, content_type: &str) -> Self {
+        self.properties = self.properties.content_type(content_type);
+        self
+    }
+
+    /// Sets the Response Topic: makes the message a request.
+    #[must_use]
+    pub fn response_topic(mut self, topic: &str) -> Self {
+        self.properties = self.properties.response_topic(topic);
+        self
+    }
+
+    /// Sets the Correlation Data.
+    #[must_use]
+    pub fn correlation_data(mut self, data: &[u8]) -> Self {
+        self.properties = self.properties.correlation_data(data);
+        self
+    }
+
+    /// Adds a User Property; names may repeat and order is kept.
+    #[must_use]
+    pub fn user_property(mut self, name: &str, value: &str) -> Self {
+        self.properties = self.properties.user_property(name, value);
+        self
+    }
+
+    /// Builds the message.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError`] if the topic is empty, too long or has wildcards, or a property is not
+    /// valid.
+    pub fn build(self) -> Result<Message, MessageError> {
+        mqttstack_codec::validate_topic_name(&self.topic).map_err(MessageError::Topic)?;
+        let properties = self.properties.build()?;
+        Ok(Message::assemble::<Shared>(
+            &self.topic,
+            &properties,
+            &self.payload,
+            self.qos,
+            self.retain,
+            self.expiry,
+        ))
+    }
+}
