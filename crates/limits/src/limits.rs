@@ -57,6 +57,9 @@ pub struct Limits {
     /// The deepest topic name or filter, in levels. Default 128; a deeper one is refused (0x90 or
     /// 0x8F).
     pub topic_levels_max: u8,
+    /// Whether control characters and Unicode non-characters are refused in topic names and filters.
+    /// Default true; the connection ends (0x81).
+    pub refuse_discouraged: bool,
     /// The shortest Keep Alive, in seconds. Default 0; a shorter one that is not 0 is raised (5.0)
     /// or accepted as it is (3.x, where nothing else can be announced).
     pub keep_alive_min: u16,
@@ -85,13 +88,10 @@ pub struct Limits {
     pub queue_bytes_max: u64,
     /// What happens when the queue is full.
     pub overflow: Overflow,
-    /// How many encoded bytes may wait for a slow connection before its session stops handing out
-    /// packets, so that messages stay in the queue, where they are counted. Default 262,144.
+    /// How many encoded bytes may wait for a slow connection. Default 262,144; beyond it the session
+    /// hands out nothing more, so that messages stay in the queue, where they are counted, and
+    /// nothing more is read from the peer.
     pub output_bytes_max: u32,
-    /// How many bytes of packets that answer the peer (acknowledgements, PINGRESP and the like) may
-    /// wait for a connection that does not read. Default 1,048,576; beyond it the connection ends
-    /// (0x97).
-    pub response_bytes_max: u32,
     /// How many subscriptions a session may have. Default 10,000; a further filter is refused in
     /// its SUBACK (0x97).
     pub subscriptions_max: u32,
@@ -117,6 +117,7 @@ impl Default for Limits {
             user_properties_max: 1_000,
             client_id_bytes_max: u16::MAX,
             topic_levels_max: 128,
+            refuse_discouraged: true,
             keep_alive_min: 0,
             keep_alive_max: 0,
             session_expiry_max: u32::MAX,
@@ -128,7 +129,6 @@ impl Default for Limits {
             queue_bytes_max: 64 * 1024 * 1024,
             overflow: Overflow::DropOldest,
             output_bytes_max: 256 * 1024,
-            response_bytes_max: 1024 * 1024,
             subscriptions_max: 10_000,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,

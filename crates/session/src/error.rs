@@ -86,9 +86,6 @@ pub enum ProtocolError {
         /// The number of codes.
         actual: usize,
     },
-    /// The peer keeps asking and does not read the answers.
-    #[error("peer does not read its responses")]
-    ResponsesNotRead,
     /// The server resumed a session that this client does not have.
     #[error("session present without session state")]
     SessionPresentWithoutState,
@@ -124,9 +121,7 @@ impl ProtocolError {
             Self::SubscriptionIdentifiersNotSupported => {
                 ReasonCode::SubscriptionIdentifiersNotSupported
             }
-            Self::TooManyUserProperties { .. } | Self::ResponsesNotRead => {
-                ReasonCode::QuotaExceeded
-            }
+            Self::TooManyUserProperties { .. } => ReasonCode::QuotaExceeded,
         }
     }
 }

@@ -19,6 +19,21 @@ impl Token {
         Self((generation & GENERATION_MASK) << INDEX_BITS | index & INDEX_MASK)
     }
 
+    /// Returns a number for the token, to be kept where this type is not known.
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Returns the token that gave this number; any other number names nothing.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> Self {
+        if number > usize::MAX as u64 {
+            return Self(usize::MAX);
+        }
+        Self(number as usize)
+    }
+
     pub(crate) const fn from_mio(token: mio::Token) -> Self {
         Self(token.0)
     }
@@ -94,6 +109,18 @@ impl<T> TokenMap<T> {
                 Self::LEN_MAX
             },
         }
+    }
+
+    /// Returns the token that [`insert`](Self::insert) gives to the next value, or `None` when the
+    /// map is full: for a value that has to know its own name.
+    #[must_use]
+    pub fn next_token(&self) -> Option<Token> {
+        if self.len >= self.len_max {
+            return None;
+        }
+        let index = self.free.map_or(self.slots.len(), |index| index as usize);
+        let generation = self.slots.get(index).map_or(0, |slot| slot.generation);
+        Some(Token::new(index, generation as usize))
     }
 
     /// Adds a value and returns its token.

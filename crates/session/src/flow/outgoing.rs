@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use mqttstack_codec::{
     Borrowed, Delivery, EncodeError, Packet, PacketType, Properties, PropertyError,
-    ProtocolVersion, Publish, PublishParts, Shared, Utf8Bytes,
+    ProtocolVersion, Publish, PublishParts, Shared, Sink, Utf8Bytes,
 };
 use mqttstack_limits::Instant;
 
@@ -44,7 +44,7 @@ impl Outgoing {
         &self,
         version: ProtocolVersion,
         scratch: &mut Vec<u8>,
-        out: &mut Vec<u8>,
+        out: &mut impl Sink,
     ) -> Result<Option<&Bytes>, EncodeError> {
         match self {
             Self::Packet(packet) => packet.encode(version, out).map(|_| None),
@@ -52,7 +52,8 @@ impl Outgoing {
                 publish.parts(version, scratch)?.encode_head(version, out)?;
                 let message = &publish.message;
                 if message.shared_payload().is_none() {
-                    out.extend_from_slice(message.payload());
+                    out.reserve(message.payload().len())?;
+                    out.append(message.payload());
                 }
                 Ok(message.shared_payload())
             }

@@ -1,4 +1,7 @@
-#![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows fails"
+)]
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},

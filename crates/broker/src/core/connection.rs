@@ -1,0 +1,208 @@
+//! One connection: the bytes that wait to be decoded, and the session on it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use mqttstack_codec::{Connect, Decoder, Packet, PacketType, ProtocolVersion, Sender, Shared};
+use mqttstack_limits::{Instant, Limits};
+use mqttstack_session::{ProtocolError, server::Session};
+use mqttstack_topic::Cursor;
+
+use super::{directory::Granted, keys::SessionKey};
+
+/// Packets of this many bytes and more are decoded in place, so that their payload is shared
+/// instead of copied.
+const SHARED_PACKET_MIN: usize = 8 * 1024;
+
+/// A connection of this worker.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) generation: u32,
+    /// What the driver calls it.
+    pub(super) handle: u64,
+    pub(super) peer: Box<str>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) session: Session,
+    /// The session it is on, once it has been accepted.
+    pub(super) key: Option<SessionKey>,
+    /// A CONNECT on its way through authentication and takeover.
+    pub(super) admission: Option<Box<Admission>>,
+    /// Bytes that have not been handled: the beginning of a packet, or everything behind a pause.
+    unread: BytesMut,
+    /// How many bytes make it worth to look at `unread` again.
+    wanted: usize,
+    /// Whether the output is full: then nothing is read.
+    pub(super) is_blocked: bool,
+    /// Whether it is in the list of connections with something to send.
+    pub(super) is_dirty: bool,
+    /// For when it is in the timers.
+    pub(super) timer_at: Instant,
+    /// Retained messages that are still to be sent.
+    pub(super) retained: VecDeque<RetainedDelivery>,
+}
+
+/// A CONNECT that is being decided.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) connect: Box<Connect<Shared>>,
+    pub(super) identity: Option<Box<str>>,
+    pub(super) client_id: Box<str>,
+    /// Whether the broker chose the Client Identifier.
+    pub(super) is_assigned: bool,
+}
+
+/// The retained messages that a new subscription gets, in slices.
+#[derive(Debug)]
+pub(super) struct RetainedDelivery {
+    pub(super) filter: Box<str>,
+    pub(super) granted: Granted,
+    pub(super) cursor: Cursor,
+}
+
+/// What came of looking at received bytes.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// So many bytes were a packet, which the session has handled.
+    Handled(usize),
+    /// More bytes are needed: so many in all.
+    Wanted(usize),
+    /// The client broke the protocol; the session knows.
+    Failed,
+}
+
+impl Connection {
+    pub(super) fn new(
+        generation: u32,
+        handle: u64,
+        peer: Box<str>,
+        limits: Arc<Limits>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            generation,
+            handle,
+            peer,
+            session: Session::new(Arc::clone(&limits), now),
+            limits,
+            key: None,
+            admission: None,
+            unread: BytesMut::new(),
+            wanted: 0,
+            is_blocked: false,
+            is_dirty: false,
+            timer_at: Instant::NEVER,
+            retained: VecDeque::new(),
+        }
+    }
+
+    /// Returns whether received bytes have to wait: for the answer to a CONNECT, or for the client
+    /// to read.
+    pub(super) fn is_paused(&self) -> bool {
+        self.session.is_deciding() || self.is_blocked
+    }
+
+    /// Keeps bytes for later.
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+    }
+
+    /// Notes how many bytes the packet at the head of what is kept takes.
+    pub(super) fn want(&mut self, wanted: usize) {
+        self.wanted = wanted;
+    }
+
+    /// Takes what is kept, if it is worth looking at.
+    pub(super) fn take_unread(&mut self) -> Option<Bytes> {
+        if self.unread.is_empty() || self.unread.len() < self.wanted {
+            return None;
+        }
+        self.wanted = 0;
+        Some(std::mem::take(&mut self.unread).freeze())
+    }
+
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Drops what is kept: nobody will look at it.
+    pub(super) fn drop_unread(&mut self) {
+        self.unread = BytesMut::new();
+    }
+
+    /// Handles the packet at the head of `bytes`, copying a payload that is to be kept.
+    pub(super) fn step(&mut self, bytes: &[u8], now: Instant) -> Step {
+        let decoder = self.decoder();
+        if self.check_first(bytes).is_err() {
+            return Step::Failed;
+        }
+        match decoder.decode_ref(bytes) {
+            Ok(Some((packet, len))) => match self.session.handle_packet(packet, now) {
+                Ok(()) => Step::Handled(len),
+                Err(_) => Step::Failed,
+            },
+            Ok(None) => Step::Wanted(wanted(decoder, bytes)),
+            Err(error) => {
+                self.session
+                    .handle_decode_error(error, Decoder::connect_version(bytes));
+                Step::Failed
+            }
+        }
+    }
+
+    /// Handles the packet at the head of `bytes`; the payload of a large one shares their memory.
+    pub(super) fn step_shared(&mut self, bytes: &Bytes, now: Instant) -> Step {
+        let decoder = self.decoder();
+        let total = match decoder.frame(bytes) {
+            Ok(Some(header)) => header.total_len(),
+            Ok(None) | Err(_) => 0,
+        };
+        if total < SHARED_PACKET_MIN || total > bytes.len() {
+            return self.step(bytes, now);
+        }
+        let mut frame = bytes.slice(..total);
+        match decoder.decode_bytes(&mut frame) {
+            Ok(Some(packet)) => match self.handle_shared(packet, now) {
+                Ok(()) => Step::Handled(total),
+                Err(_) => Step::Failed,
+            },
+            Ok(None) => Step::Wanted(total),
+            Err(error) => {
+                self.session
+                    .handle_decode_error(error, Decoder::connect_version(bytes));
+                Step::Failed
+            }
+        }
+    }
+
+    fn handle_shared(&mut self, packet: Packet<Shared>, now: Instant) -> Result<(), ProtocolError> {
+        self.session.handle_packet(packet, now)
+    }
+
+    /// A peer that does not begin with CONNECT need not be heard out.
+    fn check_first(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let (None, Some(first)) = (self.session.version(), bytes.first()) else {
+            return Ok(());
+        };
+        match PacketType::from_u8(first >> 4) {
+            Some(packet_type) => self.session.handle_packet_type(packet_type),
+            None => Ok(()),
+        }
+    }
+
+    fn decoder(&self) -> Decoder {
+        Decoder::new()
+            .with_version(self.session.version().unwrap_or(ProtocolVersion::V5))
+            .with_packet_size_max(self.session.packet_size_max())
+            .with_sender(Sender::Client)
+            .with_refuse_discouraged(self.limits.refuse_discouraged)
+    }
+}
+
+/// Returns how many bytes the packet at the head of `bytes` takes, or one more than there are if
+/// that cannot be told.
+fn wanted(decoder: Decoder, bytes: &[u8]) -> usize {
+    match decoder.frame(bytes) {
+        Ok(Some(header)) => header.total_len(),
+        Ok(None) | Err(_) => bytes.len().saturating_add(1),
+    }
+}

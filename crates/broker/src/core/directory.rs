@@ -1,0 +1,201 @@
+//! What the workers share: subscriptions, retained messages, and who owns which client.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use mqttstack_codec::{QoS, ReasonCode, SubscriptionOptions};
+use mqttstack_limits::{BrokerLimits, Instant};
+use mqttstack_session::Message;
+use mqttstack_topic::{RetainedIndex, Shared, SubscriptionIndex, TopicName};
+
+use super::keys::SessionKey;
+
+/// What the workers of a broker share. A handle: clones see the same.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    pub(super) subscriptions: Shared<SubscriptionIndex<SessionKey, Granted>>,
+    pub(super) retained: Shared<Retained>,
+    clients: Arc<Mutex<HashMap<Box<str>, SessionKey>>>,
+}
+
+/// What a subscription was granted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Granted {
+    pub(super) qos: QoS,
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
+    /// 0 is none.
+    pub(super) subscription_id: u32,
+}
+
+impl Granted {
+    pub(super) fn new(
+        options: &SubscriptionOptions,
+        qos: QoS,
+        subscription_id: Option<u32>,
+    ) -> Self {
+        Self {
+            qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            subscription_id: subscription_id.unwrap_or(0),
+        }
+    }
+
+    pub(super) fn subscription_id(&self) -> Option<u32> {
+        (self.subscription_id != 0).then_some(self.subscription_id)
+    }
+}
+
+impl Directory {
+    /// Creates the directory of a broker without clients. The seed keys hashes of what peers
+    /// choose: they must not be able to guess it.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            subscriptions: Shared::new(SubscriptionIndex::new(seed)),
+            retained: Shared::new(Retained::new(seed)),
+            clients: Arc::default(),
+        }
+    }
+
+    /// Returns how many sessions there are, connected or not.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.clients().len()
+    }
+
+    /// Returns how many subscriptions there are.
+    #[must_use]
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.read().len()
+    }
+
+    /// Returns how many retained messages there are, and their bytes.
+    #[must_use]
+    pub fn retained_count(&self) -> (usize, u64) {
+        let retained = self.retained.read();
+        (retained.index.len(), retained.bytes)
+    }
+
+    /// Returns the session of a client, or enters `key` for one that has none.
+    pub(super) fn find_or_enter(
+        &self,
+        client_id: &str,
+        sessions_max: u32,
+        key: impl FnOnce() -> SessionKey,
+    ) -> Lookup {
+        let mut clients = self.clients();
+        if let Some(owner) = clients.get(client_id) {
+            return Lookup::Found(*owner);
+        }
+        if u32::try_from(clients.len()).unwrap_or(u32::MAX) >= sessions_max {
+            return Lookup::Full;
+        }
+        let key = key();
+        clients.insert(client_id.into(), key);
+        Lookup::Entered(key)
+    }
+
+    /// Enters the session that a client has from now on.
+    pub(super) fn enter(&self, client_id: &str, key: SessionKey) {
+        self.clients().insert(client_id.into(), key);
+    }
+
+    /// Strikes a client out, if it still has this session.
+    pub(super) fn remove(&self, client_id: &str, key: SessionKey) {
+        let mut clients = self.clients();
+        if clients.get(client_id) == Some(&key) {
+            clients.remove(client_id);
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<Box<str>, SessionKey>> {
+        // Every change of the map is one call: a thread that panicked left it whole.
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What [`Directory::find_or_enter`] found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Lookup {
+    /// The client has a session.
+    Found(SessionKey),
+    /// It had none and has this one now.
+    Entered(SessionKey),
+    /// It has none, and there is no room for another.
+    Full,
+}
+
+/// The retained messages.
+#[derive(Debug)]
+pub(super) struct Retained {
+    pub(super) index: RetainedIndex<Message>,
+    bytes: u64,
+}
+
+impl Retained {
+    fn new(seed: u64) -> Self {
+        Self {
+            index: RetainedIndex::new(seed),
+            bytes: 0,
+        }
+    }
+
+    /// Stores a message under its topic, or removes what is stored if the payload is empty.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.3.1-5, v5 MQTT-3.3.1-6, v5 MQTT-3.3.1-7.
+    pub(super) fn store(
+        &mut self,
+        topic: &TopicName<'_>,
+        message: &Message,
+        limits: &BrokerLimits,
+        now: Instant,
+    ) -> Result<(), ReasonCode> {
+        if message.payload().is_empty() {
+            if let Some(old) = self.index.remove(topic) {
+                self.bytes = self.bytes.saturating_sub(size_of(&old));
+            }
+            return Ok(());
+        }
+        let replaced = self.index.get(topic).map(size_of);
+        let bytes = self
+            .bytes
+            .saturating_sub(replaced.unwrap_or(0))
+            .saturating_add(size_of(message));
+        let count = u32::try_from(self.index.len()).unwrap_or(u32::MAX);
+        let is_full = replaced.is_none() && count >= limits.retained_messages_max;
+        if is_full || bytes > limits.retained_bytes_max {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        self.bytes = bytes;
+        let expires_at = message.expires_at(now);
+        if expires_at == Instant::NEVER {
+            self.index.insert(topic, message.clone());
+        } else {
+            self.index
+                .insert_until(topic, message.clone(), expires_at.as_micros());
+        }
+        Ok(())
+    }
+
+    /// Removes at most `count_max` messages that have expired.
+    pub(super) fn expire(&mut self, now: Instant, count_max: usize) {
+        let bytes = &mut self.bytes;
+        self.index.expire(now.as_micros(), count_max, |_, message| {
+            *bytes = bytes.saturating_sub(size_of(&message));
+        });
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.index.next_deadline().map(Instant::from_micros)
+    }
+}
+
+fn size_of(message: &Message) -> u64 {
+    u64::try_from(message.size()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,238 @@
+//! How connections and sessions end, and what becomes of wills.
+
+use std::{sync::Arc, time::Duration};
+
+use mqttstack_codec::{ReasonCode, Shared, Will};
+use mqttstack_limits::{Instant, Limits};
+use mqttstack_session::{
+    Message, SessionState,
+    server::{EndCause, Ended},
+};
+use mqttstack_topic::TopicLimits;
+
+use super::{
+    Core,
+    keys::{ConnectionId, SessionKey},
+    notice::Notice,
+    session_table::{Absent, Presence},
+    timers::Timer,
+};
+
+/// A Session Expiry Interval that never passes.
+const NEVER_EXPIRES: u32 = u32::MAX;
+
+impl Core {
+    /// A connection is over: its session, if it has one, stays or goes, and so does its will.
+    pub(super) fn on_ended(&mut self, id: ConnectionId, ended: Ended, now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.drop_unread();
+        connection.retained = Default::default();
+        connection.admission = None;
+        let state = connection.session.detach();
+        let (peer, limits) = (connection.peer.clone(), Arc::clone(&connection.limits));
+        let key = connection.key.take();
+        let client_id = key
+            .and_then(|key| self.sessions.get(key))
+            .map(|entry| entry.client_id.clone());
+        match (key, state) {
+            (Some(key), Some(state)) => self.leave(key, state, limits, &ended, now),
+            _ => self.pending_connections = self.pending_connections.saturating_sub(1),
+        }
+        self.notices.push_back(Notice::Ended {
+            peer,
+            client_id,
+            cause: ended.cause,
+        });
+    }
+
+    /// The client of a session is gone.
+    fn leave(
+        &mut self,
+        key: SessionKey,
+        state: SessionState,
+        limits: Arc<Limits>,
+        ended: &Ended,
+        now: Instant,
+    ) {
+        let will = ended.will.clone().filter(|_| !self.is_shutting_down);
+        let expiry = ended.session_expiry_interval;
+        if expiry == 0 {
+            let message = will.and_then(|will| self.will_message(key, &will, now));
+            self.remove_session(key);
+            self.publish_will(key, message, now);
+            return;
+        }
+        let expires_at = match expiry {
+            NEVER_EXPIRES => Instant::NEVER,
+            seconds => now + Duration::from_secs(seconds.into()),
+        };
+        // The will is due after its delay, or when the session ends (v5 MQTT-3.1.2-8).
+        let delay = will
+            .as_ref()
+            .and_then(|will| will.properties.will_delay_interval());
+        let due = expires_at.min(now + Duration::from_secs(delay.unwrap_or(0).into()));
+        let (at_once, later) = match will {
+            Some(will) if due <= now => (Some(will), None),
+            Some(will) => (None, Some((will, due))),
+            None => (None, None),
+        };
+        if later.is_some() {
+            self.timers.schedule(Timer::Will(key), due);
+        }
+        self.timers.schedule(Timer::SessionExpiry(key), expires_at);
+        if let Some(entry) = self.sessions.get_mut(key) {
+            let absent = Absent {
+                state,
+                limits,
+                expires_at,
+                will: later,
+            };
+            entry.presence = Presence::Absent(Box::new(absent));
+        }
+        let message = at_once.and_then(|will| self.will_message(key, &will, now));
+        self.publish_will(key, message, now);
+    }
+
+    /// Takes back what was planned for a session whose client was away.
+    pub(super) fn cancel_timers(&mut self, key: SessionKey, absent: &Absent) {
+        self.timers
+            .cancel(Timer::SessionExpiry(key), absent.expires_at);
+        if let Some((_, due)) = &absent.will {
+            self.timers.cancel(Timer::Will(key), *due);
+        }
+    }
+
+    /// Returns the message that a will becomes, if its client may still publish to its topic.
+    fn will_message(
+        &mut self,
+        key: SessionKey,
+        will: &Will<Shared>,
+        now: Instant,
+    ) -> Option<Message> {
+        self.may_publish(key, &will.topic)
+            .then(|| Message::from_will(will, now))
+    }
+
+    fn publish_will(&mut self, key: SessionKey, message: Option<Message>, now: Instant) {
+        if let Some(message) = message {
+            // Its levels were counted when it was left.
+            self.publish(Some(key), &message, TopicLimits::DEFAULT, now);
+        }
+    }
+
+    pub(super) fn on_will_due(&mut self, key: SessionKey, now: Instant) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Presence::Absent(absent) = &mut entry.presence else {
+            return;
+        };
+        if absent.will.as_ref().is_none_or(|(_, due)| *due > now) {
+            return;
+        }
+        let Some((will, _)) = absent.will.take() else {
+            return;
+        };
+        let message = self.will_message(key, &will, now);
+        self.publish_will(key, message, now);
+    }
+
+    pub(super) fn on_session_expired(&mut self, key: SessionKey, now: Instant) {
+        let Some(entry) = self.sessions.get(key) else {
+            return;
+        };
+        let Presence::Absent(absent) = &entry.presence else {
+            return;
+        };
+        if absent.expires_at <= now {
+            self.end_absent(key, now);
+        }
+    }
+
+    /// Ends a session whose client is away: its will, if one is pending, is published.
+    pub(super) fn end_absent(&mut self, key: SessionKey, now: Instant) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Presence::Absent(absent) = &mut entry.presence else {
+            return;
+        };
+        let (expires_at, will) = (absent.expires_at, absent.will.take());
+        self.timers.cancel(Timer::SessionExpiry(key), expires_at);
+        let message = will.and_then(|(will, due)| {
+            self.timers.cancel(Timer::Will(key), due);
+            self.will_message(key, &will, now)
+        });
+        self.remove_session(key);
+        self.publish_will(key, message, now);
+    }
+
+    /// Ends a session that cannot take what it is owed; a client that is here is told.
+    pub(super) fn drop_session(&mut self, key: SessionKey, reason: ReasonCode, now: Instant) {
+        let Some(entry) = self.sessions.get(key) else {
+            return;
+        };
+        let client_id = entry.client_id.clone();
+        if let Some(id) = self.connection_of(key) {
+            if let Some(connection) = self.connection_mut(id) {
+                connection.session.disconnect(reason);
+            }
+            self.handle_events(id, now);
+            self.settle(id);
+        }
+        self.end_absent(key, now);
+        self.notices
+            .push_back(Notice::SessionDropped { client_id, reason });
+    }
+
+    /// Strikes a session out everywhere.
+    fn remove_session(&mut self, key: SessionKey) {
+        let Some(entry) = self.sessions.remove(key) else {
+            return;
+        };
+        if entry.subscription_count > 0 {
+            self.directory.subscriptions.write().remove_all(&key);
+        }
+        self.directory.remove(&entry.client_id, key);
+    }
+
+    /// Says why a connection that was never accepted is refused.
+    pub(super) fn refuse(&mut self, id: ConnectionId, reason: ReasonCode, now: Instant) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.session.refuse(reason);
+        }
+        self.handle_events(id, now);
+        self.settle(id);
+    }
+
+    /// Ends the connection of a client because another one has taken its place.
+    pub(super) fn end_taken_over(&mut self, key: SessionKey, now: Instant) {
+        let Some(id) = self.connection_of(key) else {
+            return;
+        };
+        if let Some(connection) = self.connection_mut(id) {
+            connection.session.disconnect(ReasonCode::SessionTakenOver);
+        }
+        self.handle_events(id, now);
+        self.settle(id);
+    }
+}
+
+/// Says whether an end is worth more than a line of routine.
+impl Notice {
+    /// Returns whether the notice is about something that went wrong.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        match self {
+            Self::Connected { .. } => false,
+            Self::SessionDropped { .. } => true,
+            Self::Ended { cause, .. } => match cause {
+                EndCause::ClientDisconnected(reason) => reason.is_error(),
+                EndCause::ServerDisconnected(reason) => *reason != ReasonCode::ServerShuttingDown,
+                _ => true,
+            },
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What workers tell one another.
+
+use std::sync::Arc;
+
+use mqttstack_codec::{QoS, ReasonCode};
+use mqttstack_limits::{Instant, Limits};
+use mqttstack_session::{Message, SessionState, SubscriptionIds};
+
+use super::keys::{ConnectionId, SessionKey, WorkerId};
+
+/// Something that one worker tells another. Messages between two workers arrive in their order.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum WorkerMessage {
+    /// Deliver a message to these sessions of yours.
+    Deliver {
+        /// The message.
+        message: Message,
+        /// Who gets it, and how.
+        targets: Vec<Target>,
+    },
+    /// A client of yours has connected here: end its connection with you, and hand over its
+    /// session.
+    TakeOver(Box<TakeOver>),
+    /// The answer to [`TakeOver`](Self::TakeOver).
+    HandOver(Box<HandOver>),
+}
+
+/// One subscriber of a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// The session.
+    pub(super) session: SessionKey,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) subscription_ids: SubscriptionIds,
+}
+
+/// A request for the session of a client.
+#[derive(Clone, Debug)]
+pub struct TakeOver {
+    /// Who asks.
+    pub(super) from: WorkerId,
+    /// The connection there that waits for the session.
+    pub(super) connection: ConnectionId,
+    pub(super) session: SessionKey,
+    pub(super) client_id: Box<str>,
+    pub(super) identity: Option<Box<str>>,
+    pub(super) clean_start: bool,
+}
+
+/// The answer to a [`TakeOver`].
+#[derive(Clone, Debug)]
+pub struct HandOver {
+    pub(super) connection: ConnectionId,
+    pub(super) session: SessionKey,
+    pub(super) client_id: Box<str>,
+    pub(super) outcome: HandOverOutcome,
+}
+
+/// What became of a [`TakeOver`].
+#[derive(Clone, Debug)]
+pub(super) enum HandOverOutcome {
+    /// The session, unless it ended when its connection did, or the client wants none of it. Its
+    /// subscriptions stand in the index under the old key until the new owner has entered them
+    /// under its own.
+    Moved(Option<Box<MovedSession>>),
+    /// The session is not with this worker any more: look again.
+    NotHere,
+    /// The request is refused.
+    Refused(ReasonCode),
+}
+
+/// A session on its way from one worker to another.
+#[derive(Clone, Debug)]
+pub(super) struct MovedSession {
+    pub(super) state: SessionState,
+    pub(super) identity: Option<Box<str>>,
+    pub(super) subscription_count: u32,
+    /// When the session ends if nobody takes it up.
+    pub(super) expires_at: Instant,
+    /// The limits of its last connection.
+    pub(super) limits: Arc<Limits>,
+}

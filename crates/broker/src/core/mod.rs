@@ -1,0 +1,584 @@
+//! The broker without threads, sockets, files or clocks: one worker's share of the clients.
+
+mod access;
+mod connection;
+mod directory;
+mod end;
+mod keys;
+mod message;
+mod notice;
+mod publish;
+mod session_table;
+mod subscribe;
+mod takeover;
+mod timers;
+
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use mqttstack_codec::{EncodeError, ReasonCode};
+use mqttstack_limits::{BrokerLimits, Instant, Limits};
+use mqttstack_session::server::Event;
+use mqttstack_topic::{CharacterPolicy, TopicLimits};
+use slab::Slab;
+
+pub use self::{
+    access::{Access, AllowAll, Authentication, Client, ConnectRequest},
+    directory::Directory,
+    keys::{ConnectionId, SessionKey, WorkerId},
+    message::{HandOver, TakeOver, Target, WorkerMessage},
+    notice::Notice,
+};
+use self::{
+    connection::{Connection, Step},
+    session_table::{Presence, SessionTable},
+    timers::{Timer, Timers},
+};
+
+/// What a core is made of.
+pub struct Settings {
+    /// Which of the workers it is.
+    pub worker: WorkerId,
+    /// What all clients together may use.
+    pub limits: BrokerLimits,
+    /// What the workers share.
+    pub directory: Directory,
+    /// Who may do what.
+    pub access: Box<dyn Access>,
+    /// Gives a number that nobody can guess, for each Client Identifier that the broker chooses.
+    pub unguessable: Box<dyn FnMut() -> u128 + Send>,
+    /// Whether 3.x clients may say that they are bridges (bit 0x80 of the protocol level), and get
+    /// No Local and Retain As Published for it. A claim that anyone can make.
+    pub accept_bridges: bool,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("worker", &self.worker)
+            .field("limits", &self.limits)
+            .field("accept_bridges", &self.accept_bridges)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the core puts encoded packets.
+pub trait Outlet {
+    /// Returns how many bytes wait there already.
+    fn waiting(&self) -> usize;
+    /// Returns the buffer to append packets to.
+    fn buffer(&mut self) -> &mut BytesMut;
+    /// Appends a payload that is shared with others.
+    fn append_shared(&mut self, payload: Bytes);
+}
+
+/// What [`Core::drain`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum Drained {
+    /// Everything there was is in the outlet.
+    Empty,
+    /// The outlet is full: call [`Core::handle_writable`] when it has been written.
+    Full,
+    /// The connection is over: close the transport when the outlet has been written, and call
+    /// [`Core::handle_closed`].
+    Close,
+}
+
+/// One worker of a broker: its connections, its sessions, and its share of the routing.
+///
+/// Inputs are the `handle_*` calls. After any of them, drain [`poll_dirty`](Self::poll_dirty)
+/// (and [`drain`](Self::drain) each connection it names), [`poll_worker_message`]
+/// (Self::poll_worker_message) and [`poll_notice`](Self::poll_notice), then read
+/// [`poll_timeout`](Self::poll_timeout). A driver that collects a turn's worth of inputs first
+/// sends everything that a connection gets with one write.
+pub struct Core {
+    worker: WorkerId,
+    limits: BrokerLimits,
+    directory: Directory,
+    access: Box<dyn Access>,
+    unguessable: Box<dyn FnMut() -> u128 + Send>,
+    accept_bridges: bool,
+    connections: Slab<Connection>,
+    connections_made: u32,
+    pending_connections: u32,
+    sessions: SessionTable,
+    timers: Timers,
+    retained_timer: Instant,
+    dirty: VecDeque<ConnectionId>,
+    worker_messages: VecDeque<(WorkerId, WorkerMessage)>,
+    notices: VecDeque<Notice>,
+    is_shutting_down: bool,
+    /// Used again for each message.
+    hits: Vec<publish::Hit>,
+    /// Used again for each packet.
+    scratch: Vec<u8>,
+}
+
+impl Core {
+    /// Creates a worker without connections.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            worker: settings.worker,
+            limits: settings.limits,
+            directory: settings.directory,
+            access: settings.access,
+            unguessable: settings.unguessable,
+            accept_bridges: settings.accept_bridges,
+            connections: Slab::new(),
+            connections_made: 0,
+            pending_connections: 0,
+            sessions: SessionTable::new(settings.worker),
+            timers: Timers::default(),
+            retained_timer: Instant::NEVER,
+            dirty: VecDeque::new(),
+            worker_messages: VecDeque::new(),
+            notices: VecDeque::new(),
+            is_shutting_down: false,
+            hits: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// A transport has been opened.
+    ///
+    /// `handle` is what the driver wants to hear from [`poll_dirty`](Self::poll_dirty); `peer` says
+    /// to people where the client is; `limits` are those of the listener. `None` means that there
+    /// is no room: close the transport.
+    pub fn handle_opened(
+        &mut self,
+        handle: u64,
+        peer: &str,
+        limits: Arc<Limits>,
+        now: Instant,
+    ) -> Option<ConnectionId> {
+        let open = u32::try_from(self.connections.len()).unwrap_or(u32::MAX);
+        if self.is_shutting_down
+            || open >= self.limits.connections_max
+            || self.pending_connections >= self.limits.pending_connections_max
+        {
+            return None;
+        }
+        let slot = u32::try_from(self.connections.vacant_key()).ok()?;
+        self.connections_made = self.connections_made.wrapping_add(1);
+        let generation = self.connections_made;
+        self.connections.insert(Connection::new(
+            generation,
+            handle,
+            peer.into(),
+            limits,
+            now,
+        ));
+        self.pending_connections = self.pending_connections.saturating_add(1);
+        let id = ConnectionId { slot, generation };
+        self.settle(id);
+        Some(id)
+    }
+
+    /// Bytes have arrived.
+    ///
+    /// A driver stops reading while [`is_paused`](Self::is_paused).
+    pub fn handle_input(&mut self, id: ConnectionId, input: &[u8], now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        if connection.has_unread() || connection.is_paused() {
+            connection.keep(input);
+            self.handle_unread(id, now);
+        } else {
+            self.handle_fresh(id, input, now);
+        }
+        self.settle(id);
+    }
+
+    /// The transport is gone, or the driver has closed it as it was told to.
+    pub fn handle_closed(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.session.handle_closed();
+        self.handle_events(id, now);
+        if self.connection_mut(id).is_some() {
+            let slot = usize::try_from(id.slot).unwrap_or(usize::MAX);
+            self.connections.try_remove(slot);
+        }
+    }
+
+    /// The driver has written what made the outlet full.
+    pub fn handle_writable(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.is_blocked = false;
+        self.mark_dirty(id);
+        self.handle_unread(id, now);
+        self.settle(id);
+    }
+
+    /// Deadlines may have passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Connection(id) => self.on_connection_due(id, now),
+                Timer::Will(key) => self.on_will_due(key, now),
+                Timer::SessionExpiry(key) => self.on_session_expired(key, now),
+                Timer::RetainedExpiry => self.on_retained_expired(now),
+            }
+        }
+    }
+
+    /// Another worker has something to say.
+    pub fn handle_worker_message(&mut self, message: WorkerMessage, now: Instant) {
+        match message {
+            WorkerMessage::Deliver { message, targets } => {
+                for target in targets {
+                    self.deliver(&message, target, now);
+                }
+            }
+            WorkerMessage::TakeOver(request) => self.on_take_over(*request, now),
+            WorkerMessage::HandOver(answer) => self.on_hand_over(*answer, now),
+        }
+    }
+
+    /// Answers a CONNECT whose authentication was [`Authentication::Deferred`].
+    pub fn resolve(&mut self, id: ConnectionId, answer: Authentication, now: Instant) {
+        self.on_authentication(id, answer, now);
+        self.handle_events(id, now);
+        self.handle_unread(id, now);
+        self.settle(id);
+    }
+
+    /// Ends all connections: MQTT 5.0 clients are told that the server is shutting down. Wills are
+    /// not published: nobody would be left to get them.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.is_shutting_down = true;
+        for id in self.connection_ids() {
+            if let Some(connection) = self.connection_mut(id) {
+                connection
+                    .session
+                    .disconnect(ReasonCode::ServerShuttingDown);
+                self.handle_events(id, now);
+                self.settle(id);
+            }
+        }
+    }
+
+    /// Returns the handle of a connection that may have something to send, with its name.
+    #[must_use]
+    pub fn poll_dirty(&mut self) -> Option<(ConnectionId, u64)> {
+        loop {
+            let id = self.dirty.pop_front()?;
+            if let Some(connection) = self.connection_mut(id) {
+                connection.is_dirty = false;
+                return Some((id, connection.handle));
+            }
+        }
+    }
+
+    /// Encodes what a connection has to send, as far as there is room.
+    pub fn drain(&mut self, id: ConnectionId, now: Instant, outlet: &mut impl Outlet) -> Drained {
+        loop {
+            match self.encode_packets(id, now, outlet) {
+                Drained::Empty => {}
+                other => return other,
+            }
+            if !self.send_more_retained(id, now) {
+                return Drained::Empty;
+            }
+        }
+    }
+
+    /// Returns something for another worker.
+    #[must_use]
+    pub fn poll_worker_message(&mut self) -> Option<(WorkerId, WorkerMessage)> {
+        self.worker_messages.pop_front()
+    }
+
+    /// Returns something for the log.
+    #[must_use]
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) has to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Returns whether a connection wants no input now: it waits for the answer to its CONNECT, or
+    /// does not read what it is sent.
+    #[must_use]
+    pub fn is_paused(&self, id: ConnectionId) -> bool {
+        self.connection(id).is_none_or(Connection::is_paused)
+    }
+
+    /// Returns whether a connection is over: it is to be closed once its last packet is out.
+    #[must_use]
+    pub fn is_over(&self, id: ConnectionId) -> bool {
+        self.connection(id)
+            .is_none_or(|connection| connection.session.is_ended())
+    }
+
+    /// Returns how many connections are open.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Returns how many sessions this worker owns, connected or not.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Returns what the workers share.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Handles bytes straight from the driver's buffer.
+    fn handle_fresh(&mut self, id: ConnectionId, input: &[u8], now: Instant) {
+        let mut rest = input;
+        while !rest.is_empty() {
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            if connection.session.is_ended() {
+                return;
+            }
+            if connection.is_paused() {
+                connection.keep(rest);
+                return;
+            }
+            match connection.step(rest, now) {
+                Step::Handled(len) => rest = rest.get(len..).unwrap_or_default(),
+                Step::Wanted(wanted) => {
+                    connection.keep(rest);
+                    connection.want(wanted);
+                    return;
+                }
+                Step::Failed => rest = &[],
+            }
+            self.handle_events(id, now);
+        }
+    }
+
+    /// Handles bytes that were kept.
+    fn handle_unread(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        if connection.is_paused() {
+            return;
+        }
+        let Some(mut rest) = connection.take_unread() else {
+            return;
+        };
+        while !rest.is_empty() {
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            if connection.session.is_ended() {
+                return;
+            }
+            if connection.is_paused() {
+                connection.keep(&rest);
+                return;
+            }
+            match connection.step_shared(&rest, now) {
+                Step::Handled(len) => rest = rest.slice(len.min(rest.len())..),
+                Step::Wanted(wanted) => {
+                    connection.keep(&rest);
+                    connection.want(wanted);
+                    return;
+                }
+                Step::Failed => return self.handle_events(id, now),
+            }
+            self.handle_events(id, now);
+        }
+    }
+
+    /// Reacts to what the session of a connection reports.
+    fn handle_events(&mut self, id: ConnectionId, now: Instant) {
+        while let Some(connection) = self.connection_mut(id) {
+            let Some(event) = connection.session.poll_event() else {
+                return;
+            };
+            match event {
+                Event::MessageReceived { message, packet_id } => {
+                    self.on_message(id, message, packet_id, now);
+                }
+                Event::SubscribeRequested(subscribe) => self.on_subscribe(id, &subscribe, now),
+                Event::UnsubscribeRequested(unsubscribe) => self.on_unsubscribe(id, &unsubscribe),
+                Event::ConnectRequested(connect) => self.on_connect(id, connect, now),
+                Event::Ended(ended) => self.on_ended(id, *ended, now),
+                // No method is supported, so a client that names one has been refused.
+                Event::AuthReceived(_) => {
+                    connection
+                        .session
+                        .disconnect(ReasonCode::BadAuthenticationMethod);
+                }
+                // The list of events is open; what is not known here asks for nothing.
+                _ => {}
+            }
+        }
+    }
+
+    /// After a change: puts the connection among those with something to send, and its deadline
+    /// among the timers.
+    fn settle(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        let has_work = connection.session.has_packet()
+            || connection.session.is_ended()
+            || !connection.retained.is_empty();
+        let at = connection.session.poll_timeout().unwrap_or(Instant::NEVER);
+        // A deadline that has moved back rings early and is put off then.
+        if at < connection.timer_at {
+            let before = std::mem::replace(&mut connection.timer_at, at);
+            self.timers.cancel(Timer::Connection(id), before);
+            self.timers.schedule(Timer::Connection(id), at);
+        }
+        if has_work {
+            self.mark_dirty(id);
+        }
+    }
+
+    fn on_connection_due(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.timer_at = Instant::NEVER;
+        // The session reports the end as an event.
+        let _ = connection.session.handle_timeout(now);
+        self.handle_events(id, now);
+        self.settle(id);
+    }
+
+    fn on_retained_expired(&mut self, now: Instant) {
+        /// How many messages are removed at once.
+        const SLICE: usize = 1_000;
+        let mut retained = self.directory.retained.write();
+        retained.expire(now, SLICE);
+        let next = retained.next_deadline();
+        drop(retained);
+        self.retained_timer = Instant::NEVER;
+        self.schedule_retained_expiry(next);
+    }
+
+    fn schedule_retained_expiry(&mut self, at: Option<Instant>) {
+        let Some(at) = at.filter(|at| *at < self.retained_timer) else {
+            return;
+        };
+        self.timers
+            .cancel(Timer::RetainedExpiry, self.retained_timer);
+        self.timers.schedule(Timer::RetainedExpiry, at);
+        self.retained_timer = at;
+    }
+
+    fn encode_packets(
+        &mut self,
+        id: ConnectionId,
+        now: Instant,
+        outlet: &mut impl Outlet,
+    ) -> Drained {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let Some(connection) = self.connection_mut(id) else {
+            return Drained::Empty;
+        };
+        let version = connection
+            .session
+            .version()
+            .unwrap_or(mqttstack_codec::ProtocolVersion::V5);
+        let full = usize::try_from(connection.limits.output_bytes_max).unwrap_or(usize::MAX);
+        let mut failed: Option<EncodeError> = None;
+        while outlet.waiting() < full || connection.session.is_ended() {
+            let Some(packet) = connection.session.poll_packet(now) else {
+                break;
+            };
+            match packet.encode(version, &mut scratch, outlet.buffer()) {
+                Ok(Some(payload)) => outlet.append_shared(payload.clone()),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        let is_ended = connection.session.is_ended();
+        let is_full = !is_ended && outlet.waiting() >= full;
+        connection.is_blocked = is_full;
+        self.scratch = scratch;
+        debug_assert!(
+            failed.is_none(),
+            "a packet of ours does not encode: {failed:?}"
+        );
+        match (is_ended, is_full) {
+            (true, _) => Drained::Close,
+            (false, true) => Drained::Full,
+            (false, false) => Drained::Empty,
+        }
+    }
+
+    fn mark_dirty(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        if !connection.is_dirty {
+            connection.is_dirty = true;
+            self.dirty.push_back(id);
+        }
+    }
+
+    fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        let slot = usize::try_from(id.slot).ok()?;
+        self.connections
+            .get(slot)
+            .filter(|connection| connection.generation == id.generation)
+    }
+
+    fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let slot = usize::try_from(id.slot).ok()?;
+        self.connections
+            .get_mut(slot)
+            .filter(|connection| connection.generation == id.generation)
+    }
+
+    fn connection_ids(&self) -> Vec<ConnectionId> {
+        let name = |(slot, connection): (usize, &Connection)| ConnectionId {
+            slot: u32::try_from(slot).unwrap_or(u32::MAX),
+            generation: connection.generation,
+        };
+        self.connections.iter().map(name).collect()
+    }
+
+    /// Returns the connection of a session whose client is here.
+    fn connection_of(&self, key: SessionKey) -> Option<ConnectionId> {
+        match self.sessions.get(key)?.presence {
+            Presence::Connected(id) => Some(id),
+            Presence::Absent(_) => None,
+        }
+    }
+
+    /// Returns what the limits say about topics.
+    fn topic_limits(&self, id: ConnectionId) -> TopicLimits {
+        let limits = self.connection(id).map(|connection| &connection.limits);
+        TopicLimits {
+            levels_max: limits.map_or(TopicLimits::DEFAULT.levels_max, |it| it.topic_levels_max),
+            bytes_max: u16::MAX,
+            // The codec has seen to it.
+            characters: CharacterPolicy::Accept,
+        }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("worker", &self.worker)
+            .field("connections", &self.connections.len())
+            .field("sessions", &self.sessions.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,37 @@
+//! What the core has to say to the people who run it.
+
+use mqttstack_codec::{ProtocolVersion, ReasonCode};
+use mqttstack_session::server::EndCause;
+
+/// Something worth a line in the log. Each connection has at most one end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A client has been let in.
+    Connected {
+        /// Where it comes from.
+        peer: Box<str>,
+        /// Its Client Identifier.
+        client_id: Box<str>,
+        /// The protocol version it speaks.
+        version: ProtocolVersion,
+        /// Whether a stored session was resumed.
+        session_present: bool,
+    },
+    /// A connection is over, or was refused.
+    Ended {
+        /// Where it came from.
+        peer: Box<str>,
+        /// Its Client Identifier, if it came to that.
+        client_id: Option<Box<str>>,
+        /// Why.
+        cause: EndCause,
+    },
+    /// A session was dropped although its client expects it to live.
+    SessionDropped {
+        /// Whose it was.
+        client_id: Box<str>,
+        /// Why.
+        reason: ReasonCode,
+    },
+}

@@ -1,0 +1,266 @@
+//! A message on its way: into the retained store, and to everyone who subscribes.
+
+use std::ops::ControlFlow;
+
+use mqttstack_codec::{PacketId, QoS, ReasonCode};
+use mqttstack_limits::Instant;
+use mqttstack_session::{DeliveryOptions, Message, PublishError, SubscriptionIds};
+use mqttstack_topic::{Availability, Choice, Match, TopicLimits, TopicName};
+
+use super::{
+    Core,
+    access::Client,
+    directory::Granted,
+    keys::{ConnectionId, SessionKey},
+    message::{Target, WorkerMessage},
+    session_table::Presence,
+};
+
+/// Topics that belong to the server: clients may not publish there.
+const SERVER_TOPICS: &str = "$SYS";
+
+/// A subscription that matches a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hit {
+    session: SessionKey,
+    granted: Granted,
+}
+
+impl Core {
+    /// A client has published.
+    pub(super) fn on_message(
+        &mut self,
+        id: ConnectionId,
+        message: Message,
+        packet_id: Option<PacketId>,
+        now: Instant,
+    ) {
+        let Some(key) = self.connection(id).and_then(|connection| connection.key) else {
+            return;
+        };
+        let reason = self.publish_as(key, id, &message, now);
+        let (Some(packet_id), Some(connection)) = (packet_id, self.connection_mut(id)) else {
+            return;
+        };
+        connection.session.acknowledge(packet_id, reason);
+    }
+
+    /// Publishes for a client, if it may.
+    fn publish_as(
+        &mut self,
+        key: SessionKey,
+        id: ConnectionId,
+        message: &Message,
+        now: Instant,
+    ) -> ReasonCode {
+        let limits = self.topic_limits(id);
+        if !self.may_publish(key, message.topic()) {
+            return ReasonCode::NotAuthorized;
+        }
+        self.publish(Some(key), message, limits, now)
+    }
+
+    /// Returns whether a client may publish to a topic.
+    pub(super) fn may_publish(&mut self, key: SessionKey, topic: &str) -> bool {
+        if is_server_topic(topic) {
+            return false;
+        }
+        let Some(entry) = self.sessions.get(key) else {
+            return false;
+        };
+        let client = Client {
+            client_id: &entry.client_id,
+            identity: entry.identity.as_deref(),
+        };
+        self.access.may_publish(&client, topic)
+    }
+
+    /// Publishes a message of the broker itself, its `$SYS` topics included.
+    ///
+    /// Returns what a client would be told.
+    pub fn publish_own(&mut self, message: &Message, now: Instant) -> ReasonCode {
+        self.publish(None, message, TopicLimits::DEFAULT, now)
+    }
+
+    /// Stores a retained message, and hands the message to all who subscribe.
+    pub(super) fn publish(
+        &mut self,
+        publisher: Option<SessionKey>,
+        message: &Message,
+        limits: TopicLimits,
+        now: Instant,
+    ) -> ReasonCode {
+        let text = message.topic();
+        let Ok(topic) = TopicName::with_limits(text, limits) else {
+            return ReasonCode::TopicNameInvalid;
+        };
+        if message.retain() {
+            let mut retained = self.directory.retained.write();
+            let stored = retained.store(&topic, message, &self.limits, now);
+            let next = retained.next_deadline();
+            drop(retained);
+            self.schedule_retained_expiry(next);
+            if let Err(reason) = stored {
+                return reason;
+            }
+        }
+        let mut hits = std::mem::take(&mut self.hits);
+        self.find_subscribers(&topic, publisher, &mut hits);
+        let is_nobody = hits.is_empty();
+        self.fan_out(message, &mut hits, now);
+        hits.clear();
+        self.hits = hits;
+        if is_nobody {
+            ReasonCode::NoMatchingSubscribers
+        } else {
+            ReasonCode::Success
+        }
+    }
+
+    /// Collects the subscriptions that match, one member of each shared group.
+    fn find_subscribers(
+        &self,
+        topic: &TopicName<'_>,
+        publisher: Option<SessionKey>,
+        hits: &mut Vec<Hit>,
+    ) {
+        let index = self.directory.subscriptions.read();
+        let sessions = &self.sessions;
+        let availability = |key: &SessionKey| {
+            // Of the members elsewhere nothing is known here: they are taken to be connected.
+            match sessions.get(*key).map(|entry| &entry.presence) {
+                Some(Presence::Absent(absent)) => {
+                    let queued = absent.state.queue_status().queued_messages;
+                    Availability::Queueing {
+                        queued: u32::try_from(queued).unwrap_or(u32::MAX),
+                    }
+                }
+                Some(Presence::Connected(_)) | None => Availability::Ready { in_flight: 0 },
+            }
+        };
+        let _ = index.lookup(topic, |found| {
+            let hit = match found {
+                Match::Subscriber { key, value } => Some((key, *value)),
+                Match::Group(group) => group
+                    .choose(Choice::RoundRobin, |key, _| availability(key))
+                    .map(|(key, value)| (key, *value)),
+            };
+            if let Some((session, granted)) = hit {
+                // v5 MQTT-3.8.3-3
+                if !(granted.no_local && publisher == Some(session)) {
+                    hits.push(Hit { session, granted });
+                }
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Delivers to each session once, whatever the number of its subscriptions that match.
+    fn fan_out(&mut self, message: &Message, hits: &mut [Hit], now: Instant) {
+        let is_sorted = hits.is_sorted_by(|a, b| a.session < b.session);
+        if !is_sorted {
+            hits.sort_by_key(|hit| hit.session);
+        }
+        let mut others: Vec<Target> = Vec::new();
+        for overlapping in hits.chunk_by(|a, b| a.session == b.session) {
+            let Some(target) = merge(message, overlapping) else {
+                continue;
+            };
+            if target.session.worker() == self.worker {
+                self.deliver(message, target, now);
+                continue;
+            }
+            // Sessions sort by worker: a batch is complete when the worker changes.
+            let is_next_worker = others
+                .last()
+                .is_some_and(|last| last.session.worker() != target.session.worker());
+            if is_next_worker {
+                self.send_batch(message, std::mem::take(&mut others));
+            }
+            others.push(target);
+        }
+        self.send_batch(message, others);
+    }
+
+    fn send_batch(&mut self, message: &Message, targets: Vec<Target>) {
+        let Some(worker) = targets.first().map(|target| target.session.worker()) else {
+            return;
+        };
+        let message = WorkerMessage::Deliver {
+            message: message.clone(),
+            targets,
+        };
+        self.worker_messages.push_back((worker, message));
+    }
+
+    /// Hands a message to one session of this worker.
+    pub(super) fn deliver(&mut self, message: &Message, target: Target, now: Instant) {
+        let Target {
+            session: key,
+            qos,
+            retain,
+            subscription_ids,
+        } = target;
+        let options = DeliveryOptions {
+            qos,
+            retain,
+            subscription_ids,
+        };
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let taken = match &mut entry.presence {
+            Presence::Connected(id) => {
+                let id = *id;
+                let Some(connection) = self.connection_mut(id) else {
+                    return;
+                };
+                let taken = connection.session.publish(message.clone(), options, now);
+                self.mark_dirty(id);
+                taken
+            }
+            Presence::Absent(absent) => {
+                let limits = &absent.limits;
+                absent.state.enqueue(message.clone(), options, limits, now)
+            }
+        };
+        if let Err(PublishError::SessionMustEnd) = taken {
+            self.drop_session(key, ReasonCode::QuotaExceeded, now);
+        }
+    }
+}
+
+/// One delivery for all subscriptions of a session that match: at the highest QoS granted, with
+/// all Subscription Identifiers.
+///
+/// # Specification
+///
+/// v5 MQTT-3.3.4-2, v5 MQTT-3.3.4-3, v5 MQTT-3.3.4-4, v5 MQTT-3.3.1-12, v5 MQTT-3.3.1-13;
+/// v3.1.1 MQTT-3.3.5-1, v3.1.1 MQTT-3.3.1-9.
+fn merge(message: &Message, hits: &[Hit]) -> Option<Target> {
+    let first = hits.first()?;
+    let granted = hits
+        .iter()
+        .map(|hit| hit.granted.qos)
+        .max()
+        .unwrap_or(QoS::AtMostOnce);
+    let keeps_retain = hits.iter().any(|hit| hit.granted.retain_as_published);
+    Some(Target {
+        session: first.session,
+        qos: granted.min(message.qos()),
+        retain: message.retain() && keeps_retain,
+        subscription_ids: match hits {
+            [only] if only.granted.subscription_id == 0 => SubscriptionIds::None,
+            _ => hits
+                .iter()
+                .filter_map(|hit| hit.granted.subscription_id())
+                .collect(),
+        },
+    })
+}
+
+pub(super) fn is_server_topic(topic: &str) -> bool {
+    topic
+        .strip_prefix(SERVER_TOPICS)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,378 @@
+//! From CONNECT to CONNACK: authentication, the session of the client wherever it is, acceptance.
+
+use mqttstack_codec::{Connect, ReasonCode, Shared, Utf8Bytes};
+use mqttstack_limits::Instant;
+use mqttstack_session::{SessionState, server::Acceptance};
+use mqttstack_topic::{TopicLimits, TopicName};
+
+use super::{
+    Core,
+    access::{Authentication, Client, ConnectRequest},
+    connection::Admission,
+    directory::Lookup,
+    keys::{ConnectionId, SessionKey},
+    message::{HandOver, HandOverOutcome, MovedSession, TakeOver, WorkerMessage},
+    notice::Notice,
+    session_table::{Absent, Presence},
+    timers::Timer,
+};
+
+impl Core {
+    /// A client wants to be let in.
+    pub(super) fn on_connect(
+        &mut self,
+        id: ConnectionId,
+        connect: Box<Connect<Shared>>,
+        now: Instant,
+    ) {
+        if connect.bridge && !self.accept_bridges {
+            return self.refuse(id, ReasonCode::UnsupportedProtocolVersion, now);
+        }
+        let Some(peer) = self
+            .connection(id)
+            .map(|connection| connection.peer.clone())
+        else {
+            return;
+        };
+        let request = ConnectRequest {
+            connect: &connect,
+            peer: &peer,
+        };
+        let answer = self.access.authenticate(&request);
+        let client_id = connect.client_id.as_str().into();
+        if let Some(connection) = self.connection_mut(id) {
+            connection.admission = Some(Box::new(Admission {
+                connect,
+                identity: None,
+                client_id,
+                is_assigned: false,
+            }));
+        }
+        self.on_authentication(id, answer, now);
+    }
+
+    /// It is known who the client is, or that it is not let in.
+    pub(super) fn on_authentication(
+        &mut self,
+        id: ConnectionId,
+        answer: Authentication,
+        now: Instant,
+    ) {
+        let identity = match answer {
+            Authentication::Accept { identity } => identity,
+            Authentication::Refuse(reason) => return self.refuse(id, reason, now),
+            Authentication::Deferred => return,
+        };
+        let topic_limits = self.topic_limits(id);
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        let Some(admission) = &mut connection.admission else {
+            return;
+        };
+        admission.identity = identity;
+        if admission.client_id.is_empty() {
+            let number = (self.unguessable)();
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            let Some(admission) = &mut connection.admission else {
+                return;
+            };
+            admission.client_id = format!("auto-{number:032x}").into();
+            admission.is_assigned = true;
+        }
+        match self.check_will(id, topic_limits) {
+            Ok(()) => self.find_session(id, now),
+            Err(reason) => self.refuse(id, reason, now),
+        }
+    }
+
+    /// A will has to be publishable by the one who leaves it.
+    fn check_will(&mut self, id: ConnectionId, limits: TopicLimits) -> Result<(), ReasonCode> {
+        let Some(connection) = self.connection(id) else {
+            return Ok(());
+        };
+        let Some(admission) = &connection.admission else {
+            return Ok(());
+        };
+        let Some(will) = &admission.connect.will else {
+            return Ok(());
+        };
+        let topic = will.topic.clone();
+        let (client_id, identity) = (admission.client_id.clone(), admission.identity.clone());
+        if TopicName::with_limits(&topic, limits).is_err() {
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+        let client = Client {
+            client_id: &client_id,
+            identity: identity.as_deref(),
+        };
+        if super::publish::is_server_topic(&topic) || !self.access.may_publish(&client, &topic) {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        Ok(())
+    }
+
+    /// Looks for the session of the client: here, with another worker, or nowhere.
+    fn find_session(&mut self, id: ConnectionId, now: Instant) {
+        let Some(admission) = self.connection(id).and_then(|it| it.admission.as_deref()) else {
+            return;
+        };
+        let client_id = admission.client_id.clone();
+        let identity = admission.identity.clone();
+        let clean_start = admission.connect.clean_start;
+        let sessions = &self.sessions;
+        let found = self
+            .directory
+            .find_or_enter(&client_id, self.limits.sessions_max, || sessions.next_key());
+        match found {
+            Lookup::Full => self.refuse(id, ReasonCode::QuotaExceeded, now),
+            Lookup::Entered(_) => {
+                let key = self
+                    .sessions
+                    .insert(client_id, identity, Presence::Connected(id));
+                self.accept(id, key, SessionState::new(), false, now);
+            }
+            // It is on its way to another worker: by the time of another try it will be there.
+            Lookup::Found(key) if self.is_on_its_way(key) => {
+                self.refuse(id, ReasonCode::ServerBusy, now);
+            }
+            Lookup::Found(key) if key.worker() == self.worker => {
+                self.take_up(id, key, identity.as_deref(), clean_start, now);
+            }
+            Lookup::Found(key) => {
+                let from = self.worker;
+                let request = TakeOver {
+                    from,
+                    connection: id,
+                    session: key,
+                    client_id,
+                    identity,
+                    clean_start,
+                };
+                let message = WorkerMessage::TakeOver(Box::new(request));
+                self.worker_messages.push_back((key.worker(), message));
+            }
+        }
+    }
+
+    fn is_on_its_way(&self, key: SessionKey) -> bool {
+        key.worker() == self.worker && self.sessions.get(key).is_none()
+    }
+
+    /// The session is here: ends its present connection, then goes on with it or begins anew.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.1.4-3, v5 MQTT-3.1.2-4, v5 MQTT-3.1.2-5, v5 MQTT-3.1.3-9;
+    /// v3.1.1 MQTT-3.1.4-2, v3.1.1 MQTT-3.1.2-4, v3.1.1 MQTT-3.1.2-6.
+    fn take_up(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        identity: Option<&str>,
+        clean_start: bool,
+        now: Instant,
+    ) {
+        if !self.may_take_over(key, identity) {
+            return self.refuse(id, ReasonCode::NotAuthorized, now);
+        }
+        self.end_taken_over(key, now);
+        if clean_start {
+            self.end_absent(key, now);
+        }
+        let Some(state) = self.resume(key, id) else {
+            // The session ended with its connection, or was not wanted: begin anew.
+            return self.find_session(id, now);
+        };
+        self.accept(id, key, state, true, now);
+    }
+
+    /// Nobody of another identity takes a session over.
+    fn may_take_over(&self, key: SessionKey, identity: Option<&str>) -> bool {
+        self.sessions
+            .get(key)
+            .is_none_or(|entry| entry.identity.as_deref() == identity)
+    }
+
+    /// Takes the state of a session whose client was away, and cancels its will and expiry.
+    fn resume(&mut self, key: SessionKey, id: ConnectionId) -> Option<SessionState> {
+        let entry = self.sessions.get_mut(key)?;
+        match std::mem::replace(&mut entry.presence, Presence::Connected(id)) {
+            Presence::Absent(absent) => {
+                self.cancel_timers(key, &absent);
+                Some(absent.state)
+            }
+            presence @ Presence::Connected(_) => {
+                entry.presence = presence;
+                None
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        state: SessionState,
+        session_present: bool,
+        now: Instant,
+    ) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        let Some(admission) = connection.admission.take() else {
+            return;
+        };
+        connection.key = Some(key);
+        connection.session.accept(
+            Acceptance {
+                state,
+                session_present,
+                assigned_client_id: admission
+                    .is_assigned
+                    .then(|| Utf8Bytes::from(&*admission.client_id)),
+                ..Acceptance::default()
+            },
+            now,
+        );
+        let peer = connection.peer.clone();
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.is_bridge = admission.connect.bridge;
+        }
+        self.pending_connections = self.pending_connections.saturating_sub(1);
+        self.notices.push_back(Notice::Connected {
+            peer,
+            client_id: admission.client_id,
+            version: admission.connect.version,
+            session_present,
+        });
+        self.settle(id);
+    }
+
+    /// A client of this worker has connected to another one.
+    pub(super) fn on_take_over(&mut self, request: TakeOver, now: Instant) {
+        let TakeOver {
+            from,
+            connection,
+            session: key,
+            client_id,
+            identity,
+            clean_start,
+        } = request;
+        let outcome = if self.sessions.get(key).is_none() {
+            HandOverOutcome::NotHere
+        } else if !self.may_take_over(key, identity.as_deref()) {
+            HandOverOutcome::Refused(ReasonCode::NotAuthorized)
+        } else {
+            self.end_taken_over(key, now);
+            if clean_start {
+                self.end_absent(key, now);
+            }
+            HandOverOutcome::Moved(self.take_out(key).map(Box::new))
+        };
+        let answer = HandOver {
+            connection,
+            session: key,
+            client_id,
+            outcome,
+        };
+        self.worker_messages
+            .push_back((from, WorkerMessage::HandOver(Box::new(answer))));
+    }
+
+    /// Takes a session whose client is away out of this worker. It stays in the directory, so that
+    /// nobody else begins one, and in the index, so that nothing is lost to it silently.
+    fn take_out(&mut self, key: SessionKey) -> Option<MovedSession> {
+        let entry = self.sessions.remove(key)?;
+        let Presence::Absent(absent) = entry.presence else {
+            return None;
+        };
+        self.cancel_timers(key, &absent);
+        Some(MovedSession {
+            state: absent.state,
+            identity: entry.identity,
+            subscription_count: entry.subscription_count,
+            expires_at: absent.expires_at,
+            limits: absent.limits,
+        })
+    }
+
+    /// Another worker has answered a request for a session.
+    pub(super) fn on_hand_over(&mut self, answer: HandOver, now: Instant) {
+        let HandOver {
+            connection: id,
+            session: old_key,
+            client_id,
+            outcome,
+        } = answer;
+        match outcome {
+            HandOverOutcome::Refused(reason) => self.refuse(id, reason, now),
+            HandOverOutcome::NotHere => self.refuse(id, ReasonCode::ServerBusy, now),
+            HandOverOutcome::Moved(None) => self.find_session(id, now),
+            HandOverOutcome::Moved(Some(moved)) => {
+                self.adopt(id, old_key, client_id, *moved, now);
+            }
+        }
+        self.handle_events(id, now);
+        self.handle_unread(id, now);
+        self.settle(id);
+    }
+
+    /// Makes a session of another worker one of this worker's.
+    fn adopt(
+        &mut self,
+        id: ConnectionId,
+        old_key: SessionKey,
+        client_id: Box<str>,
+        moved: MovedSession,
+        now: Instant,
+    ) {
+        let is_waiting = self.connection(id).is_some_and(|it| it.admission.is_some());
+        let MovedSession {
+            state,
+            identity,
+            subscription_count,
+            expires_at,
+            limits,
+        } = moved;
+        let (presence, state) = if is_waiting {
+            (Presence::Connected(id), Some(state))
+        } else {
+            // The client did not wait for its session: keep it.
+            let absent = Absent {
+                state,
+                limits,
+                expires_at,
+                will: None,
+            };
+            (Presence::Absent(Box::new(absent)), None)
+        };
+        let key = self.sessions.insert(client_id.clone(), identity, presence);
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.subscription_count = subscription_count;
+        }
+        if subscription_count > 0 {
+            self.rename_subscriptions(old_key, key);
+        }
+        self.directory.enter(&client_id, key);
+        match state {
+            Some(state) => self.accept(id, key, state, true, now),
+            None => self.timers.schedule(Timer::SessionExpiry(key), expires_at),
+        }
+    }
+
+    /// Enters the subscriptions of a session under the key that it has now.
+    fn rename_subscriptions(&self, old_key: SessionKey, key: SessionKey) {
+        let mut index = self.directory.subscriptions.write();
+        let subscriptions: Vec<_> = index
+            .filters_of(&old_key)
+            .map(|(filter, granted)| (filter.to_owned(), *granted))
+            .collect();
+        for (filter, granted) in subscriptions {
+            index.insert(&filter.as_filter(), key, granted);
+        }
+        index.remove_all(&old_key);
+    }
+}

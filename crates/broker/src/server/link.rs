@@ -1,0 +1,85 @@
+//! One transport of a worker, and what is on its way out.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use mqttstack_limits::Instant;
+use mqttstack_transport::{OutputQueue, Stream, WriteProgress};
+
+use crate::core::{ConnectionId, Outlet};
+
+/// A transport with its connection in the core.
+pub(super) struct Link {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) id: ConnectionId,
+    pub(super) phase: LinkPhase,
+    output: OutputQueue,
+    /// Whether reading may bring something: cleared when it would block.
+    pub(super) is_readable: bool,
+    /// Whether the link is in the list of those to be read without waiting for an event.
+    pub(super) is_ready: bool,
+}
+
+/// How far a link has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LinkPhase {
+    /// The transport is being opened.
+    Opening,
+    /// Bytes flow.
+    Open,
+    /// The core is done with it: what is left is written, at the latest until then.
+    Flushing {
+        /// When it is dropped, written or not.
+        until: Instant,
+    },
+    /// Everything is written and the end is announced: the peer's end is awaited, so that no
+    /// reset overtakes the last bytes.
+    Lingering {
+        /// When it is dropped.
+        until: Instant,
+    },
+}
+
+impl Link {
+    pub(super) fn new(stream: Box<dyn Stream>, id: ConnectionId) -> Self {
+        Self {
+            stream,
+            id,
+            phase: LinkPhase::Opening,
+            output: OutputQueue::new(),
+            is_readable: true,
+            is_ready: false,
+        }
+    }
+
+    /// Writes what is queued.
+    pub(super) fn flush(&mut self) -> io::Result<WriteProgress> {
+        self.output.write_to(&mut *self.stream)
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        !self.output.is_empty() || self.stream.has_buffered_output()
+    }
+
+    /// Returns where the core puts its packets.
+    pub(super) fn outlet(&mut self) -> LinkOutlet<'_> {
+        LinkOutlet(&mut self.output)
+    }
+}
+
+/// The output of a link as the core sees it.
+pub(super) struct LinkOutlet<'a>(&'a mut OutputQueue);
+
+impl Outlet for LinkOutlet<'_> {
+    fn waiting(&self) -> usize {
+        self.0.len()
+    }
+
+    fn buffer(&mut self) -> &mut BytesMut {
+        self.0.buffer(0)
+    }
+
+    fn append_shared(&mut self, payload: Bytes) {
+        self.0.push_shared(payload);
+    }
+}

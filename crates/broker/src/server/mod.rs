@@ -1,0 +1,389 @@
+//! The broker over sockets: worker threads that each run a core.
+
+mod clock;
+mod link;
+mod log;
+mod worker;
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+};
+
+use mqttstack_limits::{BrokerLimits, Limits};
+use mqttstack_session::Message;
+use mqttstack_transport::{
+    Endpoint, ListenOptions, Listener, PeerAddress, Poller, TcpListener, TransportError, Waker,
+};
+
+use self::{
+    clock::Clock,
+    worker::{Parts, Peer, Worker},
+};
+use crate::core::{Access, AllowAll, Core, Directory, Settings, WorkerId};
+
+/// Why a broker did not start.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No address was given to listen on.
+    #[error("no listener: name at least one address to listen on")]
+    NoListener,
+    /// An address cannot be listened on.
+    #[error("cannot listen on {endpoint}: {source}")]
+    Listen {
+        /// The address.
+        endpoint: Endpoint,
+        /// Why not.
+        source: TransportError,
+    },
+    /// The system is short of something.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[from] io::Error),
+}
+
+/// A broker that runs.
+///
+/// ```
+/// use mqttstack_broker::Broker;
+///
+/// let broker = Broker::builder().listen("127.0.0.1:0".parse()?).start()?;
+/// println!("listening on {}", broker.local_addresses()[0]);
+/// broker.stop();
+/// broker.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Broker {
+    local_addresses: Vec<PeerAddress>,
+    stop: Arc<AtomicBool>,
+    wakers: Vec<Waker>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    directory: Directory,
+}
+
+impl Broker {
+    /// Starts to describe a broker.
+    #[must_use]
+    pub fn builder() -> BrokerBuilder {
+        BrokerBuilder::default()
+    }
+
+    /// Returns where it listens, with the ports that the system chose.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[PeerAddress] {
+        &self.local_addresses
+    }
+
+    /// Returns the counts of sessions, subscriptions and retained messages.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Returns a handle that stops the broker from anywhere.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            stop: Arc::clone(&self.stop),
+            wakers: self.wakers.clone(),
+        }
+    }
+
+    /// Tells the broker to stop: it accepts no more connections, and ends those that are open.
+    /// MQTT 5.0 clients see DISCONNECT 0x8B. Returns at once.
+    pub fn stop(&self) {
+        self.stopper().stop();
+    }
+
+    /// Waits until the broker has stopped.
+    ///
+    /// # Errors
+    ///
+    /// What ended a worker that was not told to stop.
+    pub fn wait(mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        for thread in std::mem::take(&mut self.threads) {
+            let ended = thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
+            if result.is_ok() {
+                result = ended;
+            }
+            // One worker does not go on without the others.
+            self.stop();
+        }
+        result
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("local_addresses", &self.local_addresses)
+            .field("workers", &self.wakers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Stops a broker; may be cloned and sent to other threads.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    stop: Arc<AtomicBool>,
+    wakers: Vec<Waker>,
+}
+
+impl Stopper {
+    /// Tells the broker to stop. Harmless when repeated.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        for waker in &self.wakers {
+            // A worker that cannot be woken has stopped.
+            let _ = waker.wake();
+        }
+    }
+}
+
+/// Describes a broker.
+pub struct BrokerBuilder {
+    endpoints: Vec<Endpoint>,
+    limits: Limits,
+    broker_limits: BrokerLimits,
+    access: Box<dyn Fn() -> Box<dyn Access>>,
+    accept_bridges: bool,
+    workers: u8,
+}
+
+impl Default for BrokerBuilder {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            limits: Limits::default(),
+            broker_limits: BrokerLimits::default(),
+            access: Box::new(|| Box::new(AllowAll)),
+            accept_bridges: false,
+            workers: 1,
+        }
+    }
+}
+
+impl BrokerBuilder {
+    /// Adds an address to listen on; port 0 lets the system choose.
+    #[must_use]
+    pub fn listen(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Sets what each connection may use.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets what all clients together may use.
+    #[must_use]
+    pub fn broker_limits(mut self, limits: BrokerLimits) -> Self {
+        self.broker_limits = limits;
+        self
+    }
+
+    /// Sets who may do what; called once for each worker. Without it, everybody may do everything.
+    #[must_use]
+    pub fn access(mut self, access: impl Fn() -> Box<dyn Access> + 'static) -> Self {
+        self.access = Box::new(access);
+        self
+    }
+
+    /// Sets whether 3.x clients may say that they are bridges. Default: no.
+    #[must_use]
+    pub fn accept_bridges(mut self, accept: bool) -> Self {
+        self.accept_bridges = accept;
+        self
+    }
+
+    /// Sets the number of worker threads, 1 to 255. Default 1.
+    #[must_use]
+    pub fn workers(mut self, workers: u8) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Starts the broker: when this returns, it listens.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left running.
+    pub fn start(self) -> Result<Broker, StartError> {
+        if self.endpoints.is_empty() {
+            return Err(StartError::NoListener);
+        }
+        let random = RandomState::new();
+        let directory = Directory::new(random.hash_one("directory"));
+        let clock = Clock::start();
+        let stop = Arc::new(AtomicBool::new(false));
+        let limits = Arc::new(self.limits.clone());
+        let mut listeners = self.bind()?;
+        let local_addresses = listeners
+            .first()
+            .into_iter()
+            .flatten()
+            .map(|listener| listener.local_address().clone())
+            .collect();
+        let mut peers = Vec::new();
+        let mut parts = Vec::new();
+        for index in 0..self.workers {
+            let poller = Poller::new()?;
+            let (sender, inbox) = mpsc::channel();
+            peers.push(Peer {
+                inbox: sender,
+                waker: poller.waker(),
+            });
+            let mut core = Core::new(self.settings(index, directory.clone()));
+            if index == 0 {
+                publish_version(&mut core, clock);
+            }
+            let listeners = listeners.get_mut(usize::from(index)).map(std::mem::take);
+            let listeners = listeners.unwrap_or_default().into_iter();
+            parts.push(Parts {
+                core,
+                poller,
+                clock,
+                listeners: listeners.map(|it| (it, Arc::clone(&limits))).collect(),
+                connections_max: usize::try_from(self.broker_limits.connections_max)
+                    .unwrap_or(usize::MAX),
+                inbox,
+                peers: Vec::new(),
+                stop: Arc::clone(&stop),
+            });
+        }
+        let mut broker = Broker {
+            local_addresses,
+            stop,
+            wakers: peers.iter().map(|peer| peer.waker.clone()).collect(),
+            threads: Vec::new(),
+            directory,
+        };
+        for (index, mut part) in parts.into_iter().enumerate() {
+            part.peers.clone_from(&peers);
+            let worker = Worker::new(part)?;
+            let stopper = broker.stopper();
+            let name = format!("mqttstack-{index}");
+            let thread = thread::Builder::new().name(name).spawn(move || {
+                // A worker that fails, by an error or a panic, takes the others along.
+                let _stop_all = StopOnDrop(stopper);
+                worker.run()
+            })?;
+            broker.threads.push(thread);
+        }
+        Ok(broker)
+    }
+
+    fn settings(&self, index: u8, directory: Directory) -> Settings {
+        Settings {
+            worker: WorkerId::new(index),
+            limits: self.broker_limits.clone(),
+            directory,
+            access: (self.access)(),
+            unguessable: Box::new(unguessable()),
+            accept_bridges: self.accept_bridges,
+        }
+    }
+
+    /// Opens the listeners: for each worker one of each address.
+    fn bind(&self) -> Result<Vec<Vec<Box<dyn Listener>>>, StartError> {
+        let mut options = ListenOptions::default();
+        options.reuse_port = self.workers > 1;
+        let mut of_workers: Vec<Vec<Box<dyn Listener>>> = Vec::new();
+        of_workers.resize_with(usize::from(self.workers), Vec::new);
+        for endpoint in &self.endpoints {
+            let error = |source| StartError::Listen {
+                endpoint: endpoint.clone(),
+                source,
+            };
+            let mut bound: Option<Vec<TcpListener>> = None;
+            for listeners in &mut of_workers {
+                let opened = match &bound {
+                    None => TcpListener::bind_all(endpoint, &options).map_err(error)?,
+                    Some(first) => first
+                        .iter()
+                        .filter_map(|it| it.local_address().socket_address())
+                        .map(|address| TcpListener::bind(address, &options).map_err(error))
+                        .collect::<Result<_, _>>()?,
+                };
+                if bound.is_none() {
+                    bound = Some(opened);
+                } else {
+                    listeners.extend(
+                        opened
+                            .into_iter()
+                            .map(|it| Box::new(it) as Box<dyn Listener>),
+                    );
+                }
+            }
+            if let (Some(bound), Some(first)) = (bound, of_workers.first_mut()) {
+                first.extend(
+                    bound
+                        .into_iter()
+                        .map(|it| Box::new(it) as Box<dyn Listener>),
+                );
+            }
+        }
+        Ok(of_workers)
+    }
+}
+
+impl fmt::Debug for BrokerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerBuilder")
+            .field("endpoints", &self.endpoints)
+            .field("limits", &self.limits)
+            .field("broker_limits", &self.broker_limits)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}
+
+struct StopOnDrop(Stopper);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Tells who asks which broker this is.
+fn publish_version(core: &mut Core, clock: Clock) {
+    let version = concat!("mqttstack version ", env!("CARGO_PKG_VERSION"));
+    let message = Message::builder("$SYS/broker/version", version)
+        .retain(true)
+        .build();
+    debug_assert!(message.is_ok(), "the message is well-formed");
+    if let Ok(message) = message {
+        core.publish_own(&message, clock.now());
+    }
+}
+
+/// Returns a source of numbers that nobody can guess: a keyed hash, its key from the system, of a
+/// counter.
+fn unguessable() -> impl FnMut() -> u128 + Send {
+    let (high, low) = (RandomState::new(), RandomState::new());
+    let mut counter = 0_u64;
+    move || {
+        counter = counter.wrapping_add(1);
+        (u128::from(high.hash_one(counter)) << 64) | u128::from(low.hash_one(counter))
+    }
+}

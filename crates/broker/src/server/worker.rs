@@ -1,0 +1,481 @@
+//! A worker: one thread that runs a core over its own sockets.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender},
+    },
+    time::Duration,
+};
+
+use mqttstack_limits::{Instant, Limits};
+use mqttstack_transport::{
+    Events, Handshake, Listener, Poller, Retry, Stream, Token, TokenMap, Waker,
+};
+
+use super::{
+    clock::Clock,
+    link::{Link, LinkPhase},
+    log,
+};
+use crate::core::{Core, Drained, WorkerId, WorkerMessage};
+
+/// How many bytes one read takes.
+const READ_BYTES: usize = 128 * 1024;
+/// How many bytes are read from one connection before the others have their turn.
+const READ_BUDGET_BYTES: usize = 256 * 1024;
+/// How many connections are accepted before those that are open have their turn.
+const ACCEPT_BUDGET: usize = 256;
+/// How long the last bytes of a connection may take, and how long its peer's end is awaited.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long connections may take to end when the broker shuts down.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a worker is made of.
+pub(super) struct Parts {
+    pub(super) core: Core,
+    pub(super) poller: Poller,
+    pub(super) clock: Clock,
+    pub(super) listeners: Vec<(Box<dyn Listener>, Arc<Limits>)>,
+    pub(super) connections_max: usize,
+    pub(super) inbox: Receiver<WorkerMessage>,
+    /// All workers, by number.
+    pub(super) peers: Vec<Peer>,
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+/// How to reach a worker.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) inbox: Sender<WorkerMessage>,
+    pub(super) waker: Waker,
+}
+
+/// A thread's event loop.
+pub(super) struct Worker {
+    core: Core,
+    poller: Poller,
+    clock: Clock,
+    inbox: Receiver<WorkerMessage>,
+    peers: Vec<Peer>,
+    stop: Arc<AtomicBool>,
+    sources: TokenMap<Source>,
+    /// Sources that were left before they would block.
+    ready: VecDeque<Token>,
+    /// When links that are closing, and listeners that had to wait, are looked at again.
+    deadlines: BTreeSet<(Instant, Token)>,
+    /// When the worker is done, whatever is still open.
+    done_at: Option<Instant>,
+    buffer: Box<[u8]>,
+}
+
+enum Source {
+    Listener {
+        listener: Box<dyn Listener>,
+        limits: Arc<Limits>,
+        is_ready: bool,
+    },
+    Link(Box<Link>),
+}
+
+impl Worker {
+    pub(super) fn new(parts: Parts) -> io::Result<Self> {
+        let sources_max = parts.connections_max.saturating_add(parts.listeners.len());
+        let mut sources = TokenMap::new(sources_max);
+        for (listener, limits) in parts.listeners {
+            let source = Source::Listener {
+                listener,
+                limits,
+                is_ready: false,
+            };
+            let Ok(token) = sources.insert(source) else {
+                continue;
+            };
+            if let Some(Source::Listener { listener, .. }) = sources.get_mut(token) {
+                parts.poller.register_readable(token, listener.source())?;
+            }
+        }
+        Ok(Self {
+            core: parts.core,
+            poller: parts.poller,
+            clock: parts.clock,
+            inbox: parts.inbox,
+            peers: parts.peers,
+            stop: parts.stop,
+            sources,
+            ready: VecDeque::new(),
+            deadlines: BTreeSet::new(),
+            done_at: None,
+            buffer: vec![0; READ_BYTES].into(),
+        })
+    }
+
+    /// Runs until the broker is told to stop and the connections have ended.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::new();
+        loop {
+            self.poller.wait(&mut events, self.time_to_sleep())?;
+            let now = self.clock.now();
+            if self.stop.load(Ordering::Acquire) && self.done_at.is_none() {
+                self.begin_shutdown(now);
+            }
+            while let Ok(message) = self.inbox.try_recv() {
+                self.core.handle_worker_message(message, now);
+            }
+            let left_over = self.ready.len();
+            for event in events.iter() {
+                self.on_event(event.token, event.is_readable, event.is_writable, now);
+            }
+            for _ in 0..left_over {
+                let Some(token) = self.ready.pop_front() else {
+                    break;
+                };
+                self.on_ready(token, now);
+            }
+            self.core.handle_timeout(now);
+            self.on_deadlines(now);
+            self.flush(now);
+            self.pass_on();
+            if self.is_done(now) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn time_to_sleep(&self) -> Option<Duration> {
+        /// What makes up for a clock that is finer than the system's sleep: a poll that ends a
+        /// moment too early would spin.
+        const ROUND_UP: Duration = Duration::from_micros(999);
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let next = [self.core.poll_timeout(), deadline, self.done_at]
+            .into_iter()
+            .flatten()
+            .min()?;
+        let sleep = next - self.clock.now();
+        Some(if sleep.is_zero() {
+            sleep
+        } else {
+            sleep.saturating_add(ROUND_UP)
+        })
+    }
+
+    fn begin_shutdown(&mut self, now: Instant) {
+        let is_listener = |source: &Source| matches!(source, Source::Listener { .. });
+        let listeners: Vec<Token> = self
+            .sources
+            .iter()
+            .filter_map(|(token, source)| is_listener(source).then_some(token))
+            .collect();
+        for token in listeners {
+            self.sources.remove(token);
+        }
+        self.done_at = Some(now + SHUTDOWN_TIMEOUT);
+        self.core.shut_down(now);
+    }
+
+    fn is_done(&self, now: Instant) -> bool {
+        self.done_at
+            .is_some_and(|at| at <= now || self.sources.is_empty())
+    }
+
+    fn on_event(&mut self, token: Token, is_readable: bool, is_writable: bool, now: Instant) {
+        match self.sources.get_mut(token) {
+            Some(Source::Listener { .. }) => self.accept(token, now),
+            Some(Source::Link(link)) => {
+                link.is_readable |= is_readable;
+                if link.phase == LinkPhase::Opening {
+                    self.open(token, now);
+                }
+                if is_writable {
+                    self.on_writable(token, now);
+                }
+                self.read(token, now);
+            }
+            None => {}
+        }
+    }
+
+    /// Comes back to a source that was left before it would block.
+    fn on_ready(&mut self, token: Token, now: Instant) {
+        match self.sources.get_mut(token) {
+            Some(Source::Listener { is_ready, .. }) => {
+                *is_ready = false;
+                self.accept(token, now);
+            }
+            Some(Source::Link(link)) => {
+                link.is_ready = false;
+                self.read(token, now);
+            }
+            None => {}
+        }
+    }
+
+    fn on_deadlines(&mut self, now: Instant) {
+        while let Some((at, token)) = self.deadlines.first().copied() {
+            if at > now {
+                return;
+            }
+            self.deadlines.pop_first();
+            match self.sources.get(token) {
+                Some(Source::Listener { .. }) => self.accept(token, now),
+                Some(Source::Link(link)) => match link.phase {
+                    LinkPhase::Flushing { until } | LinkPhase::Lingering { until }
+                        if until <= now =>
+                    {
+                        self.sources.remove(token);
+                    }
+                    LinkPhase::Opening
+                    | LinkPhase::Open
+                    | LinkPhase::Flushing { .. }
+                    | LinkPhase::Lingering { .. } => {}
+                },
+                None => {}
+            }
+        }
+    }
+
+    fn accept(&mut self, token: Token, now: Instant) {
+        for _ in 0..ACCEPT_BUDGET {
+            let Some(Source::Listener {
+                listener, limits, ..
+            }) = self.sources.get_mut(token)
+            else {
+                return;
+            };
+            match listener.accept() {
+                Ok(Some(stream)) => {
+                    let limits = Arc::clone(limits);
+                    self.add_link(stream, limits, now);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(listener = %listener.local_address(), %error, "cannot accept");
+                    match error.retry() {
+                        Retry::Now => {}
+                        Retry::After(pause) => {
+                            self.deadlines.insert((now + pause, token));
+                            return;
+                        }
+                        Retry::Never => {
+                            self.sources.remove(token);
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(Source::Listener { is_ready, .. }) = self.sources.get_mut(token)
+            && !std::mem::replace(is_ready, true)
+        {
+            self.ready.push_back(token);
+        }
+    }
+
+    fn add_link(&mut self, stream: Box<dyn Stream>, limits: Arc<Limits>, now: Instant) {
+        let peer = stream.peer().address.to_string();
+        let Some(token) = self.sources.next_token() else {
+            return log::no_room(&peer);
+        };
+        let Some(id) = self.core.handle_opened(token.to_u64(), &peer, limits, now) else {
+            return log::no_room(&peer);
+        };
+        let mut link = Box::new(Link::new(stream, id));
+        if let Err(error) = self.poller.register(token, link.stream.source()) {
+            tracing::warn!(%peer, %error, "cannot watch the connection");
+            return self.core.handle_closed(id, now);
+        }
+        if self.sources.insert(Source::Link(link)).is_err() {
+            return self.core.handle_closed(id, now);
+        }
+        self.open(token, now);
+        self.read(token, now);
+    }
+
+    /// Takes the opening of a transport further.
+    fn open(&mut self, token: Token, now: Instant) {
+        let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+            return;
+        };
+        match link.stream.handshake() {
+            Ok(Handshake::Complete) => link.phase = LinkPhase::Open,
+            Ok(Handshake::Pending) => {}
+            Err(error) => {
+                tracing::info!(peer = %link.stream.peer().address, %error, "handshake failed");
+                self.drop_link(token, now);
+            }
+        }
+    }
+
+    fn on_writable(&mut self, token: Token, now: Instant) {
+        let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+            return;
+        };
+        if link.has_output() {
+            self.write(token, now);
+        }
+    }
+
+    /// Reads what is there, up to the budget.
+    fn read(&mut self, token: Token, now: Instant) {
+        let mut budget = READ_BUDGET_BYTES;
+        loop {
+            let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+                return;
+            };
+            if !link.is_readable {
+                return;
+            }
+            match link.phase {
+                LinkPhase::Opening | LinkPhase::Flushing { .. } => return,
+                LinkPhase::Open if self.core.is_paused(link.id) => return,
+                LinkPhase::Open | LinkPhase::Lingering { .. } => {}
+            }
+            if budget == 0 {
+                if !std::mem::replace(&mut link.is_ready, true) {
+                    self.ready.push_back(token);
+                }
+                return;
+            }
+            match link.stream.read(&mut self.buffer) {
+                Ok(0) => {
+                    link.is_readable = false;
+                    return self.on_peer_end(token, now);
+                }
+                Ok(count) => {
+                    budget = budget.saturating_sub(count);
+                    if link.phase == LinkPhase::Open {
+                        let input = self.buffer.get(..count).unwrap_or_default();
+                        self.core.handle_input(link.id, input, now);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    link.is_readable = false;
+                    return;
+                }
+                Err(_) => return self.drop_link(token, now),
+            }
+        }
+    }
+
+    /// The peer will send nothing more: it gets what is ready for it, and that is the end.
+    fn on_peer_end(&mut self, token: Token, now: Instant) {
+        let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+            return;
+        };
+        if link.phase == LinkPhase::Open {
+            let _ = self.core.drain(link.id, now, &mut link.outlet());
+            // Whether the peer still takes it changes nothing any more.
+            let _ = link.flush();
+        }
+        self.drop_link(token, now);
+    }
+
+    fn drop_link(&mut self, token: Token, now: Instant) {
+        if let Some(Source::Link(link)) = self.sources.remove(token) {
+            self.core.handle_closed(link.id, now);
+        }
+    }
+
+    /// Writes once for each connection that has something to send.
+    fn flush(&mut self, now: Instant) {
+        while let Some((_, handle)) = self.core.poll_dirty() {
+            self.write(Token::from_u64(handle), now);
+        }
+    }
+
+    /// Encodes and writes until there is nothing left or the transport takes no more.
+    fn write(&mut self, token: Token, now: Instant) {
+        loop {
+            let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+                return;
+            };
+            let drained = match link.phase {
+                LinkPhase::Open => self.core.drain(link.id, now, &mut link.outlet()),
+                // A peer that never got to speak has nothing to be told.
+                LinkPhase::Opening if self.core.is_over(link.id) => {
+                    return self.drop_link(token, now);
+                }
+                LinkPhase::Opening | LinkPhase::Lingering { .. } => return,
+                LinkPhase::Flushing { .. } => Drained::Close,
+            };
+            let Ok(progress) = link.flush() else {
+                return self.drop_link(token, now);
+            };
+            match (drained, progress.is_blocked) {
+                (Drained::Close, is_blocked) => return self.close(token, is_blocked, now),
+                // An event follows when there is room.
+                (Drained::Empty | Drained::Full, true) => return,
+                (Drained::Empty, false) => return self.resume(token),
+                (Drained::Full, false) => {
+                    let id = link.id;
+                    self.core.handle_writable(id, now);
+                }
+            }
+        }
+    }
+
+    /// Goes on reading from a connection that was paused.
+    fn resume(&mut self, token: Token) {
+        let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+            return;
+        };
+        let may_read = link.is_readable && !link.is_ready && !self.core.is_paused(link.id);
+        if may_read && link.phase == LinkPhase::Open {
+            link.is_ready = true;
+            self.ready.push_back(token);
+        }
+    }
+
+    /// Ends a connection that the core is done with: what is left is written, then the end is
+    /// announced, then the peer's end is awaited.
+    fn close(&mut self, token: Token, is_blocked: bool, now: Instant) {
+        let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+            return;
+        };
+        let until = now + CLOSE_TIMEOUT;
+        if let LinkPhase::Open | LinkPhase::Opening = link.phase {
+            link.phase = LinkPhase::Flushing { until };
+            self.deadlines.insert((until, token));
+            self.core.handle_closed(link.id, now);
+        }
+        if is_blocked {
+            return;
+        }
+        match link.stream.shutdown() {
+            Ok(()) => {
+                link.phase = LinkPhase::Lingering { until };
+                if !std::mem::replace(&mut link.is_ready, true) {
+                    self.ready.push_back(token);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => {
+                self.sources.remove(token);
+            }
+        }
+    }
+
+    /// Hands messages to other workers, and notices to the log.
+    fn pass_on(&mut self) {
+        let mut woken: Option<WorkerId> = None;
+        while let Some((worker, message)) = self.core.poll_worker_message() {
+            let Some(peer) = self.peers.get(usize::from(worker.index())) else {
+                continue;
+            };
+            // A worker that is gone is gone because the broker stops.
+            let _ = peer.inbox.send(message);
+            if woken.replace(worker) != Some(worker) {
+                let _ = peer.waker.wake();
+            }
+        }
+        while let Some(notice) = self.core.poll_notice() {
+            log::notice(&notice);
+        }
+    }
+}
