@@ -1,0 +1,88 @@
+//! Durations and sizes as people write them: `"30s"`, `"64MiB"`. A number without a unit is an
+//! error, so that nobody has to guess.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// A length of time with a unit: `"250ms"`, `"30s"`, `"5m"`, `"12h"`, `"7d"`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Time(pub(super) Duration);
+
+/// A number of bytes with a unit: `"500B"`, `"64KiB"`, `"16MiB"`, `"2GiB"`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Size(pub(super) u64);
+
+const TIME_UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+const SIZE_UNITS: [(&str, u64); 4] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("B", 1),
+];
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let millis = parse(&text, &TIME_UNITS).ok_or_else(|| {
+            D::Error::custom(format!("{text:?} is not a time such as \"30s\" or \"5m\""))
+        })?;
+        Ok(Self(Duration::from_millis(millis)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text, &SIZE_UNITS).map(Self).ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?} is not a size such as \"64KiB\" or \"1MiB\""
+            ))
+        })
+    }
+}
+
+/// Reads a number and one of the units.
+fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_required_and_understood() {
+        for (text, expected) in [
+            ("30s", Some(30_000)),
+            ("250ms", Some(250)),
+            ("5m", Some(300_000)),
+            ("7 d", Some(604_800_000)),
+            ("30", None),
+            ("s", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615d", None),
+        ] {
+            assert_eq!(parse(text, &TIME_UNITS), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("64KiB", Some(65_536)),
+            ("500B", Some(500)),
+            ("1MB", None),
+            ("1", None),
+        ] {
+            assert_eq!(parse(text, &SIZE_UNITS), expected, "{text}");
+        }
+    }
+}
