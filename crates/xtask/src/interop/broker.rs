@@ -1,0 +1,224 @@
+//! The broker under test: started for one scenario, watched, and stopped as an operator would.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::clock::Deadline;
+use crate::process::{Guarded, lines};
+
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(20);
+const LOG_LINES_SHOWN: usize = 40;
+
+/// Which broker the scenarios run against.
+#[derive(Clone, Debug)]
+pub(crate) enum Against {
+    /// The project's binary at this path.
+    Mqttstack(PathBuf),
+    /// A mosquitto from the system: a check of the scenarios themselves.
+    Mosquitto,
+}
+
+/// A running broker on a loopback port of its own; dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    process: Guarded,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Broker {
+    /// Starts a broker and waits until it listens. `folder` is scratch space.
+    pub(crate) fn start(against: &Against, folder: &Path) -> Result<Self> {
+        match against {
+            Against::Mqttstack(binary) => Self::start_mqttstack(binary, folder),
+            Against::Mosquitto => Self::start_mosquitto(folder),
+        }
+    }
+
+    fn start_mqttstack(binary: &Path, folder: &Path) -> Result<Self> {
+        let mut command = Command::new(binary);
+        command
+            .args(["broker", "--listen", "127.0.0.1:0"])
+            .current_dir(folder);
+        let (process, log) = spawn(&mut command)?;
+        let deadline = Deadline::after(START);
+        loop {
+            if let Some(address) = log_lines(&log).iter().find_map(|line| announced(line)) {
+                return Ok(Self {
+                    process,
+                    address,
+                    log,
+                });
+            }
+            if deadline.remaining().is_none() {
+                bail!(
+                    "no line with 'listening on 127.0.0.1:PORT' in time:\n{}",
+                    tail(&log)
+                );
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// mosquitto cannot choose a port itself, so one that was free a moment ago is tried.
+    fn start_mosquitto(folder: &Path) -> Result<Self> {
+        let mut log = Arc::default();
+        for _attempt in 0..5 {
+            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+            let port = address.port();
+            let file = folder.join("mosquitto.conf");
+            let configuration = format!(
+                "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n\
+                 max_queued_messages 10000\nsys_interval 1\n"
+            );
+            fs::write(&file, configuration)?;
+            let mut command = Command::new(mosquitto());
+            command.arg("-v").arg("-c").arg(&file).current_dir(folder);
+            let (mut process, lines) = spawn(&mut command)?;
+            let deadline = Deadline::after(START);
+            log = lines;
+            while deadline.remaining().is_some() && process.try_wait()?.is_none() {
+                if TcpStream::connect(address).is_ok() {
+                    return Ok(Self {
+                        process,
+                        address,
+                        log,
+                    });
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        bail!("mosquitto does not start:\n{}", tail(&log))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        self.process.terminate()
+    }
+
+    /// Waits for the end after SIGTERM, which must be a clean one.
+    pub(crate) fn wait(&mut self) -> Result<()> {
+        let status = self
+            .process
+            .wait_for(STOP)
+            .context("the broker does not stop on SIGTERM")?;
+        check_clean(status)
+    }
+
+    /// Stops the broker, which must still run and must end cleanly.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        if let Some(status) = self.process.try_wait()? {
+            bail!("the broker ended during the scenario: {status}");
+        }
+        self.terminate()?;
+        self.wait()
+    }
+
+    /// The last lines of the broker's log.
+    pub(crate) fn log_tail(&self) -> String {
+        tail(&self.log)
+    }
+}
+
+/// Where a Debian system keeps mosquitto, which is not on every user's path.
+pub(crate) fn mosquitto() -> &'static str {
+    if Path::new("/usr/sbin/mosquitto").exists() {
+        "/usr/sbin/mosquitto"
+    } else {
+        "mosquitto"
+    }
+}
+
+fn spawn(command: &mut Command) -> Result<(Guarded, Arc<Mutex<Vec<String>>>)> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut process = Guarded::spawn(command)?;
+    let stderr = process
+        .stderr
+        .take()
+        .context("the broker's standard error is not piped")?;
+    let receiver = lines(stderr);
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let shared = Arc::clone(&log);
+    thread::spawn(move || {
+        for line in receiver {
+            shared
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
+        }
+    });
+    Ok((process, log))
+}
+
+fn announced(line: &str) -> Option<SocketAddr> {
+    let (_, address) = line.split_once("listening on ")?;
+    let end = address.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
+    address
+        .get(..end.unwrap_or(address.len()))?
+        .trim_end_matches(['.', ':'])
+        .parse()
+        .ok()
+}
+
+fn check_clean(status: ExitStatus) -> Result<()> {
+    if !status.success() {
+        bail!("the broker did not stop cleanly: {status}");
+    }
+    Ok(())
+}
+
+fn log_lines(log: &Mutex<Vec<String>>) -> Vec<String> {
+    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn tail(log: &Mutex<Vec<String>>) -> String {
+    let lines = log_lines(log);
+    lines
+        .get(lines.len().saturating_sub(LOG_LINES_SHOWN)..)
+        .unwrap_or_default()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::announced;
+
+    #[test]
+    fn the_announced_address_is_found_in_a_log_line() {
+        let cases = [
+            ("listening on 127.0.0.1:1883", Some("127.0.0.1:1883")),
+            (
+                "2026-01-01T00:00:00Z  INFO listening on 127.0.0.1:40001 (plain)",
+                Some("127.0.0.1:40001"),
+            ),
+            (
+                "listening on 127.0.0.1:40001, anonymous",
+                Some("127.0.0.1:40001"),
+            ),
+            ("listening on 127.0.0.1:40001.", Some("127.0.0.1:40001")),
+            ("not listening", None),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(
+                announced(line),
+                expected.and_then(|text| text.parse().ok()),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a scenario finds when it starts: a broker, scratch space, and the test programs.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Version;
+use super::broker::{Against, Broker};
+use super::wire::{Hello, Wire};
+use crate::project::Project;
+
+/// A broker of its own and a folder of its own for one scenario.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    project: &'a Project,
+    against: &'a Against,
+    broker: Broker,
+    folder: PathBuf,
+    is_stopped: bool,
+}
+
+impl<'a> Stage<'a> {
+    /// Starts a broker in the fresh folder `name` of the target directory.
+    pub(crate) fn set(project: &'a Project, against: &'a Against, name: &str) -> Result<Self> {
+        let folder = project.target().join("interop").join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).context("clearing the scratch folder")?;
+        }
+        fs::create_dir_all(&folder).context("making the scratch folder")?;
+        let broker = Broker::start(against, &folder)?;
+        Ok(Self {
+            project,
+            against,
+            broker,
+            folder,
+            is_stopped: false,
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.broker.address()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.project.interop_programs()
+    }
+
+    pub(crate) fn installed(&self) -> PathBuf {
+        self.project.interop_installed()
+    }
+
+    /// Whether the project's own broker is on stage, from which more is demanded.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.against, Against::Mqttstack(_))
+    }
+
+    /// Sends SIGTERM to the broker; [`Self::await_stopped`] waits for its end.
+    pub(crate) fn terminate(&mut self) -> Result<()> {
+        self.is_stopped = true;
+        self.broker.terminate()
+    }
+
+    /// Waits for a clean end after [`Self::terminate`].
+    pub(crate) fn await_stopped(&mut self) -> Result<()> {
+        self.broker.wait()
+    }
+
+    /// A raw connection with a clean session.
+    pub(crate) fn wire(&self, version: Version, client_id: &str) -> Result<Wire> {
+        Wire::connected(self.address(), version, client_id)
+            .with_context(|| format!("raw {version} client {client_id}"))
+    }
+
+    /// A raw connection, and its CONNACK.
+    pub(crate) fn hello(&self, hello: &Hello<'_>) -> Result<(Wire, Vec<u8>)> {
+        Wire::hello(self.address(), hello)
+            .with_context(|| format!("raw {} client {}", hello.version, hello.client_id))
+    }
+
+    /// Ends the scenario: the broker must still run, and stop cleanly; the folder is removed.
+    pub(super) fn strike(mut self) -> Result<()> {
+        if !self.is_stopped {
+            self.broker.stop()?;
+        }
+        fs::remove_dir_all(&self.folder).context("removing the scratch folder")
+    }
+
+    pub(super) fn log_tail(&self) -> String {
+        self.broker.log_tail()
+    }
+}
