@@ -22,7 +22,7 @@ pub(super) fn listen(
     filters: &[&str],
     qos: u8,
 ) -> Result<Listener> {
-    let mut command = program("mosquitto_sub", version, stage, connect)?;
+    let mut command = flags(unbuffered_sub(), version, stage, connect)?;
     command.args(["-d", "-F", FORMAT, "-q", &qos.to_string()]);
     for filter in filters {
         command.args(["-t", filter]);
@@ -76,7 +76,7 @@ pub(super) fn publish(
     if let [first, _, ..] = messages
         && messages.iter().all(|message| is_line_like(message, first))
     {
-        let mut command = program("mosquitto_pub", version, stage, connect)?;
+        let mut command = flags(Command::new("mosquitto_pub"), version, stage, connect)?;
         message_flags(&mut command, first);
         command.arg("-l");
         let text = messages
@@ -86,7 +86,7 @@ pub(super) fn publish(
         return run(&mut command, &text.concat());
     }
     for message in messages {
-        let mut command = program("mosquitto_pub", version, stage, connect)?;
+        let mut command = flags(Command::new("mosquitto_pub"), version, stage, connect)?;
         message_flags(&mut command, message);
         match &message.payload_file {
             Some(file) => {
@@ -111,7 +111,7 @@ pub(super) fn plant_session(
     filter: &str,
     qos: u8,
 ) -> Result<()> {
-    let mut command = program("mosquitto_sub", version, stage, connect)?;
+    let mut command = flags(unbuffered_sub(), version, stage, connect)?;
     command.args(["-E", "-q", &qos.to_string(), "-t", filter]);
     run(&mut command, b"")
 }
@@ -134,7 +134,7 @@ impl Raw {
         topic: &str,
         length: usize,
     ) -> Result<Self> {
-        let mut command = program("mosquitto_sub", version, stage, &Connect::clean(client_id))?;
+        let mut command = flags(unbuffered_sub(), version, stage, &Connect::clean(client_id))?;
         command.args(["-d", "-C", "1", "-N", "-q", "0", "-t", topic]);
         command
             .stdin(Stdio::null())
@@ -195,9 +195,20 @@ fn read_past(output: &mut impl BufRead, mark: &str) -> std::io::Result<()> {
     Err(std::io::ErrorKind::UnexpectedEof.into())
 }
 
-fn program(name: &str, version: Version, stage: &Stage<'_>, connect: &Connect) -> Result<Command> {
+/// mosquitto_sub, which would otherwise keep what it prints to a pipe until it ends.
+fn unbuffered_sub() -> Command {
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", "mosquitto_sub"]);
+    command
+}
+
+fn flags(
+    mut command: Command,
+    version: Version,
+    stage: &Stage<'_>,
+    connect: &Connect,
+) -> Result<Command> {
     let address = stage.address();
-    let mut command = Command::new(name);
     command.args([
         "-h",
         &address.ip().to_string(),

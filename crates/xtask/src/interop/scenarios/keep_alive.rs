@@ -80,7 +80,7 @@ fn keep_alive(stage: &Stage<'_>, version: Version) -> Result<()> {
     let (mut silent, _) = stage.hello(&hello)?;
     let watch = Stopwatch::start();
     silent.ping()?;
-    expect_end(&mut silent, version)?;
+    expect_end(stage, &mut silent, version)?;
     let elapsed = watch.elapsed();
     ensure!(
         elapsed >= Duration::from_secs(1),
@@ -99,12 +99,12 @@ fn partial_packet(stage: &Stage<'_>, version: Version) -> Result<()> {
     };
     let (mut wire, _) = stage.hello(&hello)?;
     wire.send_hex("30 20 00 10")?;
-    expect_end(&mut wire, version)
+    expect_end(stage, &mut wire, version)
 }
 
-fn expect_end(wire: &mut Wire, version: Version) -> Result<()> {
+fn expect_end(stage: &Stage<'_>, wire: &mut Wire, version: Version) -> Result<()> {
     if version == Version::V5 {
-        expect_disconnect(wire, &[KEEP_ALIVE_TIMEOUT])
+        expect_disconnect(stage, wire, &[KEEP_ALIVE_TIMEOUT])
     } else {
         wire.expect_close(crate::interop::WAIT)
     }

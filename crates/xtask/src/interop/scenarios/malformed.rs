@@ -389,13 +389,7 @@ fn forbidden(stage: &Stage<'_>, version: Version, bytes: &str, codes: Option<&[u
     })?;
     offender.send_hex(bytes)?;
     match codes {
-        Some(codes) if stage.is_ours() => expect_disconnect(&mut offender, codes)?,
-        // Other brokers may send other codes, or none.
-        Some(_) => {
-            if offender.packet()?.is_some() {
-                offender.expect_close(WAIT)?;
-            }
-        }
+        Some(codes) => expect_disconnect(stage, &mut offender, codes)?,
         None => offender.expect_close(WAIT)?,
     }
     let got = witness.publish(Version::V5)?;
@@ -429,7 +423,7 @@ fn receive_maximum(stage: &mut Stage<'_>) -> Result<()> {
         );
     }
     offender.send(&publish(last))?;
-    expect_disconnect(&mut offender, &[RECEIVE_MAXIMUM_EXCEEDED])?;
+    expect_disconnect(stage, &mut offender, &[RECEIVE_MAXIMUM_EXCEEDED])?;
     witness.ping()
 }
 
@@ -442,7 +436,7 @@ fn larger_than_announced(stage: &mut Stage<'_>) -> Result<()> {
         let mut bytes = packet(0x30, &vec![0; usize::try_from(maximum)?]);
         bytes.truncate(5);
         offender.send(&bytes)?;
-        expect_disconnect(&mut offender, &[TOO_LARGE])?;
+        expect_disconnect(stage, &mut offender, &[TOO_LARGE])?;
     }
     witness.ping()
 }

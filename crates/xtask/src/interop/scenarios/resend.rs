@@ -43,14 +43,16 @@ fn unacknowledged(stage: &Stage<'_>, version: Version, qos: u8) -> Result<()> {
     drop(keeper);
 
     let (mut keeper, _) = resumed(stage, version)?;
-    for before in first {
+    for before in &first {
         let again = keeper.publish(version)?;
         let expected = Publish {
             duplicate: true,
-            ..before
+            ..before.clone()
         };
         ensure!(again == expected, "expected {expected:?}, got {again:?}");
-        let id = again.id.context("no packet identifier")?;
+    }
+    for before in first {
+        let id = before.id.context("no packet identifier")?;
         match qos {
             1 => acknowledge(&mut keeper, 0x40, id)?,
             _ => {
