@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{LARGE_WAIT, Stage, Version, WAIT};
@@ -312,7 +312,7 @@ impl Listener {
         match self.event(wait)? {
             None => Ok(None),
             Some(Event::Message(message)) => Ok(Some(message)),
-            Some(other) => bail!("expected a message, got {other:?}"),
+            Some(other) => Err(other.instead_of("a message")),
         }
     }
 
@@ -320,7 +320,7 @@ impl Listener {
     pub(crate) fn closed(&mut self) -> Result<Option<u8>> {
         match self.event(WAIT)? {
             Some(Event::Closed { code }) => Ok(code),
-            Some(other) => bail!("expected the end of the connection, got {other:?}"),
+            Some(other) => Err(other.instead_of("the end of the connection")),
             None => bail!("the client program did not notice the end of the connection"),
         }
     }
@@ -353,25 +353,24 @@ impl Listener {
 
     /// Waits for the CONNACK.
     fn await_connected(&mut self) -> Result<()> {
-        self.await_event("the CONNACK", |listener, event| match event {
+        match self.next_report("the CONNACK")? {
             Event::Connected { session_present } => {
-                listener.session_present = session_present;
-                Ok(true)
+                self.session_present = session_present;
+                Ok(())
             }
-            other => bail!("expected the CONNACK, got {other:?}"),
-        })
+            other => Err(other.instead_of("the CONNACK")),
+        }
     }
 
     /// Waits until `filters` subscriptions are granted, all at `qos`.
     fn await_granted(&mut self, filters: usize, qos: u8) -> Result<()> {
         let mut granted = Vec::new();
-        self.await_event("the grant of all subscriptions", |_, event| match event {
-            Event::Subscribed { codes } => {
-                granted.extend(codes);
-                Ok(granted.len() >= filters)
+        while granted.len() < filters {
+            match self.next_report("a SUBACK")? {
+                Event::Subscribed { codes } => granted.extend(codes),
+                other => return Err(other.instead_of("a SUBACK")),
             }
-            other => bail!("expected a SUBACK, got {other:?}"),
-        })?;
+        }
         ensure!(
             granted.iter().all(|&code| code == qos),
             "granted {granted:?}, asked for {qos}"
@@ -379,27 +378,23 @@ impl Listener {
         Ok(())
     }
 
-    /// Takes events, messages apart, until `is_done` says so.
-    fn await_event(
-        &mut self,
-        what: &str,
-        mut is_done: impl FnMut(&mut Self, Event) -> Result<bool>,
-    ) -> Result<()> {
+    /// The next event that is not a message; messages are kept for later.
+    fn next_report(&mut self, what: &str) -> Result<Event> {
         let deadline = Deadline::after(WAIT);
-        loop {
-            let left = deadline
-                .remaining()
-                .with_context(|| format!("no sign of {what} in time"))?;
+        while let Some(left) = deadline.remaining() {
             match self.event(left)? {
                 Some(Event::Message(message)) => self.early.push_back(message),
-                Some(event) => {
-                    if is_done(self, event)? {
-                        return Ok(());
-                    }
-                }
+                Some(event) => return Ok(event),
                 None => {}
             }
         }
+        bail!("no sign of {what} in time")
+    }
+}
+
+impl Event {
+    fn instead_of(self, what: &str) -> anyhow::Error {
+        anyhow!("expected {what}, got {self:?}")
     }
 }
 

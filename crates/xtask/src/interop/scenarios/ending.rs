@@ -18,14 +18,17 @@ pub(super) fn tests() -> Vec<Test> {
         Test::new("what follows a DISCONNECT is ignored", after_disconnect),
     ];
     for tool in reporting() {
-        let told: [(&str, fn(&mut Stage<'_>, Tool) -> Result<()>); 2] = [
-            ("SIGTERM is told with 0x8B", sigterm),
-            ("takeover is told with 0x8E", takeover),
+        let told = [
+            Test::new(format!("SIGTERM is told with 0x8B: {tool}"), move |stage| {
+                sigterm(stage, tool)
+            }),
+            Test::new(
+                format!("takeover is told with 0x8E: {tool}"),
+                move |stage| takeover(stage, tool),
+            ),
         ];
-        for (what, body) in told {
-            let test = Test::new(format!("{what}: {tool}"), move |stage| body(stage, tool));
-            tests.push(test.unlike_mosquitto("2.0.11 closes without a DISCONNECT"));
-        }
+        let why = "2.0.11 closes without a DISCONNECT";
+        tests.extend(told.map(|test| test.unlike_mosquitto(why)));
     }
     for old in Version::ALL {
         for new in Version::ALL {
@@ -69,7 +72,7 @@ fn sigterm_raw(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// v5 MQTT-3.1.4-3, v3.1.1 MQTT-3.1.4-2.
-fn takeover(stage: &mut Stage<'_>, tool: Tool) -> Result<()> {
+fn takeover(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     let mut first = tool.listen(stage, &Connect::clean("one"), &["a"], 1)?;
     let mut second = tool.listen(stage, &Connect::clean("one"), &["b"], 1)?;
     let code = first.closed()?;

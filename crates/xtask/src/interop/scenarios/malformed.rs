@@ -374,9 +374,27 @@ pub(super) fn tests() -> Vec<Test> {
     tests
 }
 
-/// What mosquitto 2.0.11 lets pass.
-fn tolerated_by_mosquitto(_what: &str, _version: Version) -> Option<&'static str> {
-    None
+/// What mosquitto 2.0.11 does not answer with a close and the will.
+fn tolerated_by_mosquitto(what: &str, version: Version) -> Option<&'static str> {
+    use Version::{V5, V31, V311};
+    const LETS_PASS: &str = "2.0.11 lets it pass";
+    const NO_WILL: &str = "2.0.11 closes, but forgets the will";
+    let (versions, why): (&[Version], _) = match what {
+        "flags on PINGREQ" | "flags on PUBACK" | "DUP with QoS 0" => (&[V311, V5], LETS_PASS),
+        "body behind PINGREQ"
+        | "SUBACK from a client"
+        | "UNSUBACK from a client"
+        | "PINGRESP from a client" => (&Version::ALL, LETS_PASS),
+        "SUBSCRIBE without entries" | "UNSUBSCRIBE without entries" => (&[V31], LETS_PASS),
+        "Remaining Length longer than needed"
+        | "No Local on a shared subscription"
+        | "share name with a wildcard"
+        | "wildcard in the response topic"
+        | "subscription id from a client" => (&[V5], LETS_PASS),
+        "second CONNECT" | "server code in a DISCONNECT" => (&Version::ALL, NO_WILL),
+        _ => return None,
+    };
+    versions.contains(&version).then_some(why)
 }
 
 fn forbidden(stage: &Stage<'_>, version: Version, bytes: &str, codes: Option<&[u8]>) -> Result<()> {
