@@ -353,23 +353,23 @@ impl Listener {
 
     /// Waits for the CONNACK.
     fn await_connected(&mut self) -> Result<()> {
-        match self.next_report("the CONNACK")? {
-            Event::Connected { session_present } => {
-                self.session_present = session_present;
-                Ok(())
-            }
-            other => Err(other.instead_of("the CONNACK")),
-        }
+        let event = self.next_report("the CONNACK")?;
+        let Event::Connected { session_present } = event else {
+            return Err(event.instead_of("the CONNACK"));
+        };
+        self.session_present = session_present;
+        Ok(())
     }
 
     /// Waits until `filters` subscriptions are granted, all at `qos`.
     fn await_granted(&mut self, filters: usize, qos: u8) -> Result<()> {
         let mut granted = Vec::new();
         while granted.len() < filters {
-            match self.next_report("a SUBACK")? {
-                Event::Subscribed { codes } => granted.extend(codes),
-                other => return Err(other.instead_of("a SUBACK")),
-            }
+            let event = self.next_report("a SUBACK")?;
+            let Event::Subscribed { codes } = event else {
+                return Err(event.instead_of("a SUBACK"));
+            };
+            granted.extend(codes);
         }
         ensure!(
             granted.iter().all(|&code| code == qos),
@@ -393,7 +393,7 @@ impl Listener {
 }
 
 impl Event {
-    fn instead_of(self, what: &str) -> anyhow::Error {
+    fn instead_of(&self, what: &str) -> anyhow::Error {
         anyhow!("expected {what}, got {self:?}")
     }
 }
