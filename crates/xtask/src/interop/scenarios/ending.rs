@@ -71,7 +71,7 @@ fn sigterm_raw(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// v5 MQTT-3.1.4-3, v3.1.1 MQTT-3.1.4-2.
+/// v5 MQTT-3.1.4-3.
 fn takeover(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     let mut first = tool.listen(stage, &Connect::clean("one"), &["a"], 1)?;
     let mut second = tool.listen(stage, &Connect::clean("one"), &["b"], 1)?;
@@ -80,6 +80,7 @@ fn takeover(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     second.expect_silence()
 }
 
+/// v5 MQTT-3.1.4-3, v3.1.1 MQTT-3.1.4-2, V31-takeover.
 fn takeover_raw(stage: &Stage<'_>, old: Version, new: Version) -> Result<()> {
     let will = Some(("will", &b"taken over"[..]));
     let mut witness = stage.wire(Version::V5, "witness")?;
@@ -142,7 +143,7 @@ fn reset(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// v5 MQTT-3.14.4-1, v3.1.1 MQTT-3.14.4-2.
+/// v5 MQTT-3.14.4-1, v3.1.1 MQTT-3.14.4-2, X311-3.14.4-a.
 fn after_disconnect(stage: &mut Stage<'_>) -> Result<()> {
     for version in Version::ALL {
         let mut witness = stage.wire(version, "witness")?;

@@ -35,7 +35,7 @@ pub(super) fn tests() -> Vec<Test> {
     tests
 }
 
-/// v5 U-04, v3.1.1 section 3.1.4: the server may close if no CONNECT comes in reasonable time.
+/// v5 U-04, X311-3.1.4-a.
 fn silence(stage: &mut Stage<'_>) -> Result<()> {
     let mut wire = Wire::open(stage.address())?;
     wire.expect_close(CONNECT_PATIENCE)
@@ -47,7 +47,7 @@ fn half_a_connect(stage: &mut Stage<'_>) -> Result<()> {
     wire.expect_close(CONNECT_PATIENCE)
 }
 
-/// The time for a CONNECT counts from the start of the connection, not from its last byte.
+/// X311-3.1.4-a: the time for a CONNECT counts from the start of the connection, not from its last byte.
 fn trickled_connect(stage: &mut Stage<'_>) -> Result<()> {
     let mut wire = Wire::open(stage.address())?;
     let deadline = Deadline::after(CONNECT_PATIENCE);
@@ -67,7 +67,7 @@ fn trickled_connect(stage: &mut Stage<'_>) -> Result<()> {
     anyhow::bail!("the broker took a CONNECT that came one byte a second")
 }
 
-/// v5 MQTT-3.1.2-22, v3.1.1 MQTT-3.1.2-24: one and a half times the keep alive.
+/// v5 MQTT-3.1.2-22, v3.1.1 MQTT-3.1.2-24, V31-keepalive: one and a half times the keep alive.
 fn keep_alive(stage: &Stage<'_>, version: Version) -> Result<()> {
     let mut witness = stage.wire(version, "witness")?;
     witness.subscribe(version, "will", 0)?;

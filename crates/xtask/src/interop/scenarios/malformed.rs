@@ -64,7 +64,8 @@ const fn only_v5(what: &'static str, v5: &'static str, codes: &'static [u8]) -> 
 }
 
 const CASES: &[Case] = &[
-    // Fixed header: v5 MQTT-2.1.3-1, v3.1.1 MQTT-2.2.2-2, X311-2.2.1-a, X311-2.2.3-a.
+    // Fixed header: v5 MQTT-2.1.3-1, v3.1.1 MQTT-2.2.2-2, v3.1.1 MQTT-4.8.0-1, X311-2.2.1-a,
+    // X311-2.2.3-a, X311-2.2.3-b.
     all("packet type 0", "00 00", "00 00", &[MALFORMED]),
     since_v311("flags on PINGREQ", "C1 00", "C1 00", &[MALFORMED]),
     since_v311(
@@ -91,7 +92,7 @@ const CASES: &[Case] = &[
         v3: Some("F0 00"),
         v5: None,
     },
-    // Direction: v5 U rows of section 2, X311-2.2.1-b.
+    // Packets that only a server sends: X311-2.2.1-b.
     all(
         "CONNACK from a client",
         "20 02 00 00",
@@ -123,7 +124,7 @@ const CASES: &[Case] = &[
         "10 0E 00 04 4D 51 54 54 05 02 00 3C 00 00 01 61",
         &[PROTOCOL_ERROR],
     ),
-    // PUBLISH: v5 MQTT-3.3.1-4, v3.1.1 MQTT-3.3.1-4 and so on.
+    // v5 MQTT-3.3.1-2, v5 MQTT-3.3.1-4, v3.1.1 MQTT-3.3.1-2, v3.1.1 MQTT-3.3.1-4, V31-msgid.
     all(
         "QoS 3",
         "36 06 00 01 61 00 01 78",
@@ -168,7 +169,7 @@ const CASES: &[Case] = &[
         "30 06 00 03 61 2F 23 00",
         &[NAME_INVALID],
     ),
-    // Strings: v5 MQTT-1.5.4-1, -2, v3.1.1 MQTT-1.5.3-1, -2.
+    // v5 MQTT-1.5.4-1, v5 MQTT-1.5.4-2, v3.1.1 MQTT-1.5.3-1, v3.1.1 MQTT-1.5.3-2, V31-utf8.
     all(
         "NUL in a topic",
         "30 03 00 01 00",
@@ -193,7 +194,8 @@ const CASES: &[Case] = &[
         "30 04 00 01 C3 00",
         &[MALFORMED],
     ),
-    // SUBSCRIBE: v5 MQTT-3.8.1-1, -3.8.3-2, -3.8.3-5, v3.1.1 MQTT-3.8.1-1, -3.8.3-3, -3.8.3-4.
+    // v5 MQTT-3.8.1-1, v5 MQTT-3.8.3-2, v5 MQTT-3.8.3-5, v3.1.1 MQTT-3.8.1-1,
+    // v3.1.1 MQTT-3.8.3-3, v3.1.1 MQTT-3.8.3-4, V31-sub-empty.
     since_v311(
         "flags on SUBSCRIBE",
         "80 06 00 01 00 01 61 00",
@@ -230,7 +232,8 @@ const CASES: &[Case] = &[
         "82 07 00 00 00 00 01 61 00",
         EITHER,
     ),
-    // Filters: v5 MQTT-4.7.1-1, -4.7.3-1, v3.1.1 MQTT-4.7.1-2, -4.7.1-3, -4.7.3-1.
+    // v5 MQTT-4.7.1-1, v5 MQTT-4.7.1-2, v5 MQTT-4.7.3-1, v3.1.1 MQTT-4.7.1-2,
+    // v3.1.1 MQTT-4.7.1-3, v3.1.1 MQTT-4.7.3-1.
     all(
         "# before the end of a filter",
         "82 0A 00 01 00 05 61 2F 23 2F 62 00",
@@ -256,12 +259,13 @@ const CASES: &[Case] = &[
         "82 10 00 01 00 00 0A 24 73 68 61 72 65 2F 67 2F 61 04",
         &[PROTOCOL_ERROR],
     ),
-    // v5 MQTT-4.8.2-1, -2.
+    // v5 MQTT-4.8.2-2.
     only_v5(
         "share name with a wildcard",
         "82 10 00 01 00 00 0A 24 73 68 61 72 65 2F 2B 2F 61 00",
         &[FILTER_INVALID, PROTOCOL_ERROR, MALFORMED],
     ),
+    // v5 MQTT-3.10.1-1, v5 MQTT-3.10.3-2, v3.1.1 MQTT-3.10.1-1, v3.1.1 MQTT-3.10.3-2.
     all(
         "UNSUBSCRIBE without entries",
         "A2 02 00 01",
@@ -274,7 +278,7 @@ const CASES: &[Case] = &[
         "A0 06 00 01 00 00 01 61",
         &[MALFORMED],
     ),
-    // Acknowledgements.
+    // v5 MQTT-3.6.1-1, v3.1.1 MQTT-3.6.1-1.
     since_v311(
         "flags on PUBREL",
         "60 02 00 01",
@@ -320,7 +324,7 @@ const CASES: &[Case] = &[
         "30 07 00 01 61 02 0B 01 78",
         &[PROTOCOL_ERROR],
     ),
-    // Aliases: v5 MQTT-3.3.2-8, -9.
+    // v5 MQTT-3.3.2-8, v5 MQTT-3.3.2-9.
     only_v5("alias 0", "30 08 00 01 61 03 23 00 00 78", &[ALIAS_INVALID]),
     only_v5(
         "alias 65535",
@@ -332,13 +336,13 @@ const CASES: &[Case] = &[
         "30 07 00 00 03 23 00 01 78",
         &[PROTOCOL_ERROR, ALIAS_INVALID],
     ),
-    // v5 MQTT-4.12.0-1: AUTH on a connection without an authentication method.
+    // AUTH on a connection without an authentication method.
     only_v5(
         "AUTH out of place",
         "F0 06 18 04 15 00 01 58",
         &[PROTOCOL_ERROR, 0x8C],
     ),
-    // v5 MQTT-3.14.1-1.
+    // v5 MQTT-3.14.1-1, v3.1.1 MQTT-3.14.1-1.
     since_v311("flags on DISCONNECT", "E1 00", "E1 00", &[MALFORMED]),
     only_v5("server code in a DISCONNECT", "E0 01 8B", EITHER),
     // v5 U-06: a session expiry that CONNECT left at 0 cannot be raised.
@@ -415,7 +419,7 @@ fn forbidden(stage: &Stage<'_>, version: Version, bytes: &str, codes: Option<&[u
     witness.ping()
 }
 
-/// v5 MQTT-3.3.4-9, v5 U-23: nothing to exceed where the maximum is that of the packet ids.
+/// v5 MQTT-3.3.4-7: nothing to exceed where the maximum is that of the packet ids.
 fn receive_maximum(stage: &mut Stage<'_>) -> Result<()> {
     let (mut offender, connack) = stage.hello(&Hello::new(Version::V5, "offender"))?;
     let maximum = connack_u16(&connack, 0x21)?.unwrap_or(u16::MAX);

@@ -83,7 +83,8 @@ const CASES: &[Case] = &[
         "11 0D 00 04 4D 51 54 54 04 02 00 3C 00 01 61",
         Expected::Close,
     ),
-    // Protocol name and version: v5 MQTT-3.1.2-1, -2, v3.1.1 MQTT-3.1.2-1, -2.
+    // Protocol name and version: v5 MQTT-3.1.2-1, v5 MQTT-3.1.2-2,
+    // v3.1.1 MQTT-3.1.2-1, v3.1.1 MQTT-3.1.2-2, V31-mismatch.
     case(
         "unknown protocol name",
         "10 0D 00 04 4D 51 54 58 04 02 00 3C 00 01 61",
@@ -104,7 +105,8 @@ const CASES: &[Case] = &[
         "10 0F 00 06 4D 51 49 73 64 70 04 02 00 3C 00 01 61",
         Expected::Answer(&[V3_BAD_VERSION]),
     ),
-    // 3.1.1: a malformed CONNECT is closed without CONNACK, v3.1.1 MQTT-3.1.4-1.
+    // A malformed CONNECT is closed without CONNACK: v3.1.1 MQTT-3.1.4-1, v3.1.1 MQTT-3.1.2-3,
+    // v3.1.1 MQTT-3.1.2-13, v3.1.1 MQTT-3.1.2-14, v3.1.1 MQTT-3.1.2-15, v3.1.1 MQTT-3.1.2-22.
     case(
         "3.1.1: reserved connect flag",
         "10 0D 00 04 4D 51 54 54 04 03 00 3C 00 01 61",
@@ -155,7 +157,7 @@ const CASES: &[Case] = &[
         "10 13 00 04 4D 51 54 54 04 06 00 3C 00 01 61 00 01 23 00 01 78",
         Expected::Close,
     ),
-    // v3.1.1 MQTT-3.1.3-8; V31: an empty id is never allowed.
+    // v3.1.1 MQTT-3.1.3-8, V31-clientid-empty.
     case(
         "3.1.1: no client id, session to keep",
         "10 0C 00 04 4D 51 54 54 04 00 00 3C 00 00",
@@ -166,7 +168,7 @@ const CASES: &[Case] = &[
         "10 0E 00 06 4D 51 49 73 64 70 03 02 00 3C 00 00",
         Expected::Answer(&[V3_BAD_CLIENT_ID]),
     ),
-    // 5.0: v5 MQTT-3.1.2-3, -3.1.4-1, U-02, U-03.
+    // v5 MQTT-3.1.2-3, v5 MQTT-3.1.4-1, v5 MQTT-4.12.0-1, v5 U-02, v5 U-03.
     case(
         "5.0: reserved connect flag",
         "10 0E 00 04 4D 51 54 54 05 03 00 3C 00 00 01 61",
@@ -270,7 +272,7 @@ fn refused(stage: &Stage<'_>, case: &Case) -> Result<()> {
     witness.ping()
 }
 
-/// v5 MQTT-3.1.3-6, -7: the CONNACK holds property 0x12.
+/// v5 MQTT-3.1.3-6, v5 MQTT-3.1.3-7, v5 MQTT-3.2.2-16: the CONNACK holds property 0x12.
 fn assigned_client_id(stage: &mut Stage<'_>) -> Result<()> {
     for clean in ["02", "00"] {
         let mut wire = Wire::open(stage.address())?;
@@ -290,7 +292,7 @@ fn assigned_client_id(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// v3.1.1 section 3.1.4, v5 MQTT-3.1.4-5: a client need not wait for the CONNACK.
+/// X311-3.1.4-d: a client need not wait for the CONNACK.
 fn pipelined(stage: &mut Stage<'_>) -> Result<()> {
     let mut wire = Wire::open(stage.address())?;
     wire.send_hex(

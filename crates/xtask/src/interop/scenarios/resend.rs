@@ -23,7 +23,7 @@ pub(super) fn tests() -> Vec<Test> {
     tests
 }
 
-/// v5 MQTT-4.4.0-1, v5 MQTT-3.3.1-1, v3.1.1 MQTT-4.4.0-1, v3.1.1 MQTT-3.3.1-1.
+/// v5 MQTT-4.4.0-1, v5 MQTT-3.3.1-1, v3.1.1 MQTT-4.4.0-1, v3.1.1 MQTT-3.3.1-1, V31-reconnect.
 fn unacknowledged(stage: &Stage<'_>, version: Version, qos: u8) -> Result<()> {
     let (mut keeper, _) = stage.hello(&lasting(version))?;
     keeper.subscribe(version, "a", qos)?;

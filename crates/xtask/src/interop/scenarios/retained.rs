@@ -16,7 +16,9 @@ pub(super) fn tests() -> Vec<Test> {
     Tool::all().into_iter().map(test).collect()
 }
 
-/// v5 MQTT-3.3.1-5 to -9, v3.1.1 MQTT-3.3.1-5 to -11.
+/// v5 MQTT-3.3.1-5, v5 MQTT-3.3.1-6, v5 MQTT-3.3.1-7, v5 MQTT-3.3.1-9, v5 MQTT-3.3.1-12;
+/// v3.1.1 MQTT-3.3.1-5, v3.1.1 MQTT-3.3.1-6, v3.1.1 MQTT-3.3.1-8, v3.1.1 MQTT-3.3.1-9,
+/// v3.1.1 MQTT-3.3.1-10, v3.1.1 MQTT-3.3.1-11; V31-retain.
 fn set_replaced_cleared(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     const TOPIC: &str = "kept/a";
     let publish = |payload: &str| {

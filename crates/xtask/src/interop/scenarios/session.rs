@@ -23,7 +23,7 @@ pub(super) fn tests() -> Vec<Test> {
     tests
 }
 
-/// v5 MQTT-3.1.2-5, v5 MQTT-4.1.0-1, v3.1.1 MQTT-3.1.2-4, v3.1.1 MQTT-3.1.2-5, v3.1.1 MQTT-3.2.2-2.
+/// v5 MQTT-3.1.2-5, v3.1.1 MQTT-3.1.2-4, v3.1.1 MQTT-3.1.2-5, v3.1.1 MQTT-3.2.2-2, V31-clean.
 fn queued(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     const ROUNDS: usize = 2;
     tool.plant_session(stage, "keeper", FILTER, 2)?;

@@ -45,7 +45,7 @@ fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// v5 MQTT-3.3.2-15, -16, -17, -18, -20.
+/// v5 MQTT-3.3.2-15, v5 MQTT-3.3.2-16, v5 MQTT-3.3.2-17, v5 MQTT-3.3.2-18, v5 MQTT-3.3.2-20.
 fn properties(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     let sent = Properties {
         user: pairs(&[("b", "2"), ("a", "1"), ("b", "2"), ("a", "0")]),
@@ -72,7 +72,7 @@ fn properties(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     Ok(())
 }
 
-/// v5 MQTT-3.3.2-18: User Properties keep their order, duplicates included.
+/// v5 MQTT-1.5.4-3, v5 MQTT-3.3.2-4, v5 MQTT-3.3.2-17, v5 MQTT-3.3.2-18: User Properties keep their order, duplicates included.
 fn properties_byte_for_byte(stage: &mut Stage<'_>) -> Result<()> {
     let user = [
         ("z", "1"),
@@ -125,7 +125,7 @@ fn properties_byte_for_byte(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// v5 MQTT-3.3.2-7, -12.
+/// v5 MQTT-3.3.2-12: the smallest alias.
 fn client_alias(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     let mut listener = tool.listen(stage, &Connect::clean("sub"), &["aliased/+"], 1)?;
     let aliased = |topic: &str, payload: &str| {
@@ -153,7 +153,7 @@ fn client_alias(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     Ok(())
 }
 
-/// v5 MQTT-3.3.2-7: an alias may be given to another topic, on the same connection.
+/// v5 MQTT-3.3.2-12: the greatest alias, given to one topic after another.
 fn raw_alias(stage: &mut Stage<'_>) -> Result<()> {
     let mut subscriber = stage.wire(Version::V311, "sub")?;
     subscriber.subscribe(Version::V311, "#", 0)?;
@@ -190,7 +190,7 @@ fn topic_alias_maximum(connack: &[u8]) -> Result<u16> {
     Ok(crate::interop::wire::connack_u16(connack, 0x22)?.unwrap_or(0))
 }
 
-/// v5 MQTT-3.1.2-26, -27: no alias above the client's maximum, and each one is set before use.
+/// v5 MQTT-3.1.2-26: no alias above the client's maximum, and each one is set before use.
 fn broker_alias(stage: &mut Stage<'_>) -> Result<()> {
     let hello = Hello {
         properties: vec![0x22, 0x00, 0x02],
