@@ -60,11 +60,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     for listener in &config.listener {
         builder = builder.listen(listener.address.clone());
     }
+    // Before it listens: whoever sees that it does may signal at once.
+    let signals = Signals::new([SIGINT, SIGTERM]).map_err(cannot_wait)?;
     let broker = builder.start().map_err(explain)?;
+    stop_on_signals(signals, broker.stopper())?;
     for address in broker.local_addresses() {
         tracing::info!("listening on {address}");
     }
-    stop_on_signals(broker.stopper())?;
     broker.wait().map_err(|error| {
         CommandError::new(Failure::Network, format!("the broker failed: {error}"))
     })?;
@@ -153,14 +155,7 @@ fn raise_file_limit() {
 }
 
 /// The first signal stops the broker in good order, the second at once.
-fn stop_on_signals(stopper: Stopper) -> Result<(), CommandError> {
-    let cannot = |error| {
-        CommandError::new(
-            Failure::Network,
-            format!("cannot wait for signals: {error}"),
-        )
-    };
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(cannot)?;
+fn stop_on_signals(mut signals: Signals, stopper: Stopper) -> Result<(), CommandError> {
     let wait = move || {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {
@@ -177,11 +172,15 @@ fn stop_on_signals(stopper: Stopper) -> Result<(), CommandError> {
             stopper.stop();
         }
     };
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(wait)
-        .map_err(cannot)?;
-    Ok(())
+    let thread = std::thread::Builder::new().name("signals".to_owned());
+    thread.spawn(wait).map(drop).map_err(cannot_wait)
+}
+
+fn cannot_wait(error: std::io::Error) -> CommandError {
+    CommandError::new(
+        Failure::Network,
+        format!("cannot wait for signals: {error}"),
+    )
 }
 
 fn explain(error: StartError) -> CommandError {
