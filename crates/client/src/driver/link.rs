@@ -1,0 +1,146 @@
+//! One open transport: its bytes in and out.
+
+use std::{boxed::Box, io};
+
+use mqttstack_limits::Instant;
+use mqttstack_transport::{Handshake, OutputQueue, Stream, Token, TransportError};
+
+use crate::core::ClientCore;
+
+/// How much one call reads, and how many calls one turn makes.
+pub(super) const READ_BYTES: usize = 64 * 1024;
+const READS_PER_TURN: usize = 16;
+
+/// An open transport.
+#[derive(Debug)]
+pub(super) struct Link {
+    stream: Box<dyn Stream>,
+    pub(super) token: Token,
+    pub(super) output: OutputQueue,
+    /// The core knows that the transport is open.
+    pub(super) is_announced: bool,
+    /// Reading may bring something.
+    pub(super) may_read: bool,
+    /// Writing may be taken.
+    may_write: bool,
+    /// The connection is over: write what is left, then close, at the latest then.
+    pub(super) closing: Option<Instant>,
+    is_shut_down: bool,
+}
+
+/// Why a link is of no further use.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The peer has closed it.
+    Closed,
+    /// It broke.
+    Failed(TransportError),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Link {
+    pub(super) fn new(stream: Box<dyn Stream>, token: Token) -> Self {
+        Self {
+            stream,
+            token,
+            output: OutputQueue::new(),
+            is_announced: false,
+            may_read: true,
+            may_write: true,
+            closing: None,
+            is_shut_down: false,
+        }
+    }
+
+    pub(super) fn source(&mut self) -> &mut dyn mqttstack_transport::Source {
+        self.stream.source()
+    }
+
+    pub(super) fn on_event(&mut self, is_readable: bool, is_writable: bool) {
+        self.may_read |= is_readable;
+        self.may_write |= is_writable;
+    }
+
+    /// Takes the opening further; returns whether bytes may flow.
+    pub(super) fn handshake(&mut self) -> Result<bool, Broken> {
+        match self.stream.handshake() {
+            Ok(Handshake::Complete) => Ok(true),
+            Ok(Handshake::Pending) => Ok(false),
+            Err(error) => Err(Broken::Failed(error)),
+        }
+    }
+
+    /// Reads what is there into the core, within the turn's budget.
+    pub(super) fn read(
+        &mut self,
+        core: &mut ClientCore,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> Result<(), Broken> {
+        for _ in 0..READS_PER_TURN {
+            let (result, is_large) = match core.large_input() {
+                Some(room) => (self.stream.read(room), true),
+                None => (self.stream.read(scratch), false),
+            };
+            match result {
+                Ok(0) => return Err(Broken::Closed),
+                Ok(count) if is_large => core.handle_large_input(count, now),
+                Ok(count) => core.handle_input(scratch.get(..count).unwrap_or_default(), now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.may_read = false;
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, as far as the transport takes it.
+    pub(super) fn write(&mut self) -> Result<(), Broken> {
+        if !self.may_write || (self.output.is_empty() && !self.stream.has_buffered_output()) {
+            return Ok(());
+        }
+        let progress = self.output.write_to(&mut *self.stream)?;
+        self.may_write = !progress.is_blocked;
+        Ok(())
+    }
+
+    /// Takes the close further; returns whether the transport may be dropped.
+    pub(super) fn close(&mut self, scratch: &mut [u8], now: Instant) -> Result<bool, Broken> {
+        let Some(deadline) = self.closing else {
+            return Ok(false);
+        };
+        if deadline <= now {
+            return Ok(true);
+        }
+        if !self.output.is_empty() {
+            return Ok(false);
+        }
+        if !self.is_shut_down {
+            match self.stream.shutdown() {
+                Ok(()) => self.is_shut_down = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // What still comes in has to be read, or a reset could overtake the last bytes.
+        for _ in 0..READS_PER_TURN {
+            match self.stream.read(scratch) {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.may_read = false;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,782 @@
+//! The driver: moves bytes between the core and a transport, and outcomes to those who wait.
+
+use core::{fmt, mem, time::Duration};
+use std::{boxed::Box, collections::BTreeMap, io, string::String, sync::Arc, vec};
+
+use mqttstack_codec::{Properties, ReasonCode, Shared as SharedStorage};
+use mqttstack_limits::Instant;
+use mqttstack_session::{Message, SubscriptionIds};
+use mqttstack_transport::{Events, Poller, Stream, TokenMap, TransportError, Waker};
+
+use super::{
+    builder::{AuthHandler, EventHandler},
+    clock::Clock,
+    error::{ConnectError, OperationError},
+    link::{Broken, Link, READ_BYTES},
+    opening::{Attempt, Opener},
+    pending::{Published, ShutdownReport, Slot, Subscribed, Unsubscribed},
+    shared::{Arrived, Control, Shared},
+};
+use crate::core::{ClientCore, Event, OperationId, Outcome, Receipt, TransportRequest};
+
+/// While connected, messages are taken from their publishers only up to these; the publishers wait.
+const QUEUED_MESSAGES_MAX: usize = 512;
+const QUEUED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How long the orderly close of a transport may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A connection came or went.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// The server has accepted the connection.
+    Connected {
+        /// Whether it resumed the session.
+        session_present: bool,
+        /// The properties of CONNACK.
+        properties: Properties<SharedStorage>,
+    },
+    /// An attempt failed, or the connection is over.
+    Disconnected {
+        /// Why.
+        error: ConnectError,
+        /// Whether there was a connection.
+        was_connected: bool,
+        /// When the next attempt is made; `None` if there is none.
+        retry_after: Option<Duration>,
+    },
+    /// After a reconnect, the server refused a filter that it had granted before.
+    SubscriptionLost {
+        /// The filter.
+        filter: String,
+        /// Why; `None` if the request could not even be sent.
+        reason_code: Option<ReasonCode>,
+    },
+}
+
+/// What a [`Driver::step`] came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum Step {
+    /// Call again.
+    Running,
+    /// The client has ended.
+    Ended,
+}
+
+/// Drives a client: does all of its input and output.
+///
+/// Either [`run`](Self::run) it on a thread, as [`Builder::spawn`](super::Builder::spawn) does, or
+/// call [`step`](Self::step) in a loop. Dropping it ends the client without a DISCONNECT, so that
+/// the server publishes the will.
+pub struct Driver {
+    parts: Parts,
+    shared: Arc<Shared>,
+}
+
+/// What the driver has to itself.
+pub(super) struct Parts {
+    core: ClientCore,
+    clock: Clock,
+    poller: Poller,
+    events: Events,
+    tokens: TokenMap<()>,
+    opener: Opener,
+    attempt: Option<Attempt>,
+    link: Option<Link>,
+    scratch: Box<[u8]>,
+    waiters: BTreeMap<OperationId, Waiter>,
+    open_error: Option<TransportError>,
+    shutdown: Option<Shutdown>,
+    /// A disconnect was asked for, or is the consequence of what was.
+    is_ending: bool,
+    on_event: Option<EventHandler>,
+    on_auth: Option<AuthHandler>,
+}
+
+struct Shutdown {
+    deadline: Instant,
+    slot: Option<Arc<Slot<ShutdownReport>>>,
+    report: Option<ShutdownReport>,
+}
+
+/// Who waits for the outcome of an operation.
+enum Waiter {
+    Publish(Arc<Slot<Published>>),
+    Subscribe(Arc<Slot<Subscribed>>),
+    Unsubscribe(Arc<Slot<Unsubscribed>>),
+}
+
+impl Parts {
+    pub(super) fn into_driver(self, shared: Arc<Shared>) -> Driver {
+        Driver {
+            parts: self,
+            shared,
+        }
+    }
+}
+
+impl Driver {
+    pub(super) fn prepare(
+        core: ClientCore,
+        opener: Opener,
+        on_event: Option<EventHandler>,
+        on_auth: Option<AuthHandler>,
+    ) -> io::Result<(Parts, Waker)> {
+        let poller = Poller::new()?;
+        let waker = poller.waker();
+        let clock = Clock::new();
+        let mut core = core;
+        core.connect(clock.now());
+        let parts = Parts {
+            core,
+            clock,
+            poller,
+            events: Events::with_capacity(16),
+            tokens: TokenMap::new(1),
+            opener,
+            attempt: None,
+            link: None,
+            scratch: vec![0; READ_BYTES].into(),
+            waiters: BTreeMap::new(),
+            open_error: None,
+            shutdown: None,
+            is_ending: false,
+            on_event,
+            on_auth,
+        };
+        Ok((parts, waker))
+    }
+
+    /// Drives the client until it ends.
+    pub fn run(&mut self) {
+        while self.step(None) == Step::Running {}
+    }
+
+    /// Does what there is to do, waiting for something to happen at most for `timeout`; `None` is
+    /// as long as it takes.
+    pub fn step(&mut self, timeout: Option<Duration>) -> Step {
+        if self.shared.lock().has_ended {
+            return Step::Ended;
+        }
+        self.shared.enter_driver_thread();
+        self.turn();
+        if self.has_finished() {
+            self.finish();
+            return Step::Ended;
+        }
+        self.shared.fall_asleep();
+        let wait = self.time_to_wait(timeout);
+        // The poller fails only when the system does; then there is nothing to drive with.
+        let failed = self
+            .parts
+            .poller
+            .wait(&mut self.parts.events, wait)
+            .is_err();
+        self.shared.awake();
+        if failed {
+            self.finish();
+            return Step::Ended;
+        }
+        for event in self.parts.events.iter() {
+            if let Some(link) = &mut self.parts.link
+                && link.token == event.token
+            {
+                link.on_event(event.is_readable, event.is_writable);
+            }
+        }
+        self.turn();
+        Step::Running
+    }
+
+    /// Does everything that can be done without waiting.
+    fn turn(&mut self) {
+        let now = self.parts.clock.now();
+        self.check_dropped();
+        self.take_submissions(now);
+        self.check_attempt(now);
+        self.read(now);
+        self.parts.core.handle_timeout(now);
+        self.pump(now);
+        // Answers may have made room for more.
+        self.take_submissions(now);
+        self.check_shutdown(now);
+        self.pump(now);
+        self.close(now);
+    }
+
+    fn time_to_wait(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let parts = &self.parts;
+        let now = parts.clock.now();
+        let reads_on = parts.link.as_ref().is_some_and(|link| link.may_read) && self.is_reading();
+        if reads_on || self.has_submissions() {
+            return Some(Duration::ZERO);
+        }
+        let closing = parts.link.as_ref().and_then(|link| link.closing);
+        let shutdown = match &parts.shutdown {
+            Some(shutdown) if !parts.is_ending => Some(shutdown.deadline),
+            _ => None,
+        };
+        let at = [parts.core.poll_timeout(), closing, shutdown]
+            .into_iter()
+            .flatten()
+            .min();
+        let until = at.filter(|at| *at != Instant::NEVER).map(|at| at - now);
+        match (until, timeout) {
+            (Some(until), Some(timeout)) => Some(until.min(timeout)),
+            (until, timeout) => until.or(timeout),
+        }
+    }
+
+    /// Returns whether the link is to be read from: not while it opens or closes, nor while the
+    /// application has more to do than it should.
+    fn is_reading(&self) -> bool {
+        let is_flowing = |link: &Link| link.is_announced && link.closing.is_none();
+        self.parts.link.as_ref().is_some_and(is_flowing) && !self.is_inbox_full()
+    }
+
+    fn is_inbox_full(&self) -> bool {
+        self.shared.lock().is_inbox_full(&self.shared.inbox_limits)
+    }
+
+    fn may_take_publishes(&self) -> bool {
+        let core = &self.parts.core;
+        if !core.is_connected() {
+            return true;
+        }
+        let status = core.queue_status();
+        status.queued_messages == 0
+            || (status.queued_messages < QUEUED_MESSAGES_MAX
+                && status.queued_bytes < QUEUED_BYTES_MAX)
+    }
+
+    fn has_submissions(&self) -> bool {
+        let takes_publishes = self.may_take_publishes();
+        let state = self.shared.lock();
+        !state.controls.is_empty()
+            || !state.acknowledgements.is_empty()
+            || (takes_publishes && !state.publishes.is_empty())
+    }
+
+    /// When nobody can submit and nobody receives, the client disconnects.
+    fn check_dropped(&mut self) {
+        let mut state = self.shared.lock();
+        if state.clients == 0 && state.inbox_closed && !state.is_ending {
+            state.is_ending = true;
+            // What was handed over is delivered, as long as the connection lasts.
+            let slot = Slot::new();
+            state
+                .controls
+                .push_back(Control::Shutdown(CLOSE_TIMEOUT, slot));
+        }
+    }
+
+    fn take_submissions(&mut self, now: Instant) {
+        let mut state = self.shared.lock();
+        let acknowledgements = mem::take(&mut state.acknowledgements);
+        let controls = mem::take(&mut state.controls);
+        drop(state);
+        for (receipt, reason_code) in acknowledgements {
+            self.parts.core.acknowledge(receipt, reason_code);
+        }
+        for control in controls {
+            self.take_control(control, now);
+        }
+        let mut has_taken = false;
+        while self.may_take_publishes() {
+            let Some((message, slot)) = self.shared.lock().take_submitted() else {
+                break;
+            };
+            has_taken = true;
+            match self.parts.core.publish(message, now) {
+                Ok(operation) => {
+                    self.parts.waiters.insert(operation, Waiter::Publish(slot));
+                }
+                Err(error) => slot.complete(Err(error.into())),
+            }
+        }
+        if has_taken {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    fn take_control(&mut self, control: Control, now: Instant) {
+        let parts = &mut self.parts;
+        match control {
+            Control::Subscribe(filters, properties, slot) => {
+                match parts.core.subscribe(filters, properties) {
+                    Ok(operation) => {
+                        parts.waiters.insert(operation, Waiter::Subscribe(slot));
+                    }
+                    Err(error) => slot.complete(Err(error.into())),
+                }
+            }
+            Control::Unsubscribe(filters, properties, slot) => {
+                match parts.core.unsubscribe(filters, properties) {
+                    Ok(operation) => {
+                        parts.waiters.insert(operation, Waiter::Unsubscribe(slot));
+                    }
+                    Err(error) => slot.complete(Err(error.into())),
+                }
+            }
+            Control::Disconnect(reason_code) => {
+                parts.is_ending = true;
+                parts.core.disconnect(reason_code, now);
+            }
+            Control::Shutdown(timeout, slot) => {
+                let deadline = now + timeout;
+                match &mut parts.shutdown {
+                    // The first one counts; the second waits with it.
+                    Some(shutdown) if shutdown.slot.is_some() => {
+                        shutdown.deadline = shutdown.deadline.min(deadline);
+                        slot.complete(Err(OperationError::Cancelled));
+                    }
+                    shutdown => {
+                        *shutdown = Some(Shutdown {
+                            deadline,
+                            slot: Some(slot),
+                            report: None,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Disconnects once everything is delivered, or the time is up.
+    fn check_shutdown(&mut self, now: Instant) {
+        let parts = &mut self.parts;
+        let Some(shutdown) = &mut parts.shutdown else {
+            return;
+        };
+        if parts.is_ending {
+            return;
+        }
+        let status = parts.core.queue_status();
+        let report = ShutdownReport {
+            unsent: status.queued_messages + self.shared.lock().publishes.len(),
+            unacknowledged: status
+                .inflight
+                .saturating_sub(parts.core.unfinished_requests()),
+            unanswered: parts.core.unfinished_requests(),
+        };
+        if report.is_complete() || shutdown.deadline <= now {
+            shutdown.report = Some(report);
+            parts.is_ending = true;
+            parts.core.disconnect(ReasonCode::Success, now);
+        }
+    }
+
+    fn check_attempt(&mut self, now: Instant) {
+        let parts = &mut self.parts;
+        if let Some(result) = parts.attempt.as_ref().and_then(Attempt::poll) {
+            parts.attempt = None;
+            if let Err(error) = result.and_then(|stream| parts.open_link(stream)) {
+                parts.open_error = Some(error);
+                parts.core.handle_closed(now);
+            }
+        }
+        if let Some(link) = &mut parts.link
+            && !link.is_announced
+            && link.closing.is_none()
+        {
+            match link.handshake() {
+                Ok(true) => {
+                    link.is_announced = true;
+                    parts.core.handle_connected(now);
+                }
+                Ok(false) => {}
+                Err(broken) => self.drop_link(Some(broken), now),
+            }
+        }
+    }
+
+    fn read(&mut self, now: Instant) {
+        let is_reading = self.is_reading();
+        let parts = &mut self.parts;
+        if !parts.core.is_connected() || is_reading {
+            parts.core.set_reading(true, now);
+        }
+        let Some(link) = &mut parts.link else { return };
+        if !is_reading {
+            if link.is_announced && link.closing.is_none() {
+                parts.core.set_reading(false, now);
+                self.shared.lock().waits_for_inbox = true;
+            }
+            return;
+        }
+        self.shared.lock().waits_for_inbox = false;
+        if link.may_read
+            && let Err(broken) = link.read(&mut parts.core, &mut parts.scratch, now)
+        {
+            self.drop_link(Some(broken), now);
+        }
+    }
+
+    /// Moves everything between the core, the link and the application.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            let is_busy = self.write(now);
+            let mut has_news = false;
+            while let Some(event) = self.parts.core.poll_event() {
+                has_news = true;
+                self.on_event(event, now);
+            }
+            while let Some(request) = self.parts.core.poll_transport() {
+                has_news = true;
+                self.on_transport_request(request, now);
+            }
+            if !is_busy && !has_news {
+                return;
+            }
+        }
+    }
+
+    /// Fills the output queue and writes it; returns whether the core gave anything.
+    fn write(&mut self, now: Instant) -> bool {
+        let parts = &mut self.parts;
+        let maximum = usize::try_from(parts.core.settings().limits.output_bytes_max);
+        let maximum = maximum.unwrap_or(usize::MAX).max(1);
+        let Some(link) = &mut parts.link else {
+            // Nothing that is still to be said can be.
+            while parts.core.poll_output(now).is_some() {}
+            return false;
+        };
+        let mut is_busy = false;
+        while link.output.len() < maximum {
+            let Some(output) = parts.core.poll_output(now) else {
+                break;
+            };
+            is_busy = true;
+            link.output.push(output.bytes);
+            if let Some(payload) = output.payload {
+                link.output.push_shared(payload);
+            }
+        }
+        if let Err(broken) = link.write() {
+            self.drop_link(Some(broken), now);
+            return true;
+        }
+        is_busy
+    }
+
+    fn on_transport_request(&mut self, request: TransportRequest, now: Instant) {
+        let parts = &mut self.parts;
+        match request {
+            TransportRequest::Open => match Attempt::start(&parts.opener, parts.poller.waker()) {
+                Ok(attempt) => parts.attempt = Some(attempt),
+                Err(error) => {
+                    parts.open_error = Some(error);
+                    parts.core.handle_closed(now);
+                }
+            },
+            TransportRequest::Close => match &mut parts.link {
+                Some(link) => {
+                    link.closing = Some(now + CLOSE_TIMEOUT);
+                    link.may_read = true;
+                }
+                None => {
+                    parts.attempt = None;
+                    parts.core.handle_closed(now);
+                }
+            },
+        }
+    }
+
+    /// Takes the close of a link further.
+    fn close(&mut self, now: Instant) {
+        let Some(link) = &mut self.parts.link else {
+            return;
+        };
+        match link.close(&mut self.parts.scratch, now) {
+            Ok(false) => {}
+            Ok(true) => self.drop_link(None, now),
+            Err(broken) => self.drop_link(Some(broken), now),
+        }
+    }
+
+    fn drop_link(&mut self, broken: Option<Broken>, now: Instant) {
+        let parts = &mut self.parts;
+        if let Some(mut link) = parts.link.take() {
+            let _ = parts.poller.deregister(link.source());
+            parts.tokens.remove(link.token);
+        }
+        parts.open_error = match broken {
+            Some(Broken::Failed(error)) => Some(error),
+            Some(Broken::Closed) | None => None,
+        };
+        parts.core.handle_closed(now);
+        self.pump(now);
+    }
+
+    fn on_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Connected(connack) => {
+                let mut state = self.shared.lock();
+                state.status.is_connected = true;
+                state.status.session_present = connack.session_present;
+                state.status.properties = connack.properties.clone();
+                state.status.client_id = self.parts.core.client_id().into();
+                drop(state);
+                self.shared.changed.notify_all();
+                self.tell(ConnectionEvent::Connected {
+                    session_present: connack.session_present,
+                    properties: connack.properties,
+                });
+            }
+            Event::MessageReceived {
+                message,
+                subscription_ids,
+                receipt,
+            } => {
+                self.on_message(message, subscription_ids, receipt);
+            }
+            Event::Completed { operation, outcome } => self.on_completed(operation, outcome),
+            Event::SubscriptionLost {
+                filter,
+                reason_code,
+            } => {
+                let mut state = self.shared.lock();
+                if state.response_topic.as_deref() == Some(&*filter) {
+                    state.response_topic = None;
+                }
+                drop(state);
+                self.tell(ConnectionEvent::SubscriptionLost {
+                    filter,
+                    reason_code,
+                });
+            }
+            Event::AuthReceived(auth) => {
+                let answer = self.parts.on_auth.as_mut().and_then(|answer| answer(&auth));
+                // Success, the end of a re-authentication, needs no answer.
+                let is_done = auth.reason_code == ReasonCode::Success;
+                let answered = match answer {
+                    Some(answer) => self.parts.core.authenticate(answer).is_ok(),
+                    None => is_done,
+                };
+                if !answered {
+                    self.parts.core.disconnect(ReasonCode::NotAuthorized, now);
+                }
+            }
+            Event::OpenFailed { retry_after } => {
+                let error = self.parts.open_error.take();
+                let error = error.map_or(ConnectError::Closed, ConnectError::from);
+                self.on_disconnected(error, retry_after);
+            }
+            Event::Ended { cause, retry_after } => {
+                let error = match self.parts.open_error.take() {
+                    Some(error) => error.into(),
+                    None => cause.into(),
+                };
+                self.on_disconnected(error, retry_after);
+            }
+        }
+    }
+
+    fn on_disconnected(&mut self, error: ConnectError, retry_after: Option<Duration>) {
+        let mut state = self.shared.lock();
+        let was_connected = mem::take(&mut state.status.is_connected);
+        state.status.failures += 1;
+        state.status.last_error = Some(error.clone());
+        drop(state);
+        self.shared.changed.notify_all();
+        self.tell(ConnectionEvent::Disconnected {
+            error,
+            was_connected,
+            retry_after,
+        });
+    }
+
+    fn on_message(
+        &mut self,
+        message: Message,
+        subscription_ids: SubscriptionIds,
+        receipt: Option<Receipt>,
+    ) {
+        let mut state = self.shared.lock();
+        let awaited = state.take_awaited(&message);
+        if awaited.is_none() && !state.inbox_closed {
+            state.inbox_bytes = state.inbox_bytes.saturating_add(message.size());
+            state.inbox.push_back(Arrived {
+                message,
+                subscription_ids,
+                receipt,
+            });
+            drop(state);
+            self.shared.arrived.notify_one();
+            return;
+        }
+        drop(state);
+        if let Some(receipt) = receipt {
+            self.parts.core.acknowledge(receipt, ReasonCode::Success);
+        }
+        if let Some(slot) = awaited {
+            slot.complete(Ok(message));
+        }
+    }
+
+    fn on_completed(&mut self, operation: OperationId, outcome: Outcome) {
+        match (self.parts.waiters.remove(&operation), outcome) {
+            (Some(Waiter::Publish(slot)), outcome) => slot.complete(publish_outcome(outcome)),
+            (
+                Some(Waiter::Subscribe(slot)),
+                Outcome::Subscribed {
+                    reason_codes,
+                    properties,
+                },
+            ) => {
+                let reason_codes = reason_codes.iter().collect();
+                slot.complete(Ok(Subscribed {
+                    reason_codes,
+                    properties,
+                }));
+            }
+            (
+                Some(Waiter::Unsubscribe(slot)),
+                Outcome::Unsubscribed {
+                    reason_codes,
+                    properties,
+                },
+            ) => {
+                let reason_codes = reason_codes.iter().collect();
+                slot.complete(Ok(Unsubscribed {
+                    reason_codes,
+                    properties,
+                }));
+            }
+            (Some(Waiter::Subscribe(slot)), outcome) => slot.complete(Err(failure(outcome))),
+            (Some(Waiter::Unsubscribe(slot)), outcome) => slot.complete(Err(failure(outcome))),
+            (None, _) => {}
+        }
+    }
+
+    fn tell(&mut self, event: ConnectionEvent) {
+        if let Some(handler) = &mut self.parts.on_event {
+            handler(&event);
+        }
+    }
+
+    fn has_finished(&self) -> bool {
+        self.parts.core.is_stopped() && self.parts.link.is_none()
+    }
+
+    /// Tells everybody that the client has ended.
+    fn finish(&mut self) {
+        let parts = &mut self.parts;
+        parts.link = None;
+        let status = parts.core.queue_status();
+        let unanswered = parts.core.unfinished_requests();
+        for (_, waiter) in mem::take(&mut parts.waiters) {
+            waiter.cancel();
+        }
+        let mut state = self.shared.lock();
+        if state.has_ended {
+            return;
+        }
+        let left = ShutdownReport {
+            unsent: status.queued_messages + state.publishes.len(),
+            unacknowledged: status.inflight.saturating_sub(unanswered),
+            unanswered,
+        };
+        state.is_ending = true;
+        state.has_ended = true;
+        state.status.is_connected = false;
+        while let Some((_, slot)) = state.take_submitted() {
+            slot.complete(Err(OperationError::Cancelled));
+        }
+        for control in mem::take(&mut state.controls) {
+            control.cancel();
+        }
+        state.cancel_awaited();
+        drop(state);
+        if let Some(Shutdown {
+            slot: Some(slot),
+            report,
+            ..
+        }) = parts.shutdown.take()
+        {
+            slot.complete(Ok(report.unwrap_or(left)));
+        }
+        self.shared.changed.notify_all();
+        self.shared.arrived.notify_all();
+    }
+}
+
+impl Parts {
+    fn open_link(&mut self, stream: Box<dyn Stream>) -> Result<(), TransportError> {
+        // There is one link at a time, so there is always room.
+        let Ok(token) = self.tokens.insert(()) else {
+            return Err(TransportError::Closed);
+        };
+        let mut link = Link::new(stream, token);
+        self.poller.register(token, link.source())?;
+        self.link = Some(link);
+        Ok(())
+    }
+}
+
+impl Waiter {
+    fn cancel(self) {
+        match self {
+            Self::Publish(slot) => slot.complete(Err(OperationError::Cancelled)),
+            Self::Subscribe(slot) => slot.complete(Err(OperationError::Cancelled)),
+            Self::Unsubscribe(slot) => slot.complete(Err(OperationError::Cancelled)),
+        }
+    }
+}
+
+impl Control {
+    fn cancel(self) {
+        match self {
+            Self::Subscribe(_, _, slot) => slot.complete(Err(OperationError::Cancelled)),
+            Self::Unsubscribe(_, _, slot) => slot.complete(Err(OperationError::Cancelled)),
+            Self::Shutdown(_, slot) => slot.complete(Err(OperationError::Cancelled)),
+            Self::Disconnect(_) => {}
+        }
+    }
+}
+
+fn publish_outcome(outcome: Outcome) -> Result<Published, OperationError> {
+    match outcome {
+        Outcome::Sent => Ok(Published::Sent),
+        Outcome::Acknowledged {
+            reason_code,
+            properties,
+        } if reason_code.is_error() => Err(OperationError::Rejected {
+            reason_code,
+            properties,
+        }),
+        Outcome::Acknowledged {
+            reason_code,
+            properties,
+        } => Ok(Published::Acknowledged {
+            reason_code,
+            properties,
+        }),
+        other => Err(failure(other)),
+    }
+}
+
+fn failure(outcome: Outcome) -> OperationError {
+    match outcome {
+        Outcome::Undelivered(why) => OperationError::Undelivered(why),
+        Outcome::Refused(error) => error.into(),
+        Outcome::Sent
+        | Outcome::Acknowledged { .. }
+        | Outcome::Subscribed { .. }
+        | Outcome::Unsubscribed { .. }
+        | Outcome::Cancelled => OperationError::Cancelled,
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
