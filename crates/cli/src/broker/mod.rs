@@ -5,7 +5,10 @@ mod units;
 
 use std::{io::IsTerminal, net::IpAddr, path::PathBuf};
 
-use mqttstack_broker::{Broker, StartError, Stopper, transport::Endpoint};
+use mqttstack_broker::{
+    Broker, StartError, Stopper,
+    transport::{Endpoint, TransportError},
+};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -13,7 +16,7 @@ use signal_hook::{
 use tracing_subscriber::EnvFilter;
 
 use self::config::{Config, Listener};
-use crate::exit::{CommandError, Failure};
+use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,10 +31,12 @@ Examples:
 
 Exit codes: 0 stopped by SIGINT or SIGTERM, 1 usage or configuration, 2 network or system.";
 
+const CONFIG_HINT: &str = "docs/configuration.md has every setting";
+
 /// Runs a broker.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub(crate) struct Args {
     /// The configuration file (TOML); unknown keys are errors.
     #[arg(short, long, value_name = "FILE", env = "MQTTSTACK_CONFIG")]
     config: Option<PathBuf>,
@@ -48,7 +53,7 @@ pub(crate) struct Arguments {
 }
 
 /// Runs the broker until SIGINT or SIGTERM.
-pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
+pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
     let config = config(arguments)?;
     start_log(&config.log.level)?;
     raise_file_limit();
@@ -67,16 +72,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     for address in broker.local_addresses() {
         tracing::info!("listening on {address}");
     }
-    broker.wait().map_err(|error| {
-        CommandError::new(Failure::Network, format!("the broker failed: {error}"))
-    })?;
+    broker
+        .wait()
+        .map_err(|error| Failure::new(Failure::Network, format!("the broker failed: {error}")))?;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn config(arguments: &Arguments) -> Result<Config, CommandError> {
+fn config(arguments: &Args) -> Result<Config, Failure> {
     let mut config = Config::load(arguments.config.as_deref(), std::env::vars())
-        .map_err(|error| CommandError::new(Failure::Usage, error))?;
+        .map_err(|error| Failure::configuration(error.to_string(), CONFIG_HINT))?;
     if !arguments.listen.is_empty() {
         config.listener = arguments
             .listen
@@ -94,7 +99,7 @@ fn config(arguments: &Arguments) -> Result<Config, CommandError> {
 }
 
 /// An address that other machines reach needs two explicit words.
-fn check(listener: &Listener) -> Result<(), CommandError> {
+fn check(listener: &Listener) -> Result<(), Failure> {
     if is_loopback(&listener.address) {
         return Ok(());
     }
@@ -114,11 +119,10 @@ fn check(listener: &Listener) -> Result<(), CommandError> {
     ] {
         if !is_allowed {
             let address = &listener.address;
-            let message = format!(
-                "{address} is reached from other machines and has no {missing}; \
-                 to listen there all the same, say {flag}, or `{key}` in its [[listener]]"
-            );
-            return Err(CommandError::new(Failure::Usage, message));
+            let message = format!("{address} is reached from other machines and has no {missing}");
+            let hint =
+                format!("to listen there all the same, say {flag}, or `{key}` in its [[listener]]");
+            return Err(Failure::configuration(message, &hint));
         }
     }
     Ok(())
@@ -131,11 +135,10 @@ fn is_loopback(endpoint: &Endpoint) -> bool {
     }
 }
 
-fn start_log(level: &str) -> Result<(), CommandError> {
+fn start_log(level: &str) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(level).map_err(|error| {
-        let message =
-            format!("log level {level:?} is not error, warn, info, debug or trace: {error}");
-        CommandError::new(Failure::Usage, message)
+        let message = format!("log level {level:?}: {error}");
+        Failure::configuration(message, "say error, warn, info, debug or trace")
     })?;
     let is_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
@@ -155,7 +158,7 @@ fn raise_file_limit() {
 }
 
 /// The first signal stops the broker in good order, the second at once.
-fn stop_on_signals(mut signals: Signals, stopper: Stopper) -> Result<(), CommandError> {
+fn stop_on_signals(mut signals: Signals, stopper: Stopper) -> Result<(), Failure> {
     let wait = move || {
         for (count, signal) in signals.forever().enumerate() {
             if count > 0 {
@@ -176,27 +179,29 @@ fn stop_on_signals(mut signals: Signals, stopper: Stopper) -> Result<(), Command
     thread.spawn(wait).map(drop).map_err(cannot_wait)
 }
 
-fn cannot_wait(error: std::io::Error) -> CommandError {
-    CommandError::new(
-        Failure::Network,
-        format!("cannot wait for signals: {error}"),
-    )
+fn cannot_wait(error: std::io::Error) -> Failure {
+    Failure::system(format!("cannot wait for signals: {error}"), None)
 }
 
-fn explain(error: StartError) -> CommandError {
-    let hint = match &error {
-        StartError::Listen { source, .. } => match source {
-            mqttstack_broker::transport::TransportError::AddressInUse { .. } => {
-                "; another program listens there: stop it, or choose another port with --listen"
-            }
-            mqttstack_broker::transport::TransportError::PermissionDenied { .. } => {
-                "; ports below 1024 need privileges: choose another port with --listen"
-            }
-            _ => "",
-        },
-        _ => "",
+fn explain(error: StartError) -> Failure {
+    let hint = if let StartError::Listen { source, .. } = &error {
+        hint_for_listen(source)
+    } else {
+        None
     };
-    CommandError::new(Failure::Network, format!("{error}{hint}"))
+    Failure::system(error.to_string(), hint)
+}
+
+fn hint_for_listen(error: &TransportError) -> Option<&'static str> {
+    if let TransportError::AddressInUse { .. } = error {
+        return Some(
+            "another program listens there: stop it, or choose another port with --listen",
+        );
+    }
+    if let TransportError::PermissionDenied { .. } = error {
+        return Some("ports below 1024 need privileges: choose another port with --listen");
+    }
+    None
 }
 
 #[cfg(test)]

@@ -29,6 +29,14 @@ pub struct Receipt {
     pub(super) connection: u64,
 }
 
+impl Receipt {
+    /// Returns the Packet Identifier of the message.
+    #[must_use]
+    pub const fn packet_id(self) -> PacketId {
+        self.packet_id
+    }
+}
+
 /// What has happened.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]

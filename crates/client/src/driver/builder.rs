@@ -294,9 +294,10 @@ impl Builder {
         let client_id = settings.client_id.clone();
         let core = ClientCore::new(settings, random_seed())?;
         let acknowledges = self.acknowledgement == Acknowledgement::OnReceive;
-        let (driver, waker) = Driver::prepare(core, opener, self.on_event, self.on_auth)?;
+        let (driver, waker, clock) = Driver::prepare(core, opener, self.on_event, self.on_auth)?;
         let shared = Arc::new(Shared::new(
             waker,
+            clock,
             self.inbox,
             acknowledges,
             has_responses,

@@ -4,7 +4,8 @@ use core::{fmt, time::Duration};
 use std::{sync::Arc, time};
 
 use bytes::Bytes;
-use mqttstack_codec::ReasonCode;
+use mqttstack_codec::{PacketId, ReasonCode};
+use mqttstack_limits::Instant;
 use mqttstack_session::{Message, MessageBuilder, SubscriptionIds};
 
 use super::{clock::Clock, error::ReceiveError, shared::Shared};
@@ -26,6 +27,8 @@ pub struct Inbox {
 pub struct Received {
     message: Message,
     subscription_ids: SubscriptionIds,
+    packet_id: Option<PacketId>,
+    expires_in: Option<Duration>,
     /// With manual acknowledgement: what is still to be acknowledged, and through whom.
     owed: Option<(Receipt, Arc<Shared>)>,
 }
@@ -92,7 +95,11 @@ impl Inbox {
         if has_news {
             self.shared.wake();
         }
+        let expires_at = arrived.message.expires_at(Instant::EPOCH);
+        let expires = expires_at != Instant::NEVER;
         Ok(Received {
+            packet_id: arrived.receipt.map(Receipt::packet_id),
+            expires_in: expires.then(|| expires_at - self.shared.clock.now()),
             message: arrived.message,
             subscription_ids: arrived.subscription_ids,
             owed: owed.map(|receipt| (receipt, Arc::clone(&self.shared))),
@@ -144,6 +151,19 @@ impl Received {
     #[must_use]
     pub fn subscription_ids(&self) -> &[u32] {
         self.subscription_ids.as_slice()
+    }
+
+    /// Returns the Packet Identifier under which the message came; `None` at QoS 0.
+    #[must_use]
+    pub const fn packet_id(&self) -> Option<PacketId> {
+        self.packet_id
+    }
+
+    /// Returns how long the message was still of use when it was taken out of the inbox; `None` if
+    /// it does not expire.
+    #[must_use]
+    pub const fn expires_in(&self) -> Option<Duration> {
+        self.expires_in
     }
 
     /// Acknowledges the message; once. Does nothing if that has been done, if the message needs

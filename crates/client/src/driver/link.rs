@@ -1,5 +1,6 @@
 //! One open transport: its bytes in and out.
 
+use core::time::Duration;
 use std::{boxed::Box, io};
 
 use mqttstack_limits::Instant;
@@ -10,6 +11,9 @@ use crate::core::ClientCore;
 /// How much one call reads, and how many calls one turn makes.
 pub(super) const READ_BYTES: usize = 64 * 1024;
 const READS_PER_TURN: usize = 16;
+
+/// How long the orderly close of a transport may stand still.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An open transport.
 #[derive(Debug)]
@@ -101,13 +105,16 @@ impl Link {
         Ok(())
     }
 
-    /// Writes what waits, as far as the transport takes it.
-    pub(super) fn write(&mut self) -> Result<(), Broken> {
+    /// Writes what waits, as far as the transport takes it. A close that gets on is given time.
+    pub(super) fn write(&mut self, now: Instant) -> Result<(), Broken> {
         if !self.may_write || (self.output.is_empty() && !self.stream.has_buffered_output()) {
             return Ok(());
         }
         let progress = self.output.write_to(&mut *self.stream)?;
         self.may_write = !progress.is_blocked;
+        if progress.written > 0 && self.closing.is_some() {
+            self.closing = Some(now + CLOSE_TIMEOUT);
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::{
     builder::{AuthHandler, EventHandler},
     clock::Clock,
     error::{ConnectError, OperationError},
-    link::{Broken, Link, READ_BYTES},
+    link::{Broken, CLOSE_TIMEOUT, Link, READ_BYTES},
     opening::{Attempt, Opener},
     pending::{Published, ShutdownReport, Slot, Subscribed, Unsubscribed},
     shared::{Arrived, Control, Shared},
@@ -22,8 +22,6 @@ use crate::core::{ClientCore, Event, OperationId, Outcome, Receipt, TransportReq
 /// While connected, messages are taken from their publishers only up to these; the publishers wait.
 const QUEUED_MESSAGES_MAX: usize = 512;
 const QUEUED_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// How long the orderly close of a transport may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A connection came or went.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -122,7 +120,7 @@ impl Driver {
         opener: Opener,
         on_event: Option<EventHandler>,
         on_auth: Option<AuthHandler>,
-    ) -> io::Result<(Parts, Waker)> {
+    ) -> io::Result<(Parts, Waker, Clock)> {
         let poller = Poller::new()?;
         let waker = poller.waker();
         let clock = Clock::new();
@@ -145,7 +143,7 @@ impl Driver {
             on_event,
             on_auth,
         };
-        Ok((parts, waker))
+        Ok((parts, waker, clock))
     }
 
     /// Drives the client until it ends.
@@ -453,7 +451,7 @@ impl Driver {
                 link.output.push_shared(payload);
             }
         }
-        if let Err(broken) = link.write() {
+        if let Err(broken) = link.write(now) {
             self.drop_link(Some(broken), now);
             return true;
         }

@@ -99,6 +99,7 @@ pub(super) struct Shared {
     /// A message has arrived, or none will.
     pub(super) arrived: Condvar,
     waker: Waker,
+    pub(super) clock: Clock,
     /// The driver waits, or is about to: wake it.
     is_asleep: AtomicBool,
     driver_thread: Mutex<Option<ThreadId>>,
@@ -117,6 +118,7 @@ impl core::fmt::Debug for Shared {
 impl Shared {
     pub(super) fn new(
         waker: Waker,
+        clock: Clock,
         inbox_limits: InboxLimits,
         acknowledges: bool,
         has_responses: bool,
@@ -127,6 +129,7 @@ impl Shared {
             changed: Condvar::new(),
             arrived: Condvar::new(),
             waker,
+            clock,
             is_asleep: AtomicBool::new(false),
             driver_thread: Mutex::new(None),
             inbox_limits,

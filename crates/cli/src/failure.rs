@@ -1,0 +1,174 @@
+//! What a command ends with when it does not end well: a code for scripts, a message for people.
+
+use std::io;
+
+use mqttstack_client::{
+    BuilderError, ConnectError, OperationError,
+    codec::ReasonCode,
+    transport::{Endpoint, TransportError},
+};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) code: u8,
+    /// What happened; empty where there is nothing to say.
+    message: String,
+    /// What to do about it.
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) const USAGE: u8 = 1;
+    const NETWORK: u8 = 2;
+    const REFUSED: u8 = 3;
+    const TIMED_OUT: u8 = 4;
+    const INTERRUPTED: u8 = 130;
+
+    const fn new(code: u8, message: String) -> Self {
+        Self {
+            code,
+            message,
+            hint: None,
+        }
+    }
+
+    /// The arguments do not make sense.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            hint: Some("see --help".into()),
+            ..Self::new(Self::USAGE, message.into())
+        }
+    }
+
+    /// The network, or the system, does not do what is asked of it.
+    pub(crate) fn system(message: impl Into<String>, hint: Option<&str>) -> Self {
+        Self {
+            hint: hint.map(Into::into),
+            ..Self::new(Self::NETWORK, message.into())
+        }
+    }
+
+    /// The configuration is wrong.
+    pub(crate) fn configuration(message: impl Into<String>, hint: &str) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..Self::new(Self::USAGE, message.into())
+        }
+    }
+
+    /// A file or standard input cannot be read.
+    pub(crate) fn input(what: &str, error: &io::Error) -> Self {
+        Self::new(Self::USAGE, format!("cannot read {what}: {error}"))
+    }
+
+    /// Standard output cannot be written; a reader that has gone away is no failure.
+    pub(crate) fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(0, String::new()),
+            _ => Self::new(Self::USAGE, format!("cannot write the output: {error}")),
+        }
+    }
+
+    /// The server said no.
+    pub(crate) const fn refused(message: String) -> Self {
+        Self::new(Self::REFUSED, message)
+    }
+
+    pub(crate) const fn timed_out(message: String) -> Self {
+        Self::new(Self::TIMED_OUT, message)
+    }
+
+    /// SIGINT or SIGTERM.
+    pub(crate) const fn interrupted() -> Self {
+        Self::new(Self::INTERRUPTED, String::new())
+    }
+
+    /// The client could not be made, or did not get its first connection.
+    pub(crate) fn builder(error: BuilderError, endpoint: &Endpoint) -> Self {
+        match error {
+            BuilderError::Connect(error) => Self::connect(&error, endpoint),
+            error => Self::usage(error.to_string()),
+        }
+    }
+
+    /// There is no connection, or no more.
+    pub(crate) fn connect(error: &ConnectError, endpoint: &Endpoint) -> Self {
+        let message = format!("{endpoint}: {error}");
+        match error {
+            ConnectError::Refused { reason_code, .. } => Self {
+                hint: hint_for_refusal(*reason_code),
+                ..Self::refused(message)
+            },
+            ConnectError::Disconnected { reason_code, .. } => Self {
+                hint: hint_for_refusal(*reason_code),
+                ..Self::refused(message)
+            },
+            ConnectError::Closed => Self {
+                hint: Some("the server may not speak this version of MQTT; try -V 311".into()),
+                ..Self::new(Self::NETWORK, message)
+            },
+            ConnectError::Dns(_) => Self {
+                hint: Some("check the host given with -h".into()),
+                ..Self::new(Self::NETWORK, error.to_string())
+            },
+            ConnectError::Transport(TransportError::Refused { .. }) => Self {
+                hint: Some("is the broker running? -h and -p say where it listens".into()),
+                ..Self::new(Self::NETWORK, error.to_string())
+            },
+            ConnectError::Timeout(_) => Self::new(Self::NETWORK, error.to_string()),
+            _ => Self::new(Self::NETWORK, message),
+        }
+    }
+
+    /// An operation did not succeed. `lost` is why the connection was lost, if it was.
+    pub(crate) fn operation(
+        error: &OperationError,
+        lost: Option<&ConnectError>,
+        endpoint: &Endpoint,
+    ) -> Self {
+        match (error, lost) {
+            (OperationError::Cancelled | OperationError::Undelivered(_), Some(lost))
+                if *lost != ConnectError::Ended =>
+            {
+                Self::connect(lost, endpoint)
+            }
+            (OperationError::Rejected { .. } | OperationError::Publish(_), _) => {
+                Self::refused(format!("{endpoint}: {error}"))
+            }
+            (OperationError::Request(_) | OperationError::Submit(_), _) => {
+                Self::usage(error.to_string())
+            }
+            _ => Self::new(Self::NETWORK, format!("{endpoint}: {error}")),
+        }
+    }
+
+    /// Keeps the code and says nothing.
+    pub(crate) const fn quiet(&self) -> Self {
+        Self::new(self.code, String::new())
+    }
+
+    /// Says on standard error what happened.
+    pub(crate) fn print(&self, command: &str) {
+        if self.message.is_empty() {
+            return;
+        }
+        eprintln!("mqttstack {command}: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("  {hint}");
+        }
+    }
+}
+
+fn hint_for_refusal(reason_code: ReasonCode) -> Option<String> {
+    let hint = match reason_code {
+        ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized => {
+            "check the user name (-u) and the password (--password-file, MQTTSTACK_PASSWORD)"
+        }
+        ReasonCode::UnsupportedProtocolVersion => "try another version of MQTT: -V 311 or -V 31",
+        ReasonCode::ClientIdentifierNotValid => "choose a client identifier with -i",
+        _ => return None,
+    };
+    Some(hint.into())
+}
