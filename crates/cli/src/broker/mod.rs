@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
     }
     broker
         .wait()
-        .map_err(|error| Failure::new(Failure::Network, format!("the broker failed: {error}")))?;
+        .map_err(|error| Failure::system(format!("the broker failed: {error}"), None))?;
     tracing::info!("stopped");
     Ok(())
 }
