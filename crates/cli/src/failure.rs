@@ -42,6 +42,11 @@ impl Failure {
         }
     }
 
+    /// The answer is no; it has been given already.
+    pub(crate) const fn verdict(code: u8) -> Self {
+        Self::new(code, String::new())
+    }
+
     /// The network, or the system, does not do what is asked of it.
     pub(crate) fn system(message: impl Into<String>, hint: Option<&str>) -> Self {
         Self {

@@ -7,6 +7,7 @@ mod connection;
 mod failure;
 mod format;
 mod interrupt;
+mod matching;
 mod payload;
 mod properties;
 mod publish;
