@@ -1,10 +1,26 @@
 //! Bytes from text, and the two checks that vectors go through.
 
 use bytes::BytesMut;
-use mqttstack_codec::{DecodeError, Decoder, Packet, PacketRef};
+use mqttstack_codec::{DecodeError, Decoder, Packet, PacketRef, ProtocolVersion};
 
-/// Returns the bytes of hex digits; what stands in parentheses is a note.
+/// Returns the bytes of hex digits; what stands in parentheses is a note. `30 | 00 01 61` is a
+/// packet of first byte and body, whose Remaining Length is put in between.
 pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let Some((first_byte, body)) = text.split_once('|') else {
+        return digits(text);
+    };
+    let (mut packet, body) = (digits(first_byte), digits(body));
+    let mut length = body.len();
+    while length > 0x7F {
+        packet.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    packet.push(length as u8);
+    packet.extend(body);
+    packet
+}
+
+fn digits(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut high = None;
     let mut depth = 0;
@@ -25,6 +41,21 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
     }
     assert_eq!(high, None, "half a byte in {text}");
     bytes
+}
+
+/// Returns a decoder for MQTT 5.0.
+pub(crate) fn v5() -> Decoder {
+    Decoder::new()
+}
+
+/// Returns a decoder for MQTT 3.1.1.
+pub(crate) fn v311() -> Decoder {
+    Decoder::new().with_version(ProtocolVersion::V311)
+}
+
+/// Returns a decoder for MQTT 3.1.
+pub(crate) fn v31() -> Decoder {
+    Decoder::new().with_version(ProtocolVersion::V31)
 }
 
 /// Decodes bytes that are one packet with both faces, which have to agree, and with every cut.
