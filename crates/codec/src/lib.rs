@@ -24,7 +24,9 @@ mod storage;
 mod text;
 mod version;
 
-pub use decode::{Decoder, FrameHeader};
+pub use decode::{Decoder, FrameHeader, PublishHead};
+#[cfg(feature = "alloc")]
+pub use decode::{StreamDecoder, StreamItem};
 pub use direction::Sender;
 pub use encode::{PublishParts, Sink, SliceSink};
 pub use error::{DecodeError, EncodeError, PropertyError};

@@ -5,10 +5,10 @@ mod strategies;
 
 use bytes::BytesMut;
 use mqttstack_codec::{
-    Decoder, Packet, PacketRef, ProtocolVersion, PublishParts, Sender, SliceSink,
+    Decoder, Packet, PacketRef, PacketType, ProtocolVersion, PublishParts, Sender, SliceSink,
 };
-use proptest::prelude::*;
-use strategies::{any_version, mutated_wire, packet};
+use proptest::{collection::vec, prelude::*};
+use strategies::{any_version, packet};
 
 fn encoded(packet: &Packet, version: ProtocolVersion) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -17,6 +17,36 @@ fn encoded(packet: &Packet, version: ProtocolVersion) -> Vec<u8> {
         .expect("strategies make legal packets");
     assert_eq!(written, bytes.len());
     bytes
+}
+
+/// Bytes that are a packet but for a few changes, or anything at all.
+fn mutated_wire() -> impl Strategy<Value = Vec<u8>> {
+    let wire = any_version().prop_flat_map(|version| {
+        packet(version).prop_map(move |packet| {
+            let mut bytes = Vec::new();
+            packet
+                .encode(version, &mut bytes)
+                .expect("strategies make legal packets");
+            bytes
+        })
+    });
+    let change = (any::<prop::sample::Index>(), any::<u8>(), 0..4_u8);
+    let almost = (wire, vec(change, 0..4)).prop_map(|(mut bytes, changes)| {
+        for (index, value, kind) in changes {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = index.index(bytes.len());
+            match kind {
+                0 => bytes[at] = value,
+                1 => bytes[at] ^= 1 << (value & 7),
+                2 => bytes.insert(at, value),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        bytes
+    });
+    prop_oneof![4 => almost, 1 => vec(any::<u8>(), 0..64)]
 }
 
 proptest! {
@@ -102,6 +132,31 @@ proptest! {
                 check_written_again(version, &borrowed, &bytes[..used])?;
             }
             (borrowed, owned) => prop_assert!(false, "{borrowed:?} and {owned:?}"),
+        }
+    }
+
+    /// A payload in pieces changes nothing about what is judged.
+    #[test]
+    fn heads_are_judged_as_whole_packets(version in any_version(), bytes in mutated_wire()) {
+        let decoder = Decoder::new().with_version(version);
+        let whole = decoder.decode_ref(&bytes);
+        let head = decoder.decode_publish_head_ref(&bytes);
+        match (whole, head) {
+            (Ok(Some((Packet::Publish(publish), used))), Ok(Some((head, head_len)))) => {
+                prop_assert_eq!(head_len + head.payload_len, used);
+                prop_assert_eq!(publish.topic, head.publish.topic);
+                prop_assert_eq!(publish.properties, head.publish.properties);
+                prop_assert_eq!(publish.payload, &bytes[head_len..used]);
+            }
+            (Ok(Some((packet, _))), head) => {
+                prop_assert_ne!(packet.packet_type(), PacketType::Publish);
+                prop_assert_eq!(head, Ok(None));
+            }
+            // Of several faults in one packet, each may find another one first.
+            (Err(_), Err(_)) => {}
+            // Of a PUBLISH that is not all there, the head may be; other packets are not read.
+            (Ok(None), _) | (Err(_), Ok(None)) => {}
+            (Err(error), Ok(Some(head))) => prop_assert!(false, "{error} and {head:?}"),
         }
     }
 }

@@ -6,15 +6,20 @@ mod header;
 pub(crate) mod primitive;
 mod publish;
 mod source;
+#[cfg(feature = "alloc")]
+mod stream;
 
 pub use header::FrameHeader;
+pub use publish::PublishHead;
 pub(crate) use source::Source;
+#[cfg(feature = "alloc")]
+pub use stream::{StreamDecoder, StreamItem};
 
 use primitive::{Fault, complete};
 
 use crate::{
-    DecodeError, Packet, PacketRef, PacketType, Properties, PropertyScope, ProtocolVersion, Sender,
-    text,
+    Borrowed, DecodeError, Packet, PacketRef, PacketType, Properties, PropertyScope,
+    ProtocolVersion, Sender, text,
 };
 
 /// How bytes are read: the version, who sent them, and the largest packet that is taken.
@@ -174,6 +179,48 @@ impl Decoder {
         Some(version)
     }
 
+    /// Decodes the head of a PUBLISH, which is all but its payload, or returns `None` if that is
+    /// not all there or the bytes begin with another packet; also returns how many bytes it takes.
+    ///
+    /// The payload need not be there. This reads messages that are larger than the memory there
+    /// is for them.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], which says what answers it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqttstack_codec::{Decoder, ProtocolVersion};
+    ///
+    /// let decoder = Decoder::new().with_version(ProtocolVersion::V311);
+    /// let arrived = [0x30, 0xFF, 0xFF, 0x7F, 0x00, 0x01, b't', 0x2A, 0x2A];
+    /// let (head, length) = decoder.decode_publish_head_ref(&arrived)?.expect("it is all there");
+    /// assert_eq!((head.publish.topic, head.payload_len, length), ("t", 2_097_148, 7));
+    /// # Ok::<(), mqttstack_codec::DecodeError>(())
+    /// ```
+    pub fn decode_publish_head_ref<'a>(
+        &self,
+        bytes: &'a [u8],
+    ) -> Result<Option<(PublishHead<Borrowed<'a>>, usize)>, DecodeError> {
+        let Some((head_len, payload_len)) = self.publish_head_len(bytes)? else {
+            return Ok(None);
+        };
+        let parser = Parser {
+            decoder: *self,
+            source: source::Borrow,
+        };
+        let publish = parser.publish_of_head(bytes.get(..head_len).unwrap_or_default())?;
+        Ok(Some((
+            PublishHead {
+                publish,
+                payload_len,
+            },
+            head_len,
+        )))
+    }
+
     /// Returns the fixed header and body of the first packet, or `None` if it is not all there.
     #[inline]
     fn split<'a>(&self, bytes: &'a [u8]) -> Result<Option<(FrameHeader, &'a [u8])>, DecodeError> {
@@ -191,7 +238,7 @@ mod shared {
 
     use bytes::{Buf, Bytes, BytesMut};
 
-    use super::{Decoder, FrameHeader, Parser, source::Share};
+    use super::{Decoder, FrameHeader, Parser, PublishHead, source::Share};
     use crate::{DecodeError, Packet, PacketType};
 
     impl Decoder {
@@ -231,6 +278,34 @@ mod shared {
             }
             self.decode_frame(header, bytes.split_to(header.total_len()))
                 .map(Some)
+        }
+
+        /// Takes the head of a PUBLISH, which is all but its payload, off the buffer, or returns
+        /// `None` if it is not all there or the buffer begins with another packet.
+        ///
+        /// As [`decode_publish_head_ref`](Self::decode_publish_head_ref); the payload is what the
+        /// buffer begins with afterwards, as far as it is there.
+        ///
+        /// # Errors
+        ///
+        /// [`DecodeError`], which says what answers it.
+        pub fn decode_publish_head(
+            &self,
+            buffer: &mut BytesMut,
+        ) -> Result<Option<PublishHead>, DecodeError> {
+            let Some((head_len, payload_len)) = self.publish_head_len(buffer)? else {
+                return Ok(None);
+            };
+            let head = buffer.split_to(head_len).freeze();
+            let parser = Parser {
+                decoder: *self,
+                source: Share(&head),
+            };
+            let publish = parser.publish_of_head(&head)?;
+            Ok(Some(PublishHead {
+                publish,
+                payload_len,
+            }))
         }
 
         fn decode_frame(

@@ -1,8 +1,20 @@
 //! Reads PUBLISH.
 
-use super::primitive::{Parsed, field, packet_id, rest};
-use super::{Parser, Source, cause};
-use crate::{DecodeError, Delivery, Properties, PropertyId, PropertyScope, Publish, Storage, text};
+use super::primitive::{Parsed, Variable, complete, field, packet_id, read_variable, rest};
+use super::{Decoder, FrameHeader, Parser, Source, cause};
+use crate::{
+    DecodeError, DefaultStorage, Delivery, PacketType, Properties, PropertyId, PropertyScope,
+    Publish, Storage, text,
+};
+
+/// A PUBLISH whose payload has not been read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PublishHead<S: Storage = DefaultStorage> {
+    /// The message; its payload is empty.
+    pub publish: Publish<S>,
+    /// How many bytes of payload follow.
+    pub payload_len: usize,
+}
 
 const RETAIN: u8 = 0b0001;
 const QOS: u8 = 0b0110;
@@ -31,6 +43,21 @@ impl<'a, I: Source<'a>> Parser<I> {
         let (payload, publish) = self.head(flags, body).map_err(cause)?;
         let (_, payload) = rest(payload).map_err(cause)?;
         Ok((publish, payload))
+    }
+
+    /// Reads a head that is all there, fixed header included.
+    pub(super) fn publish_of_head(
+        self,
+        head: &'a [u8],
+    ) -> Result<Publish<I::Storage>, DecodeError> {
+        let flags = head.first().map_or(0, |first_byte| first_byte & 0x0F);
+        let body_at = head
+            .iter()
+            .skip(1)
+            .position(|byte| *byte < 0x80)
+            .unwrap_or(head.len());
+        let body = head.get(body_at.saturating_add(2)..).unwrap_or_default();
+        complete(|body| self.head(flags, body), body)
     }
 
     #[inline]
@@ -87,4 +114,80 @@ fn delivery(flags: u8, input: &[u8]) -> Parsed<'_, Delivery> {
         Delivery::ExactlyOnce { packet_id, dup }
     };
     Ok((input, delivery))
+}
+
+impl Decoder {
+    /// Returns the lengths of the head and of the payload of a PUBLISH, or `None` if the head is
+    /// not all there.
+    pub(super) fn publish_head_len(
+        &self,
+        bytes: &[u8],
+    ) -> Result<Option<(usize, usize)>, DecodeError> {
+        let Some(header) = self
+            .frame(bytes)?
+            .filter(|header| header.packet_type() == PacketType::Publish)
+        else {
+            return Ok(None);
+        };
+        let there = bytes.get(header.header_len()..).unwrap_or_default();
+        let body = there.get(..header.remaining_length()).unwrap_or(there);
+        let Some(head_len) = self.body_head_len(header, body)? else {
+            return Ok(None);
+        };
+        if head_len > body.len() {
+            return Ok(None);
+        }
+        let payload_len = header.remaining_length().saturating_sub(head_len);
+        Ok(Some((
+            header.header_len().saturating_add(head_len),
+            payload_len,
+        )))
+    }
+
+    /// Returns how much of the body of a PUBLISH precedes its payload, or `None` if what is there
+    /// of it does not tell.
+    fn body_head_len(
+        &self,
+        header: FrameHeader,
+        body: &[u8],
+    ) -> Result<Option<usize>, DecodeError> {
+        let whole = header.remaining_length();
+        let fits = |length: usize| {
+            if length > whole {
+                Err(truncated(length, whole))
+            } else {
+                Ok(length)
+            }
+        };
+        let Some((topic_len, _)) = body.split_first_chunk() else {
+            return fits(2).map(|_| None);
+        };
+        let packet_id_len = if header.flags() & QOS == 0 { 0 } else { 2 };
+        let names = fits(usize::from(u16::from_be_bytes(*topic_len)).saturating_add(2))?;
+        let names = fits(names.saturating_add(packet_id_len))?;
+        if !self.version.has_properties() {
+            return Ok(Some(names));
+        }
+        let after_names = body.get(names..).unwrap_or_default();
+        match read_variable(after_names) {
+            Variable::Value { value, rest, .. } => {
+                let length_len = after_names.len().saturating_sub(rest.len());
+                let block = usize::try_from(value).unwrap_or(usize::MAX);
+                fits(names.saturating_add(length_len).saturating_add(block)).map(Some)
+            }
+            // What is there is wrong: the parser says so.
+            Variable::TooLong => Ok(Some(body.len())),
+            Variable::Incomplete => {
+                fits(names.saturating_add(after_names.len()).saturating_add(1)).map(|_| None)
+            }
+        }
+    }
+}
+
+/// Says that fields of a length do not fit into a body.
+fn truncated(needed: usize, available: usize) -> DecodeError {
+    DecodeError::FieldTruncated {
+        needed: u32::try_from(needed).unwrap_or(u32::MAX),
+        available: u32::try_from(available).unwrap_or(u32::MAX),
+    }
 }

@@ -457,33 +457,3 @@ pub(crate) fn packet(version: ProtocolVersion) -> BoxedStrategy<Packet> {
     ]
     .boxed()
 }
-
-/// Bytes that are a packet but for a few changes, or anything at all.
-pub(crate) fn mutated_wire() -> impl Strategy<Value = Vec<u8>> {
-    let wire = any_version().prop_flat_map(|version| {
-        packet(version).prop_map(move |packet| {
-            let mut bytes = Vec::new();
-            packet
-                .encode(version, &mut bytes)
-                .expect("strategies make legal packets");
-            bytes
-        })
-    });
-    let change = (any::<prop::sample::Index>(), any::<u8>(), 0..4_u8);
-    let almost = (wire, vec(change, 0..4)).prop_map(|(mut bytes, changes)| {
-        for (index, value, kind) in changes {
-            if bytes.is_empty() {
-                break;
-            }
-            let at = index.index(bytes.len());
-            match kind {
-                0 => bytes[at] = value,
-                1 => bytes[at] ^= 1 << (value & 7),
-                2 => bytes.insert(at, value),
-                _ => drop(bytes.remove(at)),
-            }
-        }
-        bytes
-    });
-    prop_oneof![4 => almost, 1 => vec(any::<u8>(), 0..64)]
-}
