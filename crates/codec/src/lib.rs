@@ -20,6 +20,8 @@ mod packet_id;
 mod property;
 mod qos;
 mod reason_code;
+#[cfg(feature = "serde")]
+mod serde_form;
 mod storage;
 mod text;
 mod version;

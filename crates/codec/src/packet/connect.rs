@@ -3,7 +3,7 @@
 use crate::{DefaultStorage, Properties, ProtocolVersion, QoS, ReasonCode, Storage};
 
 /// CONNECT: the first packet of every connection.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Connect<S: Storage = DefaultStorage> {
     /// The protocol version, which the packet itself names.
     pub version: ProtocolVersion,
@@ -44,7 +44,7 @@ impl<S: Storage> Connect<S> {
 }
 
 /// A Will Message, published when its connection ends without a DISCONNECT.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Will<S: Storage = DefaultStorage> {
     /// The QoS at which it is published.
     pub qos: QoS,

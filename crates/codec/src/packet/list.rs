@@ -25,21 +25,21 @@ use crate::{
 /// assert!(SubscribeFilters::new([Subscription::new("a/#/b", QoS::AtMostOnce)]).is_err());
 /// # Ok::<(), mqttstack_codec::EncodeError>(())
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct SubscribeFilters<S: Storage = DefaultStorage> {
     encoded: S::Bytes,
     facts: Facts,
 }
 
 /// The filters of an UNSUBSCRIBE, kept as their encoded bytes; at least one.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct UnsubscribeFilters<S: Storage = DefaultStorage> {
     encoded: S::Bytes,
     facts: Facts,
 }
 
 /// A list of reason codes, kept as its bytes.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct ReasonCodes<S: Storage = DefaultStorage>(S::Bytes);
 
 /// What is known of a list of filters without reading it again.

@@ -3,6 +3,8 @@
 mod ack;
 mod connect;
 mod convert;
+mod debug;
+mod display;
 mod list;
 mod packet_type;
 mod publish;

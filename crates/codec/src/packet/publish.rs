@@ -88,7 +88,7 @@ impl Delivery {
 }
 
 /// PUBLISH: an application message.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Publish<S: Storage = DefaultStorage> {
     /// The QoS, Packet Identifier and DUP flag.
     pub delivery: Delivery,
