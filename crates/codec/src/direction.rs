@@ -6,6 +6,7 @@ use crate::PacketType;
 
 /// Who sent the bytes, as far as the decoder is told.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Sender {
     /// Not known: whatever either side may send is accepted.
     #[default]

@@ -12,6 +12,8 @@ extern crate alloc;
 extern crate std;
 
 mod decode;
+#[cfg(feature = "defmt")]
+mod defmt_form;
 mod direction;
 mod encode;
 mod error;

@@ -8,6 +8,7 @@ use core::{fmt, num::NonZeroU16};
 ///
 /// v5 MQTT-2.2.1-3, v5 MQTT-2.2.1-4; v3.1.1 MQTT-2.3.1-1.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PacketId(NonZeroU16);
 
 impl PacketId {

@@ -2,6 +2,7 @@
 
 /// A quality of service level.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum QoS {
     /// QoS 0: sent once, never acknowledged.

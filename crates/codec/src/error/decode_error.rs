@@ -8,6 +8,7 @@ use crate::{PacketType, PropertyId, PropertyScope, ReasonCode, Sender};
 /// peer is closed without one.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DecodeError {
     // The fixed header.
     /// The upper half of the first byte is 0, or 15 before MQTT 5.0.

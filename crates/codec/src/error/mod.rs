@@ -9,6 +9,7 @@ use crate::{PacketType, PropertyId, ProtocolVersion, ReasonCode};
 /// Why a packet cannot be encoded. Nothing has been written.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EncodeError {
     /// Every receiver that keeps to the standard would refuse the packet.
     #[error("a receiver would refuse the packet: {0}")]
@@ -76,6 +77,7 @@ pub enum EncodeError {
 /// Why a property cannot be added to a block.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PropertyError {
     /// The value is one that no packet may carry, or the property is there already.
     #[error(transparent)]

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// The type of a packet, as the upper four bits of its first byte number it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 #[allow(missing_docs)]
 pub enum PacketType {

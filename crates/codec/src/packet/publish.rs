@@ -4,6 +4,7 @@ use crate::{DefaultStorage, PacketId, Properties, QoS, Storage};
 
 /// How a PUBLISH is delivered: its QoS with what only that QoS has.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Delivery {
     /// QoS 0: no identifier, never a duplicate.
     AtMostOnce,

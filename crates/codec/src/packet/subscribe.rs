@@ -71,6 +71,7 @@ impl<'a> Subscription<'a> {
 
 /// The Subscription Options of one filter. In 3.x only the QoS exists; the rest is as `Default` has it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SubscriptionOptions {
     /// The Maximum QoS asked for.
     pub qos: QoS,
@@ -138,6 +139,7 @@ impl SubscriptionOptions {
 
 /// When retained messages are sent for a subscription.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum RetainHandling {
     /// 0: at every SUBSCRIBE.

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// The identifier of a property.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum PropertyId {
     /// 0x01, byte: PUBLISH, Will.

@@ -6,6 +6,7 @@ use crate::{PropertyId, Sender};
 
 /// A place that has properties: a packet, or the will inside of CONNECT.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[allow(missing_docs)]
 pub enum PropertyScope {
     Connect,

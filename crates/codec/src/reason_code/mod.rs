@@ -10,6 +10,7 @@ use core::fmt;
 /// [`to_connect_return_code`](Self::to_connect_return_code) and
 /// [`from_connect_return_code`](Self::from_connect_return_code) translate.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum ReasonCode {
     /// 0x00: Success, Normal disconnection or Granted QoS 0, by packet.

@@ -10,7 +10,7 @@ struct Line {
 
 impl Write for Line {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let end = self.length + text.len();
+        let end = self.length.saturating_add(text.len());
         self.bytes
             .get_mut(self.length..end)
             .ok_or(core::fmt::Error)?
