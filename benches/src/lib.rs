@@ -1,0 +1,1 @@
+//! Benchmarks of the mqttstack crates; see the targets beside this folder.
