@@ -28,22 +28,12 @@ pub struct TopicFilter<'a> {
 
 /// What parsing learnt about a filter's text.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Shape {
+struct Shape {
     /// Where the part that is matched begins: 0 in an ordinary filter.
     filter_offset: u16,
     /// The levels of that part.
     level_count: u8,
     has_wildcards: bool,
-}
-
-impl Shape {
-    /// The shape of the matched part alone.
-    pub(crate) const fn unshared(self) -> Self {
-        Self {
-            filter_offset: 0,
-            ..self
-        }
-    }
 }
 
 impl<'a> TopicFilter<'a> {
@@ -168,12 +158,31 @@ impl<'a> TopicFilter<'a> {
         }
     }
 
-    pub(crate) const fn shape(self) -> Shape {
-        self.shape
+    /// Vouches for a text that an index took from an ordinary `TopicFilter`.
+    pub(crate) fn trusted(text: &'a str) -> Self {
+        let (level_count, has_wildcards) = shape_of(text);
+        let shape = Shape {
+            filter_offset: 0,
+            level_count,
+            has_wildcards,
+        };
+        Self { text, shape }
     }
 
-    /// Vouches for a text that an index took from a `TopicFilter`.
-    pub(crate) const fn trusted(text: &'a str, shape: Shape) -> Self {
+    /// Vouches for a text that an index took from a shared `TopicFilter`.
+    pub(crate) fn trusted_shared(text: &'a str) -> Self {
+        let rest = text.strip_prefix(SHARE_PREFIX);
+        let filter = rest
+            .and_then(|rest| filter_after_group(rest).ok())
+            .unwrap_or(text);
+        let (level_count, has_wildcards) = shape_of(filter);
+        let offset = text.len().saturating_sub(filter.len());
+        let filter_offset = u16::try_from(offset).unwrap_or_default();
+        let shape = Shape {
+            filter_offset,
+            level_count,
+            has_wildcards,
+        };
         Self { text, shape }
     }
 }
@@ -218,7 +227,10 @@ impl TopicFilterBuf {
     /// Returns the filter, borrowed.
     #[must_use]
     pub fn as_filter(&self) -> TopicFilter<'_> {
-        TopicFilter::trusted(&self.text, self.shape)
+        TopicFilter {
+            text: &self.text,
+            shape: self.shape,
+        }
     }
 
     /// Returns the whole text, `$share/{group}/` included.
@@ -272,4 +284,14 @@ fn check_wildcards(filter: &str, offset: usize) -> Result<bool, TopicError> {
         level_start = level_end.saturating_add(1);
     }
     Ok(true)
+}
+
+/// Returns the level count of a filter that was parsed before, and whether it has wildcards.
+fn shape_of(filter: &str) -> (u8, bool) {
+    let slashes = filter.bytes().filter(|&byte| byte == b'/').count();
+    let level_count = u8::try_from(slashes).unwrap_or(u8::MAX).saturating_add(1);
+    (
+        level_count,
+        filter.bytes().any(|byte| matches!(byte, b'+' | b'#')),
+    )
 }

@@ -3,15 +3,12 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::{
-    SharedFilter, TopicFilter, arena::Id, filter::Shape, hash::scramble, subscriptions::Roster,
-};
+use crate::{SharedFilter, TopicFilter, arena::Id, hash::scramble, subscriptions::Roster};
 
 /// The members of one `$share/{group}/{filter}`.
 #[derive(Debug)]
 pub(crate) struct Group<K, V> {
     pub(crate) text: Box<str>,
-    shape: Shape,
     /// The filter that is shared.
     pub(crate) filter: Id,
     /// This group's place among the groups of its filter.
@@ -27,7 +24,6 @@ impl<K: Copy + Ord, V> Group<K, V> {
     pub(crate) fn new(filter: &TopicFilter<'_>, filter_id: Id, generation: u32) -> Self {
         Self {
             text: filter.as_str().into(),
-            shape: filter.shape(),
             filter: filter_id,
             place: 0,
             generation,
@@ -39,7 +35,7 @@ impl<K: Copy + Ord, V> Group<K, V> {
 
 impl<K, V> Group<K, V> {
     pub(crate) fn as_filter(&self) -> TopicFilter<'_> {
-        TopicFilter::trusted(&self.text, self.shape)
+        TopicFilter::trusted_shared(&self.text)
     }
 }
 

@@ -30,23 +30,23 @@ impl KeyedHash {
     };
 
     /// Hashes a text.
-    pub(crate) fn text(self, text: &str) -> u64 {
+    pub(crate) fn text(self, text: &str) -> u32 {
         let mut state = Mixer(self.start ^ text.len() as u64, self.factor);
         state.absorb(text.as_bytes());
-        state.finish()
+        upper(state.finish())
     }
 
     /// Hashes a key of the caller's.
-    pub(crate) fn key(self, key: &impl Hash) -> u64 {
+    pub(crate) fn key(self, key: &impl Hash) -> u32 {
         let mut state = Mixer(self.start, self.factor);
         key.hash(&mut state);
-        state.finish()
+        upper(state.finish())
     }
 
     /// Hashes two small numbers.
-    pub(crate) fn pair(self, left: u32, right: u32) -> u64 {
-        let word = u64::from(left) << 32 | u64::from(right);
-        fold(self.start ^ word, self.factor)
+    pub(crate) const fn pair(self, left: u32, right: u32) -> u32 {
+        let word = (left as u64) << 32 | right as u64;
+        upper(fold(self.start ^ word, self.factor))
     }
 }
 
@@ -92,6 +92,10 @@ impl Hasher for Mixer {
 const fn fold(left: u64, right: u64) -> u64 {
     let product = (left as u128).wrapping_mul(right as u128);
     (product as u64) ^ ((product >> 64) as u64)
+}
+
+const fn upper(word: u64) -> u32 {
+    (word >> 32) as u32
 }
 
 /// Spreads a seed over all 64 bits, neighbours far apart.

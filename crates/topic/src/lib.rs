@@ -18,11 +18,13 @@ mod hash;
 mod limits;
 mod matching;
 mod name;
+mod pages;
 mod retained;
 #[cfg(feature = "std")]
 mod shared;
 mod subscriptions;
 mod table;
+mod text;
 
 pub use error::TopicError;
 pub use filter::{SharedFilter, TopicFilter, TopicFilterBuf};

@@ -26,31 +26,51 @@ use crate::{TopicFilter, TopicName};
 /// v3.1.1 MQTT-4.7.1-3, v3.1.1 MQTT-4.7.2-1, v3.1.1 MQTT-4.7.3-4.
 #[must_use]
 pub fn matches(filter: &TopicFilter<'_>, name: &TopicName<'_>) -> bool {
-    text_matches(filter.filter(), name.as_str())
+    text_matches(filter.filter().as_bytes(), name.as_str().as_bytes())
 }
 
 /// [`matches`] for texts that were checked before.
-pub(crate) fn text_matches(filter: &str, name: &str) -> bool {
-    if name.starts_with('$') && filter.starts_with(['+', '#']) {
+pub(crate) fn text_matches(filter: &[u8], name: &[u8]) -> bool {
+    if name.first() == Some(&b'$') && matches!(filter.first(), Some(b'+' | b'#')) {
         return false;
     }
-    let mut names = name.split('/');
-    for level in filter.split('/') {
-        match level {
-            "#" => return true,
-            "+" => {
-                if names.next().is_none() {
-                    return false;
-                }
+    let (mut filter, mut name) = (filter, name);
+    loop {
+        (filter, name) = without_common_prefix(filter, name);
+        // A name has no wildcard, so one stands where the texts differ; and as it fills its
+        // level, the name is at the start of a level too.
+        match filter {
+            [] => return name.is_empty(),
+            [b'#', ..] => return true,
+            [b'+', rest @ ..] => {
+                filter = rest;
+                name = after_level(name);
             }
-            literal => {
-                if names.next() != Some(literal) {
-                    return false;
-                }
-            }
+            [b'/', b'#'] => return name.is_empty(),
+            [..] => return false,
         }
     }
-    names.next().is_none()
+}
+
+fn without_common_prefix<'a>(left: &'a [u8], right: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let words = left.as_chunks::<8>().0.iter().zip(right.as_chunks::<8>().0);
+    let equal_words = words.take_while(|(left, right)| left == right).count();
+    let (_, left) = left.split_at(equal_words.saturating_mul(8));
+    let (_, right) = right.split_at(equal_words.saturating_mul(8));
+    let equal = left
+        .iter()
+        .zip(right)
+        .take_while(|(left, right)| left == right)
+        .count();
+    (left.split_at(equal).1, right.split_at(equal).1)
+}
+
+fn after_level(name: &[u8]) -> &[u8] {
+    let end = name
+        .iter()
+        .position(|&byte| byte == b'/')
+        .unwrap_or(name.len());
+    name.split_at(end).1
 }
 
 /// Does `wide` match every name that `narrow` matches? Both are the matched part of a filter.

@@ -1,71 +1,260 @@
-//! A hash table from what records say of themselves to their numbers.
+//! The hash table behind every index: one cache line a probe, and growth without a pause.
 
-use hashbrown::HashTable;
+use crate::{
+    arena::{Arena, Id},
+    pages::Pages,
+};
 
-/// Finds small entries, such as record numbers, by a hash that is computed outside.
+/// What a table holds: small, and able to tell its own hash.
+pub(crate) trait Entry: Copy {
+    /// Returns the hash under which the entry was inserted.
+    fn hash(&self) -> u32;
+}
+
+/// A number under 32 bits of a hash, which are kept so that growing reads no record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tagged {
+    pub(crate) hash: u32,
+    pub(crate) id: Id,
+}
+
+impl Entry for Tagged {
+    fn hash(&self) -> u32 {
+        self.hash
+    }
+}
+
+/// A table of [`Tagged`] ids; seven fit into a cache line.
+pub(crate) type IdTable = Table<Tagged, 7>;
+
+impl IdTable {
+    /// Returns the id with this hash that `is_it` recognises.
+    pub(crate) fn find_id(&self, hash: u32, mut is_it: impl FnMut(Id) -> bool) -> Option<Id> {
+        self.find(hash, |tagged| tagged.hash == hash && is_it(tagged.id))
+            .map(|tagged| tagged.id)
+    }
+
+    pub(crate) fn insert_id(&mut self, hash: u32, id: Id) {
+        self.insert(Tagged { hash, id });
+    }
+
+    pub(crate) fn remove_id(&mut self, hash: u32, id: Id) {
+        self.remove(hash, |tagged| tagged.id == id);
+    }
+}
+
+/// Linear hashing over buckets of one cache line, with room for `N` entries each.
 ///
-/// Each entry keeps 32 bits of its hash, so growing reads no record.
+/// The table grows by splitting one bucket whenever it holds more entries than its buckets should
+/// and shrinks by merging one, so no insertion pays for all that came before. Buckets are split
+/// in turn, not where it is full: entries that find no room wait in overflow buckets.
 #[derive(Debug)]
-pub(crate) struct IdTable<E> {
-    slots: HashTable<Slot<E>>,
+pub(crate) struct Table<E, const N: usize> {
+    buckets: Pages<Bucket<E, N>>,
+    overflow: Arena<Bucket<E, N>>,
+    len: usize,
 }
 
-#[derive(Debug)]
-struct Slot<E> {
-    tag: u32,
-    entry: E,
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Bucket<E, const N: usize> {
+    entries: [Option<E>; N],
+    overflow: Option<Id>,
 }
 
-impl<E> IdTable<E> {
+impl<E: Entry, const N: usize> Table<E, N> {
+    /// How many entries a bucket holds on average; measured. Fewer cost memory, more cost
+    /// overflow buckets, since one that is due to be split holds up to twice as many.
+    const MEAN: usize = (N * 4 + 3) / 7;
+
     pub(crate) const fn new() -> Self {
         Self {
-            slots: HashTable::new(),
+            buckets: Pages::new(),
+            overflow: Arena::new(),
+            len: 0,
         }
     }
 
     /// Returns the entry with this hash that `is_it` recognises.
-    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(&E) -> bool) -> Option<&E> {
-        let tag = tag(hash);
-        self.slots
-            .find(spread(tag), |slot| slot.tag == tag && is_it(&slot.entry))
-            .map(|slot| &slot.entry)
+    pub(crate) fn find(&self, hash: u32, mut is_it: impl FnMut(&E) -> bool) -> Option<&E> {
+        let mut bucket = self.buckets.get(self.address(hash))?;
+        loop {
+            for entry in bucket.entries.iter().flatten() {
+                if is_it(entry) {
+                    return Some(entry);
+                }
+            }
+            bucket = self.overflow.get(bucket.overflow?)?;
+        }
+    }
+
+    pub(crate) fn find_mut(
+        &mut self,
+        hash: u32,
+        is_it: impl FnMut(&E) -> bool + Copy,
+    ) -> Option<&mut E> {
+        self.slot_mut(hash, |entry| entry.as_ref().is_some_and(is_it))?
+            .as_mut()
     }
 
     /// Adds an entry that the table does not hold yet.
-    pub(crate) fn insert(&mut self, hash: u64, entry: E) {
-        let tag = tag(hash);
-        self.slots
-            .insert_unique(spread(tag), Slot { tag, entry }, |slot| spread(slot.tag));
+    pub(crate) fn insert(&mut self, entry: E) {
+        self.len = self.len.saturating_add(1);
+        if self.len > self.buckets.len().saturating_mul(Self::MEAN) {
+            self.split();
+        }
+        self.place(entry);
     }
 
     /// Removes the entry with this hash that `is_it` recognises.
-    pub(crate) fn remove(&mut self, hash: u64, mut is_it: impl FnMut(&E) -> bool) -> Option<E> {
-        let tag = tag(hash);
-        let found = self
-            .slots
-            .find_entry(spread(tag), |slot| slot.tag == tag && is_it(&slot.entry))
-            .ok()?;
-        let (slot, _) = found.remove();
-        self.give_memory_back();
-        Some(slot.entry)
+    pub(crate) fn remove(&mut self, hash: u32, is_it: impl FnMut(&E) -> bool + Copy) -> Option<E> {
+        let slot = self.slot_mut(hash, |entry| entry.as_ref().is_some_and(is_it))?;
+        let entry = slot.take();
+        self.len = self.len.saturating_sub(1);
+        self.drop_empty_overflow(self.address(hash));
+        // Shrinks later than it grows, so that a coming and going at the edge is cheap.
+        if self.len < self.buckets.len().saturating_mul(Self::MEAN / 2) {
+            self.merge();
+        }
+        if self.len == 0 {
+            *self = Self::new();
+        }
+        entry
     }
 
-    /// Halves the table once it is seven eighths empty.
-    fn give_memory_back(&mut self) {
-        let len = self.slots.len();
-        if len < self.slots.capacity() / 8 {
-            self.slots
-                .shrink_to(len.saturating_mul(2), |slot| spread(slot.tag));
+    /// Returns the bucket of a hash: as many low bits as there are buckets for, or one less if
+    /// that bucket is not split off yet.
+    fn address(&self, hash: u32) -> usize {
+        let hash = hash as usize;
+        let count = self.buckets.len();
+        let mask = count.next_power_of_two().wrapping_sub(1);
+        let address = hash & mask;
+        if address < count {
+            address
+        } else {
+            hash & (mask >> 1)
+        }
+    }
+
+    /// Adds a bucket and moves there what now belongs to it from the bucket it splits.
+    fn split(&mut self) {
+        let from = parent(self.buckets.len());
+        let moving = self.take_chain(from);
+        self.buckets.push(Bucket::EMPTY);
+        self.place_chain(moving);
+    }
+
+    /// Removes the last bucket and moves its entries to the one that it was split from.
+    fn merge(&mut self) {
+        let last = self.buckets.len().saturating_sub(1);
+        if last == 0 {
+            return;
+        }
+        let moving = self.take_chain(last);
+        self.buckets.pop();
+        self.place_chain(moving);
+    }
+
+    /// Empties a bucket and returns what it held.
+    fn take_chain(&mut self, address: usize) -> Bucket<E, N> {
+        match self.buckets.get_mut(address) {
+            Some(bucket) => core::mem::replace(bucket, Bucket::EMPTY),
+            None => Bucket::EMPTY,
+        }
+    }
+
+    /// Places the entries of a bucket, and of its overflow, where they belong now.
+    fn place_chain(&mut self, mut bucket: Bucket<E, N>) {
+        loop {
+            for entry in bucket.entries.into_iter().flatten() {
+                self.place(entry);
+            }
+            match bucket.overflow.and_then(|id| self.overflow.remove(id)) {
+                Some(next) => bucket = next,
+                None => return,
+            }
+        }
+    }
+
+    fn place(&mut self, entry: E) {
+        if let Some(slot) = self.slot_mut(entry.hash(), Option::is_none) {
+            *slot = Some(entry);
+            return;
+        }
+        let address = self.address(entry.hash());
+        let Some(home) = self.buckets.get_mut(address) else {
+            return;
+        };
+        let mut link = Bucket::EMPTY;
+        if let Some(first) = link.entries.first_mut() {
+            *first = Some(entry);
+        }
+        link.overflow = home.overflow;
+        home.overflow = Some(self.overflow.insert(link));
+    }
+
+    /// Returns the first slot in the chain of a hash that `is_it` recognises.
+    fn slot_mut(
+        &mut self,
+        hash: u32,
+        mut is_it: impl FnMut(&Option<E>) -> bool,
+    ) -> Option<&mut Option<E>> {
+        let address = self.address(hash);
+        let mut overflow = None;
+        loop {
+            let bucket = self.bucket(address, overflow)?;
+            if let Some(place) = bucket.entries.iter().position(&mut is_it) {
+                return self.bucket_mut(address, overflow)?.entries.get_mut(place);
+            }
+            overflow = Some(bucket.overflow?);
+        }
+    }
+
+    /// Unlinks the overflow buckets of a chain that hold nothing.
+    fn drop_empty_overflow(&mut self, address: usize) {
+        let mut before = None;
+        while let Some(id) = self
+            .bucket(address, before)
+            .and_then(|bucket| bucket.overflow)
+        {
+            let is_empty = |bucket: &Bucket<E, N>| bucket.entries.iter().all(Option::is_none);
+            if !self.overflow.get(id).is_some_and(is_empty) {
+                before = Some(id);
+                continue;
+            }
+            let next = self.overflow.remove(id).and_then(|bucket| bucket.overflow);
+            if let Some(bucket) = self.bucket_mut(address, before) {
+                bucket.overflow = next;
+            }
+        }
+    }
+
+    /// Returns a link of a chain: the home bucket, or an overflow bucket.
+    fn bucket(&self, address: usize, overflow: Option<Id>) -> Option<&Bucket<E, N>> {
+        match overflow {
+            None => self.buckets.get(address),
+            Some(id) => self.overflow.get(id),
+        }
+    }
+
+    fn bucket_mut(&mut self, address: usize, overflow: Option<Id>) -> Option<&mut Bucket<E, N>> {
+        match overflow {
+            None => self.buckets.get_mut(address),
+            Some(id) => self.overflow.get_mut(id),
         }
     }
 }
 
-/// The bits of a hash that are kept.
-const fn tag(hash: u64) -> u32 {
-    (hash >> 32) as u32
+impl<E: Entry, const N: usize> Bucket<E, N> {
+    const EMPTY: Self = Self {
+        entries: [None; N],
+        overflow: None,
+    };
 }
 
-/// Turns a tag into a hash whose upper and lower ends, which the table reads, both vary.
-const fn spread(tag: u32) -> u64 {
-    (tag as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// Returns the bucket that the one of this number is split from: the number without its highest
+/// bit.
+fn parent(number: usize) -> usize {
+    let highest = number.checked_ilog2().unwrap_or_default();
+    number & !(1 << highest)
 }

@@ -1,6 +1,6 @@
 //! The retained index: from a topic filter to the names it matches.
 
-use alloc::{boxed::Box, collections::BTreeSet};
+use alloc::collections::BTreeSet;
 use core::mem;
 
 mod postings;
@@ -11,6 +11,7 @@ use crate::{
     hash::KeyedHash,
     matching::matches,
     table::IdTable,
+    text::Text,
 };
 use postings::{Position, Postings};
 
@@ -24,7 +25,7 @@ use postings::{Position, Postings};
 #[derive(Debug)]
 pub struct RetainedIndex<V> {
     entries: Arena<Entry<V>>,
-    by_name: IdTable<Id>,
+    by_name: IdTable,
     postings: Postings,
     deadlines: BTreeSet<(u64, Id)>,
     hash: KeyedHash,
@@ -32,7 +33,7 @@ pub struct RetainedIndex<V> {
 
 #[derive(Debug)]
 struct Entry<V> {
-    text: Box<str>,
+    text: Text,
     level_count: u8,
     deadline: Option<u64>,
     value: V,
@@ -96,12 +97,12 @@ impl<V> RetainedIndex<V> {
             }
             None => {
                 let id = self.entries.insert(Entry {
-                    text: text.into(),
+                    text: Text::new(text),
                     level_count: name.level_count(),
                     deadline,
                     value,
                 });
-                self.by_name.insert(self.hash.text(text), id);
+                self.by_name.insert_id(self.hash.text(text), id);
                 self.postings.insert(name, id);
                 (id, None)
             }
@@ -137,10 +138,13 @@ impl<V> RetainedIndex<V> {
                 break;
             }
             if let Some(entry) = self.remove_entry(id) {
-                removed(
-                    TopicName::trusted(&entry.text, entry.level_count),
-                    entry.value,
-                );
+                let Entry {
+                    text,
+                    level_count,
+                    value,
+                    ..
+                } = entry;
+                removed(TopicName::trusted(text.as_str(), level_count), value);
             }
             count = count.saturating_add(1);
         }
@@ -210,18 +214,18 @@ impl<V> RetainedIndex<V> {
     }
 
     fn find(&self, text: &str) -> Option<Id> {
-        let is_it = |id: &Id| {
+        let is_it = |id| {
             self.entries
-                .get(*id)
-                .is_some_and(|entry| *entry.text == *text)
+                .get(id)
+                .is_some_and(|entry| entry.text.is(text))
         };
-        self.by_name.find(self.hash.text(text), is_it).copied()
+        self.by_name.find_id(self.hash.text(text), is_it)
     }
 
     fn remove_entry(&mut self, id: Id) -> Option<Entry<V>> {
         let entry = self.entries.remove(id)?;
         self.by_name
-            .remove(self.hash.text(&entry.text), |other| *other == id);
+            .remove_id(self.hash.text(entry.text.as_str()), id);
         self.postings.remove(&entry.name(), id);
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, id));
@@ -232,6 +236,6 @@ impl<V> RetainedIndex<V> {
 
 impl<V> Entry<V> {
     fn name(&self) -> TopicName<'_> {
-        TopicName::trusted(&self.text, self.level_count)
+        TopicName::trusted(self.text.as_str(), self.level_count)
     }
 }

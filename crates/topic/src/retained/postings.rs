@@ -160,7 +160,7 @@ impl Postings {
         // A filter that begins with a wildcard reads no posting of a name that begins with `$`.
         let kind = kind << 1 | u32::from(is_dollar);
         let hash = self.hash.text(text) ^ self.hash.pair(kind, kind);
-        hash >> POSITION_BITS << POSITION_BITS
+        u64::from(hash >> 8) << POSITION_BITS
     }
 }
 

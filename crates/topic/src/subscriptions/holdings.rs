@@ -16,7 +16,7 @@ pub(crate) type Holding = EitherId;
 #[derive(Debug)]
 pub(crate) struct Holdings<K> {
     owners: Arena<Owner<K>>,
-    by_key: IdTable<Id>,
+    by_key: IdTable,
     hash: KeyedHash,
 }
 
@@ -58,7 +58,7 @@ impl<K: Copy + Eq + Hash> Holdings<K> {
             None => {
                 let held = Held::One(holding);
                 let id = self.owners.insert(Owner { key, held });
-                self.by_key.insert(self.hash.key(&key), id);
+                self.by_key.insert_id(self.hash.key(&key), id);
             }
         }
     }
@@ -71,7 +71,7 @@ impl<K: Copy + Eq + Hash> Holdings<K> {
         owner.held.remove(holding);
         if matches!(owner.held, Held::Nothing) {
             self.owners.remove(id);
-            self.by_key.remove(self.hash.key(key), |other| *other == id);
+            self.by_key.remove_id(self.hash.key(key), id);
         }
     }
 
@@ -85,8 +85,8 @@ impl<K: Copy + Eq + Hash> Holdings<K> {
     }
 
     fn find(&self, key: &K) -> Option<Id> {
-        let is_key = |id: &Id| self.owners.get(*id).is_some_and(|owner| owner.key == *key);
-        self.by_key.find(self.hash.key(key), is_key).copied()
+        let is_key = |id| self.owners.get(id).is_some_and(|owner| owner.key == *key);
+        self.by_key.find_id(self.hash.key(key), is_key)
     }
 }
 

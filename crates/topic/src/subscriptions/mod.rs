@@ -1,6 +1,5 @@
 //! The subscription index: from a topic name to everyone who wants it.
 
-use alloc::boxed::Box;
 use core::{hash::Hash, ops::ControlFlow};
 
 mod holdings;
@@ -12,11 +11,11 @@ pub(crate) use roster::Roster;
 use crate::{
     GroupId, SharedGroup, TopicFilter, TopicName,
     arena::{Arena, Id},
-    filter::Shape,
     group::Group,
     hash::KeyedHash,
     matching::text_matches,
     table::IdTable,
+    text::Text,
 };
 use holdings::{Holding, Holdings};
 use roster::Subscribers;
@@ -42,9 +41,9 @@ pub struct SubscriptionIndex<K, V> {
     filters: Arena<Filter<K, V>>,
     groups: Arena<Group<K, V>>,
     /// Filters by the part that is matched.
-    by_filter: IdTable<Id>,
+    by_filter: IdTable,
     /// Groups by their whole text.
-    by_group: IdTable<Id>,
+    by_group: IdTable,
     wildcards: Trie,
     holdings: Holdings<K>,
     hash: KeyedHash,
@@ -54,8 +53,7 @@ pub struct SubscriptionIndex<K, V> {
 
 #[derive(Debug)]
 struct Filter<K, V> {
-    text: Box<str>,
-    shape: Shape,
+    text: Text,
     subscribers: Subscribers<K, V>,
 }
 
@@ -219,7 +217,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         }
         self.wildcards
             .candidates(name, |id| match self.filters.get(id) {
-                Some(filter) if text_matches(&filter.text, text) => {
+                Some(filter) if text_matches(filter.text.as_bytes(), text.as_bytes()) => {
                     self.visit_filter(filter, &mut visit)
                 }
                 Some(_) | None => ControlFlow::Continue(()),
@@ -234,6 +232,11 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         match &filter.subscribers {
             Subscribers::Nobody => {}
             Subscribers::One(key, value) => visit(Match::Subscriber { key: *key, value })?,
+            Subscribers::Few(few) => {
+                for (key, value) in few {
+                    visit(Match::Subscriber { key: *key, value })?;
+                }
+            }
             Subscribers::Many(many) => {
                 for (key, value) in many.roster.iter() {
                     visit(Match::Subscriber { key, value })?;
@@ -261,21 +264,21 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
     }
 
     fn find_filter(&self, text: &str) -> Option<Id> {
-        let is_it = |id: &Id| {
+        let is_it = |id| {
             self.filters
-                .get(*id)
-                .is_some_and(|filter| *filter.text == *text)
+                .get(id)
+                .is_some_and(|filter| filter.text.is(text))
         };
-        self.by_filter.find(self.hash.text(text), is_it).copied()
+        self.by_filter.find_id(self.hash.text(text), is_it)
     }
 
     fn find_group(&self, text: &str) -> Option<Id> {
-        let is_it = |id: &Id| {
+        let is_it = |id| {
             self.groups
-                .get(*id)
+                .get(id)
                 .is_some_and(|group| *group.text == *text)
         };
-        self.by_group.find(self.hash.text(text), is_it).copied()
+        self.by_group.find_id(self.hash.text(text), is_it)
     }
 
     fn find_or_add_filter(&mut self, filter: &TopicFilter<'_>) -> Id {
@@ -284,11 +287,10 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
             return id;
         }
         let id = self.filters.insert(Filter {
-            text: text.into(),
-            shape: filter.shape().unshared(),
+            text: Text::new(text),
             subscribers: Subscribers::Nobody,
         });
-        self.by_filter.insert(self.hash.text(text), id);
+        self.by_filter.insert_id(self.hash.text(text), id);
         if filter.has_wildcards() {
             self.wildcards
                 .insert(id, filter, |id| self.filters.get(id).map(Filter::as_filter));
@@ -306,7 +308,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         let id = self
             .groups
             .insert(Group::new(filter, filter_id, self.groups_made));
-        self.by_group.insert(self.hash.text(text), id);
+        self.by_group.insert_id(self.hash.text(text), id);
         if let Some(filter) = self.filters.get_mut(filter_id) {
             let place = filter.subscribers.add_group(id);
             if let Some(group) = self.groups.get_mut(id) {
@@ -341,8 +343,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         let Some(group) = self.groups.remove(id) else {
             return;
         };
-        self.by_group
-            .remove(self.hash.text(&group.text), |other| *other == id);
+        self.by_group.remove_id(self.hash.text(&group.text), id);
         let Some(filter) = self.filters.get_mut(group.filter) else {
             return;
         };
@@ -366,7 +367,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
             return;
         };
         self.by_filter
-            .remove(self.hash.text(&filter.text), |other| *other == id);
+            .remove_id(self.hash.text(filter.text.as_str()), id);
         if filter.as_filter().has_wildcards() {
             self.wildcards.remove(id, &filter.as_filter());
         }
@@ -375,7 +376,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
 
 impl<K, V> Filter<K, V> {
     fn as_filter(&self) -> TopicFilter<'_> {
-        TopicFilter::trusted(&self.text, self.shape)
+        TopicFilter::trusted(self.text.as_str())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who is subscribed to one filter, or a member of one group.
 
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, vec, vec::Vec};
 use core::mem;
 
 use crate::arena::Id;
@@ -29,8 +29,7 @@ impl<K: Copy + Ord, V> Roster<K, V> {
 
     /// Adds a member, or replaces its value and returns the old one.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        if let Some(place) = self.place_of(&key) {
-            let (_, old) = self.members.get_mut(place)?;
+        if let Some(old) = self.get_mut(&key) {
             return Some(mem::replace(old, value));
         }
         if let Some(places) = &mut self.places {
@@ -71,6 +70,11 @@ impl<K: Copy + Ord, V> Roster<K, V> {
         self.at(self.place_of(key)?).map(|(_, value)| value)
     }
 
+    fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let place = self.place_of(key)?;
+        self.members.get_mut(place).map(|(_, value)| value)
+    }
+
     pub(crate) fn at(&self, place: usize) -> Option<(K, &V)> {
         self.members.get(place).map(|(key, value)| (*key, value))
     }
@@ -91,11 +95,12 @@ impl<K: Copy + Ord, V> Roster<K, V> {
     }
 }
 
-/// The subscribers of one filter. Most filters have one, which is kept in place.
+/// The subscribers of one filter. Most filters have one, which is kept in place, or a few.
 #[derive(Debug)]
 pub(crate) enum Subscribers<K, V> {
     Nobody,
     One(K, V),
+    Few(Box<[(K, V)]>),
     Many(Box<Many<K, V>>),
 }
 
@@ -106,39 +111,76 @@ pub(crate) struct Many<K, V> {
     pub(crate) groups: Vec<Id>,
 }
 
+/// Up to this many subscribers, making room for one more by copying is cheaper than spare room.
+const FEW: usize = 16;
+
 impl<K: Copy + Ord, V> Subscribers<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        match self {
-            Self::Nobody => {
-                *self = Self::One(key, value);
-                None
-            }
-            Self::One(one, old) if *one == key => Some(mem::replace(old, value)),
-            Self::One(..) => self.many(|many| many.roster.insert(key, value)),
-            Self::Many(many) => many.roster.insert(key, value),
+        if let Some(old) = self.get_mut(&key) {
+            return Some(mem::replace(old, value));
         }
+        *self = match mem::replace(self, Self::Nobody) {
+            Self::Nobody => Self::One(key, value),
+            Self::One(first, its) => Self::Few(Box::new([(first, its), (key, value)])),
+            Self::Few(few) if few.len() < FEW => {
+                let mut few = few.into_vec();
+                few.reserve_exact(1);
+                few.push((key, value));
+                Self::Few(few.into_boxed_slice())
+            }
+            more @ (Self::Few(_) | Self::Many(_)) => {
+                let mut many = more.into_many();
+                many.roster.insert(key, value);
+                Self::Many(many)
+            }
+        };
+        None
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        match self {
-            Self::Many(many) => {
-                let value = many.roster.remove(key);
-                self.settle();
-                value
+        match mem::replace(self, Self::Nobody) {
+            Self::One(one, value) if one == *key => Some(value),
+            Self::Few(few) => {
+                let mut few = few.into_vec();
+                let place = few.iter().position(|member| member.0 == *key);
+                let removed = place.map(|place| few.swap_remove(place).1);
+                *self = Self::from_few(few);
+                removed
             }
-            Self::One(one, _) if one == key => match mem::replace(self, Self::Nobody) {
-                Self::One(_, value) => Some(value),
-                Self::Nobody | Self::Many(_) => None,
-            },
-            Self::Nobody | Self::One(..) => None,
+            Self::Many(mut many) => {
+                let removed = many.roster.remove(key);
+                *self = Self::Many(many);
+                self.settle();
+                removed
+            }
+            other @ (Self::Nobody | Self::One(..)) => {
+                *self = other;
+                None
+            }
         }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         match self {
-            Self::One(one, value) if one == key => Some(value),
+            Self::Nobody => None,
+            Self::One(one, value) => (one == key).then_some(value),
+            Self::Few(few) => few
+                .iter()
+                .find(|member| member.0 == *key)
+                .map(|member| &member.1),
             Self::Many(many) => many.roster.get(key),
-            Self::Nobody | Self::One(..) => None,
+        }
+    }
+
+    fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        match self {
+            Self::Nobody => None,
+            Self::One(one, value) => (one == key).then_some(value),
+            Self::Few(few) => few
+                .iter_mut()
+                .find(|member| member.0 == *key)
+                .map(|member| &mut member.1),
+            Self::Many(many) => many.roster.get_mut(key),
         }
     }
 
@@ -148,10 +190,11 @@ impl<K: Copy + Ord, V> Subscribers<K, V> {
 
     /// Adds a group and returns its place in the list.
     pub(crate) fn add_group(&mut self, group: Id) -> usize {
-        self.many(|many| {
-            many.groups.push(group);
-            many.groups.len().saturating_sub(1)
-        })
+        let mut many = mem::replace(self, Self::Nobody).into_many();
+        let place = many.groups.len();
+        many.groups.push(group);
+        *self = Self::Many(many);
+        place
     }
 
     /// Removes the group at this place and returns the one that moved there.
@@ -165,41 +208,41 @@ impl<K: Copy + Ord, V> Subscribers<K, V> {
         moved
     }
 
-    /// Changes the subscribers in the form that holds any number of them.
-    fn many<T>(&mut self, change: impl FnOnce(&mut Many<K, V>) -> T) -> T {
-        let mut many = match mem::replace(self, Self::Nobody) {
-            Self::Many(many) => many,
-            Self::Nobody => Box::new(Many::new()),
-            Self::One(key, value) => {
-                let mut many = Box::new(Many::new());
-                many.roster.insert(key, value);
-                many
-            }
+    fn into_many(self) -> Box<Many<K, V>> {
+        let members = match self {
+            Self::Many(many) => return many,
+            Self::Nobody => Vec::new(),
+            Self::One(key, value) => vec![(key, value)],
+            Self::Few(few) => few.into_vec(),
         };
-        let result = change(&mut many);
-        *self = Self::Many(many);
-        result
+        let mut roster = Roster::new();
+        for (key, value) in members {
+            roster.insert(key, value);
+        }
+        Box::new(Many {
+            roster,
+            groups: Vec::new(),
+        })
+    }
+
+    fn from_few(mut few: Vec<(K, V)>) -> Self {
+        match few.pop() {
+            None => Self::Nobody,
+            Some((key, value)) if few.is_empty() => Self::One(key, value),
+            Some(last) => {
+                few.push(last);
+                Self::Few(few.into_boxed_slice())
+            }
+        }
     }
 
     /// Returns to the smallest form that holds what is left.
     fn settle(&mut self) {
-        let Self::Many(many) = self else { return };
-        if !many.groups.is_empty() {
-            return;
-        }
-        match many.roster.members.pop() {
-            None => *self = Self::Nobody,
-            Some((key, value)) if many.roster.members.is_empty() => *self = Self::One(key, value),
-            Some(member) => many.roster.members.push(member),
-        }
-    }
-}
-
-impl<K: Copy + Ord, V> Many<K, V> {
-    const fn new() -> Self {
-        Self {
-            roster: Roster::new(),
-            groups: Vec::new(),
+        if let Self::Many(many) = self
+            && many.groups.is_empty()
+            && many.roster.len() <= FEW / 2
+        {
+            *self = Self::from_few(mem::take(&mut many.roster.members));
         }
     }
 }

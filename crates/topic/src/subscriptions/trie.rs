@@ -3,12 +3,11 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::ops::ControlFlow;
 
-use hashbrown::HashTable;
-
 use crate::{
     TopicFilter, TopicName,
     arena::{Arena, EitherId, Id},
     hash::KeyedHash,
+    table::{Entry, Table},
 };
 
 /// A trie over the levels of filters that finds candidates: the caller compares texts.
@@ -22,7 +21,7 @@ use crate::{
 pub(crate) struct Trie {
     nodes: Arena<Node>,
     root: Option<Id>,
-    edges: HashTable<Edge>,
+    edges: Table<Edge, 5>,
     /// Further filters that end where the first one does, because their levels share hashes.
     twins: BTreeMap<Id, Vec<Id>>,
     hash: KeyedHash,
@@ -43,11 +42,26 @@ struct Node {
 /// To a node (left) or straight to the only filter below (right).
 type Link = EitherId;
 
-#[derive(Debug)]
+/// Where a literal level leads; five edges fit into a cache line.
+#[derive(Clone, Copy, Debug)]
 struct Edge {
     parent: Id,
+    /// The hash of the level.
     level: u32,
     link: Link,
+}
+
+impl Edge {
+    fn leads(&self, parent: Id, level: u32) -> bool {
+        self.parent == parent && self.level == level
+    }
+}
+
+impl Entry for Edge {
+    /// Parents are numbered one after the other and levels are hashed under a secret already.
+    fn hash(&self) -> u32 {
+        edge_hash(self.parent, self.level)
+    }
 }
 
 impl Trie {
@@ -55,7 +69,7 @@ impl Trie {
         Self {
             nodes: Arena::new(),
             root: None,
-            edges: HashTable::new(),
+            edges: Table::new(),
             twins: BTreeMap::new(),
             hash,
         }
@@ -183,14 +197,12 @@ impl Trie {
         if level == "+" {
             return self.nodes.get(at)?.plus;
         }
-        self.edge(at, level_hash(self.hash, level))
+        self.edge(at, self.hash.text(level))
     }
 
     fn edge(&self, parent: Id, level: u32) -> Option<Link> {
         self.edges
-            .find(self.hash.pair(parent.get(), level), |edge| {
-                edge.parent == parent && edge.level == level
-            })
+            .find(edge_hash(parent, level), |edge| edge.leads(parent, level))
             .map(|edge| edge.link)
     }
 
@@ -201,20 +213,17 @@ impl Trie {
             }
             return;
         }
-        let hash = self.hash;
         let edge = Edge {
             parent: at,
-            level: level_hash(hash, level),
+            level: self.hash.text(level),
             link,
         };
-        let edge_hash = |edge: &Edge| hash.pair(edge.parent.get(), edge.level);
-        match self.edges.find_mut(edge_hash(&edge), |other| {
-            other.parent == edge.parent && other.level == edge.level
-        }) {
+        match self
+            .edges
+            .find_mut(edge.hash(), |other| other.leads(at, edge.level))
+        {
             Some(old) => *old = edge,
-            None => {
-                self.edges.insert_unique(edge_hash(&edge), edge, edge_hash);
-            }
+            None => self.edges.insert(edge),
         }
     }
 
@@ -225,20 +234,9 @@ impl Trie {
             }
             return;
         }
-        let hash = self.hash;
-        let level = level_hash(hash, level);
-        let found = self.edges.find_entry(hash.pair(at.get(), level), |edge| {
-            edge.parent == at && edge.level == level
-        });
-        if let Ok(edge) = found {
-            edge.remove();
-            let len = self.edges.len();
-            if len < self.edges.capacity() / 8 {
-                self.edges.shrink_to(len.saturating_mul(2), |edge| {
-                    hash.pair(edge.parent.get(), edge.level)
-                });
-            }
-        }
+        let level = self.hash.text(level);
+        self.edges
+            .remove(edge_hash(at, level), |edge| edge.leads(at, level));
     }
 
     /// Visits, each once, all filters that match the name and some that do not.
@@ -271,7 +269,7 @@ impl Trie {
         let mut hashes = [0; LEVELS];
         let mut level_count = 0_usize;
         for (hash, level) in hashes.iter_mut().zip(name.levels()) {
-            *hash = level_hash(self.hash, level);
+            *hash = self.hash.text(level);
             level_count = level_count.saturating_add(1);
         }
         let mut waiting = [None; LEVELS];
@@ -329,7 +327,7 @@ impl Trie {
     }
 }
 
-/// The upper half of a level's hash.
-fn level_hash(hash: KeyedHash, level: &str) -> u32 {
-    (hash.text(level) >> 32) as u32
+/// Mixes the parent into the hash of the level, which is keyed.
+const fn edge_hash(parent: Id, level: u32) -> u32 {
+    parent.get().wrapping_mul(0x9e37_79b9).rotate_left(16) ^ level
 }
