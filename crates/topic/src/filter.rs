@@ -6,7 +6,7 @@ use core::fmt;
 use crate::{
     Levels, TopicError, TopicLimits, TopicName,
     matching::{covers, matches},
-    name::check_text,
+    name::{Census, check_levels, check_text},
 };
 
 const SHARE_PREFIX: &str = "$share/";
@@ -52,9 +52,14 @@ impl<'a> TopicFilter<'a> {
     ///
     /// The first rule that the text breaks.
     pub fn with_limits(text: &'a str, limits: TopicLimits) -> Result<Self, TopicError> {
+        let census = Census::of(text);
+        check_text(text, &census, limits)?;
         match text.strip_prefix(SHARE_PREFIX) {
-            Some(rest) => Self::parse(text, filter_after_group(rest)?, limits),
-            None => Self::parse(text, text, limits),
+            Some(rest) => {
+                let filter = filter_after_group(rest)?;
+                Self::parse(text, filter, &Census::of(filter), limits)
+            }
+            None => Self::parse(text, text, &census, limits),
         }
     }
 
@@ -65,13 +70,23 @@ impl<'a> TopicFilter<'a> {
     ///
     /// The first rule that the text breaks.
     pub fn ordinary(text: &'a str, limits: TopicLimits) -> Result<Self, TopicError> {
-        Self::parse(text, text, limits)
+        let census = Census::of(text);
+        check_text(text, &census, limits)?;
+        Self::parse(text, text, &census, limits)
     }
 
-    fn parse(text: &'a str, filter: &str, limits: TopicLimits) -> Result<Self, TopicError> {
-        let level_count = check_text(text, filter, limits)?;
+    /// `filter` is the part of `text` that is matched, `census` its own.
+    fn parse(
+        text: &'a str,
+        filter: &str,
+        census: &Census,
+        limits: TopicLimits,
+    ) -> Result<Self, TopicError> {
+        let level_count = check_levels(census, limits)?;
         let offset = text.len().saturating_sub(filter.len());
-        let has_wildcards = check_wildcards(filter, offset)?;
+        if census.has_wildcards {
+            check_wildcards(filter, offset)?;
+        }
         let too_long = TopicError::TooLong {
             bytes: text.len(),
             bytes_max: limits.bytes_max,
@@ -81,7 +96,7 @@ impl<'a> TopicFilter<'a> {
             shape: Shape {
                 filter_offset: u16::try_from(offset).map_err(|_| too_long)?,
                 level_count,
-                has_wildcards,
+                has_wildcards: census.has_wildcards,
             },
         })
     }
@@ -160,11 +175,11 @@ impl<'a> TopicFilter<'a> {
 
     /// Vouches for a text that an index took from an ordinary `TopicFilter`.
     pub(crate) fn trusted(text: &'a str) -> Self {
-        let (level_count, has_wildcards) = shape_of(text);
+        let census = Census::of(text);
         let shape = Shape {
             filter_offset: 0,
-            level_count,
-            has_wildcards,
+            level_count: census.level_count(),
+            has_wildcards: census.has_wildcards,
         };
         Self { text, shape }
     }
@@ -175,13 +190,13 @@ impl<'a> TopicFilter<'a> {
         let filter = rest
             .and_then(|rest| filter_after_group(rest).ok())
             .unwrap_or(text);
-        let (level_count, has_wildcards) = shape_of(filter);
+        let census = Census::of(filter);
         let offset = text.len().saturating_sub(filter.len());
         let filter_offset = u16::try_from(offset).unwrap_or_default();
         let shape = Shape {
             filter_offset,
-            level_count,
-            has_wildcards,
+            level_count: census.level_count(),
+            has_wildcards: census.has_wildcards,
         };
         Self { text, shape }
     }
@@ -262,36 +277,20 @@ fn filter_after_group(rest: &str) -> Result<&str, TopicError> {
     Ok(filter)
 }
 
-/// Checks that each wildcard fills its level and that `#` is last; tells whether there is one.
-fn check_wildcards(filter: &str, offset: usize) -> Result<bool, TopicError> {
-    if !filter.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
-        return Ok(false);
-    }
-    let mut level_start = offset;
-    let end = offset.saturating_add(filter.len());
-    for level in Levels::new(filter) {
-        let level_end = level_start.saturating_add(level.len());
-        if let Some(within) = level.find(['+', '#']) {
-            let at = level_start.saturating_add(within);
-            let is_multi = level.as_bytes().get(within) == Some(&b'#');
-            if is_multi && (level.len() > 1 || level_end != end) {
-                return Err(TopicError::MultiLevelWildcardMisplaced { offset: at });
-            }
-            if level.len() > 1 {
-                return Err(TopicError::SingleLevelWildcardMisplaced { offset: at });
-            }
+/// Checks that each wildcard fills its level and that `#` is last.
+fn check_wildcards(filter: &str, filter_offset: usize) -> Result<(), TopicError> {
+    let bytes = filter.as_bytes();
+    let slash_or_end = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b'/');
+    for (at, byte) in bytes.iter().enumerate() {
+        let offset = filter_offset.saturating_add(at);
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+        let after = bytes.get(at.saturating_add(1));
+        if *byte == b'#' && !(slash_or_end(before) && after.is_none()) {
+            return Err(TopicError::MultiLevelWildcardMisplaced { offset });
         }
-        level_start = level_end.saturating_add(1);
+        if *byte == b'+' && !(slash_or_end(before) && slash_or_end(after)) {
+            return Err(TopicError::SingleLevelWildcardMisplaced { offset });
+        }
     }
-    Ok(true)
-}
-
-/// Returns the level count of a filter that was parsed before, and whether it has wildcards.
-fn shape_of(filter: &str) -> (u8, bool) {
-    let slashes = filter.bytes().filter(|&byte| byte == b'/').count();
-    let level_count = u8::try_from(slashes).unwrap_or(u8::MAX).saturating_add(1);
-    (
-        level_count,
-        filter.bytes().any(|byte| matches!(byte, b'+' | b'#')),
-    )
+    Ok(())
 }

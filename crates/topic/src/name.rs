@@ -35,8 +35,10 @@ impl<'a> TopicName<'a> {
     ///
     /// The first rule that the text breaks.
     pub fn with_limits(text: &'a str, limits: TopicLimits) -> Result<Self, TopicError> {
-        let level_count = check_text(text, text, limits)?;
-        if text.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
+        let census = Census::of(text);
+        check_text(text, &census, limits)?;
+        let level_count = check_levels(&census, limits)?;
+        if census.has_wildcards {
             return Err(wildcard_error(text));
         }
         Ok(Self { text, level_count })
@@ -156,9 +158,49 @@ impl DoubleEndedIterator for Levels<'_> {
     }
 }
 
-/// Checks what names and filters have in common and counts the levels of `topic`, which is the
-/// part of `text` that is matched.
-pub(crate) fn check_text(text: &str, topic: &str, limits: TopicLimits) -> Result<u8, TopicError> {
+/// The bytes that matter to parsing, counted in one pass without branches.
+pub(crate) struct Census {
+    slashes: usize,
+    has_null: bool,
+    pub(crate) has_wildcards: bool,
+}
+
+impl Census {
+    pub(crate) fn of(text: &str) -> Self {
+        let mut census = Self {
+            slashes: 0,
+            has_null: false,
+            has_wildcards: false,
+        };
+        // A chunk is short enough for its count to fit a byte, so that many are counted at once.
+        for chunk in text.as_bytes().chunks(128) {
+            let (mut slashes, mut nulls, mut wildcards) = (0_u8, 0_u8, 0_u8);
+            for byte in chunk {
+                slashes = slashes.wrapping_add(u8::from(*byte == b'/'));
+                nulls |= u8::from(*byte == 0);
+                wildcards |= u8::from(*byte == b'+') | u8::from(*byte == b'#');
+            }
+            census.slashes = census.slashes.saturating_add(usize::from(slashes));
+            census.has_null |= nulls > 0;
+            census.has_wildcards |= wildcards > 0;
+        }
+        census
+    }
+
+    /// Returns the number of levels of a topic that was checked before.
+    pub(crate) fn level_count(&self) -> u8 {
+        u8::try_from(self.slashes)
+            .unwrap_or(u8::MAX)
+            .saturating_add(1)
+    }
+}
+
+/// Checks what names and filters have in common.
+pub(crate) fn check_text(
+    text: &str,
+    census: &Census,
+    limits: TopicLimits,
+) -> Result<(), TopicError> {
     if text.is_empty() {
         return Err(TopicError::Empty);
     }
@@ -168,7 +210,8 @@ pub(crate) fn check_text(text: &str, topic: &str, limits: TopicLimits) -> Result
             bytes_max: limits.bytes_max,
         });
     }
-    if let Some(offset) = text.bytes().position(|byte| byte == 0) {
+    if census.has_null {
+        let offset = text.bytes().position(|byte| byte == 0).unwrap_or_default();
         return Err(TopicError::NullCharacter { offset });
     }
     if limits.characters == CharacterPolicy::Refuse
@@ -176,19 +219,19 @@ pub(crate) fn check_text(text: &str, topic: &str, limits: TopicLimits) -> Result
     {
         return Err(TopicError::RefusedCharacter { character, offset });
     }
-    let levels = level_count(topic);
+    Ok(())
+}
+
+/// Returns the number of levels if there are not too many.
+pub(crate) fn check_levels(census: &Census, limits: TopicLimits) -> Result<u8, TopicError> {
+    let levels = census.slashes.saturating_add(1);
     match u8::try_from(levels) {
-        Ok(levels) if levels <= limits.levels_max => Ok(levels),
+        Ok(count) if count <= limits.levels_max => Ok(count),
         Ok(_) | Err(_) => Err(TopicError::TooManyLevels {
             levels,
             levels_max: limits.levels_max,
         }),
     }
-}
-
-fn level_count(topic: &str) -> usize {
-    let slashes = topic.bytes().filter(|&byte| byte == b'/').count();
-    slashes.saturating_add(1)
 }
 
 /// Is this a control character or a non-character, which a receiver may refuse?
