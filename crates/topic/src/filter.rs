@@ -294,3 +294,232 @@ fn check_wildcards(filter: &str, filter_offset: usize) -> Result<(), TopicError>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::ToString, vec::Vec};
+
+    use super::*;
+    use TopicError::{
+        MultiLevelWildcardMisplaced, ShareFilterEmpty, ShareNameEmpty,
+        SingleLevelWildcardMisplaced, WildcardInShareName,
+    };
+
+    fn check(text: &str, expected: Result<(), TopicError>) {
+        assert_eq!(TopicFilter::new(text).map(|_| ()), expected, "{text:?}");
+    }
+
+    #[test]
+    fn a_hash_stands_alone_in_the_last_level() {
+        // v5 MQTT-4.7.1-1, v3.1.1 MQTT-4.7.1-2
+        for text in [
+            "#",
+            "sport/#",
+            "/#",
+            "+/#",
+            "a/+/#",
+            "sport/tennis/player1/#",
+        ] {
+            check(text, Ok(()));
+        }
+        for (text, offset) in [
+            ("sport#", 5),
+            ("sport/#/x", 6),
+            ("sport/tennis#", 12),
+            ("##", 0),
+            ("#/", 0),
+            ("#/a", 0),
+            ("a/#/#", 2),
+            ("#a", 0),
+            ("é#", 2),
+        ] {
+            check(text, Err(MultiLevelWildcardMisplaced { offset }));
+        }
+    }
+
+    #[test]
+    fn a_plus_fills_its_level() {
+        // v5 MQTT-4.7.1-2, v3.1.1 MQTT-4.7.1-3
+        for text in [
+            "+",
+            "+/",
+            "/+",
+            "+/+",
+            "a/+/b",
+            "+/a/#",
+            "+/tennis/#",
+            "sport/+/p1",
+        ] {
+            check(text, Ok(()));
+        }
+        for (text, offset) in [
+            ("a+", 1),
+            ("+a", 0),
+            ("a/b+", 3),
+            ("a/+b/c", 2),
+            ("++", 0),
+            ("sport+", 5),
+            ("+#", 0),
+        ] {
+            check(text, Err(SingleLevelWildcardMisplaced { offset }));
+        }
+    }
+
+    #[test]
+    fn a_filter_keeps_the_rules_of_every_topic() {
+        // v5 MQTT-4.7.3-1 to v5 MQTT-4.7.3-3, v3.1.1 MQTT-4.7.3-1 to v3.1.1 MQTT-4.7.3-3
+        check("", Err(TopicError::Empty));
+        check("/", Ok(()));
+        check(" ", Ok(()));
+        check("+/\0", Err(TopicError::NullCharacter { offset: 2 }));
+        check(&"x".repeat(65_535), Ok(()));
+        let too_long = TopicError::TooLong {
+            bytes: 65_536,
+            bytes_max: 65_535,
+        };
+        check(&"x".repeat(65_536), Err(too_long));
+        let too_many = |levels| TopicError::TooManyLevels {
+            levels,
+            levels_max: 128,
+        };
+        check(&"+/".repeat(128), Err(too_many(129)));
+        check(&"/".repeat(65_535), Err(too_many(65_536)));
+        check(&format!("$share/g/{}", "/".repeat(127)), Ok(()));
+        check(&format!("$share/g/{}", "/".repeat(128)), Err(too_many(129)));
+    }
+
+    #[test]
+    fn a_shared_filter_has_a_group_name_and_a_filter() {
+        // v5 MQTT-4.8.2-1, v5 MQTT-4.8.2-2
+        for (text, group, filter) in [
+            ("$share/g/a", "g", "a"),
+            ("$share/g//finance", "g", "/finance"),
+            ("$share/g//", "g", "/"),
+            ("$share/a b/+/#", "a b", "+/#"),
+            ("$share/$x/$SYS/#", "$x", "$SYS/#"),
+            ("$share/g/$share/h/a", "g", "$share/h/a"),
+        ] {
+            let parsed = TopicFilter::new(text).unwrap();
+            assert_eq!(
+                parsed.shared(),
+                Some(SharedFilter { group, filter }),
+                "{text:?}"
+            );
+            assert_eq!(parsed.shared_group(), Some(group));
+            assert_eq!(parsed.filter(), filter);
+            assert_eq!(parsed.as_str(), text);
+            assert_eq!(usize::from(parsed.level_count()), filter.split('/').count());
+            assert_eq!(parsed.to_owned().as_filter(), parsed);
+            assert_eq!(TopicFilter::trusted_shared(text), parsed);
+        }
+        for (text, error) in [
+            ("$share/", ShareNameEmpty),
+            ("$share//x", ShareNameEmpty),
+            ("$share/g", ShareFilterEmpty),
+            ("$share/ab", ShareFilterEmpty),
+            ("$share/g/", ShareFilterEmpty),
+            (
+                "$share/g+/x",
+                WildcardInShareName {
+                    wildcard: '+',
+                    offset: 8,
+                },
+            ),
+            (
+                "$share/+/x",
+                WildcardInShareName {
+                    wildcard: '+',
+                    offset: 7,
+                },
+            ),
+            (
+                "$share/#/x",
+                WildcardInShareName {
+                    wildcard: '#',
+                    offset: 7,
+                },
+            ),
+            ("$share/g/a#", MultiLevelWildcardMisplaced { offset: 10 }),
+            ("$share/g/+a", SingleLevelWildcardMisplaced { offset: 9 }),
+        ] {
+            check(text, Err(error));
+        }
+    }
+
+    #[test]
+    fn only_the_exact_prefix_makes_a_filter_shared() {
+        for text in ["$share", "$shared/g/a", "$SHARE/g/a", "/$share/g/a", "a"] {
+            let parsed = TopicFilter::new(text).unwrap();
+            assert_eq!(parsed.shared(), None, "{text:?}");
+            assert_eq!(parsed.filter(), text);
+        }
+        let ordinary = TopicFilter::ordinary("$share/g/a", TopicLimits::DEFAULT).unwrap();
+        assert_eq!(ordinary.shared(), None);
+        assert_eq!(ordinary.filter(), "$share/g/a");
+    }
+
+    #[test]
+    fn a_filter_tells_whether_it_has_wildcards() {
+        // v3.1.1 MQTT-3.8.3-2, X311-3.8.3-a: what a server without wildcards has to refuse.
+        for (text, expected) in [
+            ("a/b", false),
+            ("/", false),
+            ("+", true),
+            ("a/#", true),
+            ("$share/g/a", false),
+        ] {
+            assert_eq!(
+                TopicFilter::new(text).unwrap().has_wildcards(),
+                expected,
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_filter_covers_another_if_it_matches_all_its_names() {
+        let parse = |text| TopicFilter::new(text).unwrap();
+        for (wide, narrow, expected) in [
+            ("#", "a/b/#", true),
+            ("#", "+/#", true),
+            ("+/#", "#", true),
+            ("#", "$SYS/#", false),
+            ("+/x", "$SYS/x", false),
+            ("$SYS/#", "$SYS/+/x", true),
+            ("a/#", "a", true),
+            ("a/#", "a/#", true),
+            ("a/#", "a/+/b", true),
+            ("a/#", "#", false),
+            ("a/#", "+/b", false),
+            ("a/+", "a/b", true),
+            ("a/+", "a/+", true),
+            ("a/+", "a/#", false),
+            ("a/+/#", "a/#", false),
+            ("+/+/#", "+/#", false),
+            ("a/b", "a/+", false),
+            ("a/+", "a", false),
+            ("a", "a/b", false),
+            ("+", "#", false),
+        ] {
+            assert_eq!(
+                parse(wide).covers(&parse(narrow)),
+                expected,
+                "{wide} over {narrow}"
+            );
+        }
+    }
+
+    #[test]
+    fn texts_that_mean_something_elsewhere_are_plain_here() {
+        for text in [
+            ".*", "a|b", "[a-z]", "(", "^$", "\\", "%u", "%2f", "*", "a.b", "?",
+        ] {
+            let filter = TopicFilter::new(text).unwrap();
+            assert_eq!(filter.to_string(), text);
+            let names =
+                [text, "a", "b", ".", "x", "a/b", "ab"].map(|name| TopicName::new(name).unwrap());
+            let matched: Vec<_> = names.iter().filter(|name| filter.matches(name)).collect();
+            assert_eq!(matched, [&names[0]], "{text:?}");
+        }
+    }
+}

@@ -96,3 +96,140 @@ pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
     }
     narrows.next().is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(filter: &str, name: &str, expected: bool) {
+        let filter = TopicFilter::new(filter).unwrap();
+        let name = TopicName::new(name).unwrap();
+        assert_eq!(matches(&filter, &name), expected, "{filter} and {name}");
+    }
+
+    #[test]
+    fn a_hash_matches_its_parent_and_everything_below() {
+        // v5 MQTT-4.7.1-1, v3.1.1 MQTT-4.7.1-2, v5 MQTT-3.3.2-3, v3.1.1 MQTT-3.3.2-3
+        for name in [
+            "sport/tennis/player1",
+            "sport/tennis/player1/ranking",
+            "sport/tennis/player1/score/wimbledon",
+            "sport/tennis/player1/",
+        ] {
+            check("sport/tennis/player1/#", name, true);
+            check("#", name, true);
+        }
+        check("sport/tennis/player1/#", "sport/tennis/player10", false);
+        check("sport/tennis/player1/#", "sport/tennis", false);
+        for (name, expected) in [
+            ("sport", true),
+            ("sport/", true),
+            ("sport/a/b", true),
+            ("sports", false),
+        ] {
+            check("sport/#", name, expected);
+        }
+        check("#", "/", true);
+        check("/#", "/", true);
+        check("/#", "/a/b", true);
+        check("/#", "a", false);
+        check("+/#", "a", true);
+        check("a/+/#", "a", false);
+        check("a/+/#", "a/b", true);
+        check("a/+/#", "a/b/c", true);
+    }
+
+    #[test]
+    fn a_plus_matches_one_level_even_an_empty_one() {
+        // v5 MQTT-4.7.1-2, v3.1.1 MQTT-4.7.1-3
+        for (filter, name, expected) in [
+            ("+", "a", true),
+            ("+", "finance", true),
+            ("+", "/finance", false),
+            ("+", "a/b", false),
+            ("+/+", "/finance", true),
+            ("/+", "/finance", true),
+            ("/+", "finance", false),
+            ("+/+", "a/b/c", false),
+            ("sport/+", "sport/", true),
+            ("sport/+", "sport", false),
+            ("sport/+", "sport/a/b", false),
+            ("sport/tennis/+", "sport/tennis/player1", true),
+            ("sport/tennis/+", "sport/tennis/player1/ranking", false),
+            ("+/monitor/Clients", "a/monitor/Clients", true),
+            ("a/+/b", "a//b", true),
+            ("a/+/b", "a/x/b", true),
+            ("a/+/b", "a/b", false),
+            ("a/+", "a/", true),
+            ("+/", "/", true),
+            ("+/", "x/", true),
+            ("+/", "x", false),
+            ("+/tennis/#", "a/tennis", true),
+            ("+/tennis/#", "a/tennis/b", true),
+            ("+/+/+", "//", true),
+        ] {
+            check(filter, name, expected);
+        }
+    }
+
+    #[test]
+    fn a_leading_wildcard_leaves_dollar_names_alone() {
+        // v5 MQTT-4.7.2-1, v3.1.1 MQTT-4.7.2-1
+        for (filter, name, expected) in [
+            ("#", "$SYS/monitor/Clients", false),
+            ("#", "$", false),
+            ("+", "$x", false),
+            ("+/monitor/Clients", "$SYS/monitor/Clients", false),
+            ("+/tennis/#", "$a/tennis", false),
+            ("$SYS/#", "$SYS/monitor/Clients", true),
+            ("$SYS/#", "$SYS", true),
+            ("$SYS/#", "SYS/x", false),
+            ("$SYS/monitor/+", "$SYS/monitor/Clients", true),
+            ("$SYS/monitor/+", "$SYS/monitor", false),
+            ("$SYS/+/#", "$SYS/a/b", true),
+            ("+/+", "a/$b", true),
+            ("#", "a/$SYS", true),
+            ("$share/g/#", "$SYS/x", false),
+            ("$share/g/$SYS/#", "$SYS/x", true),
+        ] {
+            check(filter, name, expected);
+        }
+    }
+
+    #[test]
+    fn literal_levels_match_byte_for_byte() {
+        // v5 MQTT-4.7.3-4, v3.1.1 MQTT-4.7.3-4, X311-4.7.3-a
+        for (filter, name, expected) in [
+            ("ACCOUNTS", "ACCOUNTS", true),
+            ("ACCOUNTS", "Accounts", false),
+            ("a//b", "a//b", true),
+            ("a//b", "a/b", false),
+            ("a", "a/", false),
+            ("/a", "a", false),
+            ("a b", "a b", true),
+            ("a", "a ", false),
+            ("%61", "a", false),
+            // U+00E9, and e with a combining accent.
+            ("\u{e9}", "\u{e9}", true),
+            ("\u{e9}", "e\u{301}", false),
+            // U+FEFF is never skipped, U+FFFD stands for nothing else.
+            ("\u{feff}a", "\u{feff}a", true),
+            ("\u{feff}a", "a", false),
+            ("\u{fffd}", "x", false),
+            ("a/b", "a/b/", false),
+            ("a/b/c", "a/b", false),
+            ("sport/tennis/player1", "sport/tennis/player2", false),
+        ] {
+            check(filter, name, expected);
+        }
+    }
+
+    #[test]
+    fn a_shared_filter_matches_by_its_filter_alone() {
+        // v5 MQTT-4.8.2-2
+        check("$share/g/a/+", "a/b", true);
+        check("$share/g//finance", "/finance", true);
+        check("$share/g//finance", "finance", false);
+        check("$share/g/a", "$share/g/a", false);
+    }
+}

@@ -247,3 +247,125 @@ fn wildcard_error(text: &str) -> TopicError {
             TopicError::WildcardInName { wildcard, offset }
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String, vec::Vec};
+
+    use super::*;
+
+    fn check(text: &str, expected: Result<u8, TopicError>) {
+        let parsed = TopicName::new(text).map(TopicName::level_count);
+        assert_eq!(parsed, expected, "{text:?}");
+    }
+
+    #[test]
+    fn a_name_has_characters_and_no_wildcard() {
+        // v5 MQTT-4.7.0-1, v5 MQTT-3.3.2-2, v5 MQTT-3.3.2-14, v3.1.1 MQTT-4.7.1-1,
+        // v3.1.1 MQTT-3.3.2-2, v3.1.1 MQTT-3.1.3-10: a PUBLISH topic, response topic, will topic.
+        let wildcard = |wildcard, offset| Err(TopicError::WildcardInName { wildcard, offset });
+        check("sport/tennis", Ok(2));
+        check("#", wildcard('#', 0));
+        check("+", wildcard('+', 0));
+        check("sport/#", wildcard('#', 6));
+        check("é/+/x", wildcard('+', 3));
+        check("sport+", wildcard('+', 5));
+        check("a/b#c", wildcard('#', 3));
+        // v5 MQTT-4.7.3-1, v3.1.1 MQTT-4.7.3-1
+        check("", Err(TopicError::Empty));
+        check("/", Ok(2));
+        check(" ", Ok(1));
+        // v5 MQTT-4.7.3-2, v3.1.1 MQTT-4.7.3-2
+        check("a\0b", Err(TopicError::NullCharacter { offset: 1 }));
+        check("a/b\0", Err(TopicError::NullCharacter { offset: 3 }));
+    }
+
+    #[test]
+    fn every_slash_begins_a_level_even_an_empty_one() {
+        // X311-4.7.3-a
+        for (text, levels) in [
+            ("/", &["", ""][..]),
+            ("a", &["a"]),
+            ("/a", &["", "a"]),
+            ("a/", &["a", ""]),
+            ("a//b", &["a", "", "b"]),
+            ("Accounts payable", &["Accounts payable"]),
+            ("ACCOUNTS", &["ACCOUNTS"]),
+            ("$SYS/x", &["$SYS", "x"]),
+        ] {
+            let name = TopicName::new(text).unwrap();
+            assert_eq!(name.levels().collect::<Vec<_>>(), levels);
+            assert_eq!(usize::from(name.level_count()), levels.len());
+            assert_eq!(name.as_str(), text);
+            assert_eq!(name.to_owned().as_name(), name);
+        }
+        assert_ne!(TopicName::new("ACCOUNTS"), TopicName::new("Accounts"));
+    }
+
+    #[test]
+    fn length_and_depth_end_at_their_limits() {
+        // v5 MQTT-4.7.3-3, v3.1.1 MQTT-4.7.3-3
+        check(&"x".repeat(65_535), Ok(1));
+        let too_long = TopicError::TooLong {
+            bytes: 65_536,
+            bytes_max: 65_535,
+        };
+        check(&"x".repeat(65_536), Err(too_long));
+        // X311-4.7.3-a: the standard has no limit on levels, a policy may.
+        let levels = |count: usize| "/".repeat(count.saturating_sub(1));
+        let too_many = |levels, levels_max| TopicError::TooManyLevels { levels, levels_max };
+        check(&levels(128), Ok(128));
+        check(&levels(129), Err(too_many(129, 128)));
+        check(&levels(32_768), Err(too_many(32_768, 128)));
+        check(&levels(65_536), Err(too_many(65_536, 128)));
+        let deepest = TopicLimits {
+            levels_max: 255,
+            ..TopicLimits::DEFAULT
+        };
+        let parse =
+            |count| TopicName::with_limits(&levels(count), deepest).map(|n| n.level_count());
+        assert_eq!(parse(255), Ok(255));
+        assert_eq!(parse(256), Err(too_many(256, 255)));
+        let short = TopicLimits {
+            bytes_max: 3,
+            ..TopicLimits::DEFAULT
+        };
+        assert!(TopicName::with_limits("abc", short).is_ok());
+        let too_long = TopicError::TooLong {
+            bytes: 4,
+            bytes_max: 3,
+        };
+        assert_eq!(TopicName::with_limits("abcd", short), Err(too_long));
+    }
+
+    #[test]
+    fn disputed_characters_are_refused_only_by_policy() {
+        let refusing = TopicLimits {
+            characters: CharacterPolicy::Refuse,
+            ..TopicLimits::DEFAULT
+        };
+        for character in [
+            '\u{1}',
+            '\u{1f}',
+            '\u{7f}',
+            '\u{9f}',
+            '\u{fdd0}',
+            '\u{fffe}',
+            '\u{10ffff}',
+        ] {
+            let text = format!("a/{character}");
+            check(&text, Ok(2));
+            let refused = TopicError::RefusedCharacter {
+                character,
+                offset: 2,
+            };
+            assert_eq!(TopicName::with_limits(&text, refusing), Err(refused));
+        }
+        for character in [
+            ' ', '~', '\u{a0}', '\u{fdcf}', '\u{fdf0}', '\u{fffd}', '\u{feff}', '€',
+        ] {
+            let text = String::from(character);
+            assert!(TopicName::with_limits(&text, refusing).is_ok(), "{text:?}");
+        }
+    }
+}

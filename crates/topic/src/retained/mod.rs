@@ -61,7 +61,10 @@ impl<V> RetainedIndex<V> {
     /// Creates an empty index. The seed keys its hashes: peers must not be able to guess it.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        let hash = KeyedHash::new(seed);
+        Self::with_hash(KeyedHash::new(seed))
+    }
+
+    const fn with_hash(hash: KeyedHash) -> Self {
         Self {
             entries: Arena::new(),
             by_name: IdTable::new(),
@@ -239,3 +242,6 @@ impl<V> Entry<V> {
         TopicName::trusted(self.text.as_str(), self.level_count)
     }
 }
+
+#[cfg(test)]
+mod tests;

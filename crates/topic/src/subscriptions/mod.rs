@@ -33,9 +33,10 @@ use trie::Trie;
 /// of one filter the subscribers in the order of arrival (the last takes the place of one that
 /// left), then its groups.
 ///
-/// A lookup allocates nothing, does not recurse, and visits at most two trie nodes per filter with
-/// wildcards and at most 2^n for a name of n levels. Subscribers of the same filter cost nothing
-/// but their visit.
+/// A lookup allocates nothing and does not recurse. It visits no trie node twice, so at most one
+/// for each level of each filter with wildcards, and at most 2^(n+1) for a name of n levels: the
+/// number of such filters that one client may have is what bounds the harm it can do. Filters
+/// whose first levels the name does not match cost nothing.
 #[derive(Debug)]
 pub struct SubscriptionIndex<K, V> {
     filters: Arena<Filter<K, V>>,
