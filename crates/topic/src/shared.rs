@@ -107,3 +107,87 @@ impl<T> Drop for WriteGuard<'_, T> {
         self.version.fetch_add(1, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::ops::ControlFlow;
+    use std::{sync::mpsc, thread, vec::Vec};
+
+    use super::*;
+    use crate::{Match, SubscriptionIndex, TopicFilter, TopicName};
+
+    type Index = SubscriptionIndex<u64, u32>;
+
+    fn keys(index: &Index, topic: &str) -> Vec<u64> {
+        let mut keys = Vec::new();
+        let _ = index.lookup(&TopicName::new(topic).unwrap(), |found| {
+            if let Match::Subscriber { key, .. } = found {
+                keys.push(key);
+            }
+            ControlFlow::Continue(())
+        });
+        keys
+    }
+
+    #[test]
+    fn lookups_do_not_wait_for_one_another() {
+        let shared = Shared::new(Index::new(1));
+        let held = shared.read();
+        let other = shared.clone();
+        let found = thread::spawn(move || keys(&other.read(), "a").len()).join();
+        assert_eq!(found.unwrap(), 0);
+        drop(held);
+    }
+
+    #[test]
+    fn a_change_is_seen_by_every_lookup_that_follows_it() {
+        let shared = Shared::new(Index::new(1));
+        let (to_worker, announced) = mpsc::channel();
+        let (to_writer, seen) = mpsc::channel();
+        let worker = shared.clone();
+        let worker = thread::spawn(move || {
+            for version in announced {
+                let found = keys(&worker.read(), "a");
+                to_writer
+                    .send((found, worker.version() >= version))
+                    .unwrap();
+            }
+        });
+        for key in 0..1_000 {
+            shared
+                .write()
+                .insert(&TopicFilter::new("+").unwrap(), key, 0);
+            // As a SUBACK would be, this is sent after the guard is gone.
+            to_worker.send(shared.version()).unwrap();
+            let (found, is_new) = seen.recv().unwrap();
+            assert_eq!(found.last(), Some(&key));
+            assert!(is_new);
+        }
+        drop(to_worker);
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn the_version_grows_with_each_change_and_only_then() {
+        let shared = Shared::new(Index::new(1));
+        assert_eq!(shared.version(), 0);
+        let _ = keys(&shared.read(), "a");
+        assert_eq!(shared.version(), 0);
+        shared.write().remove_all(&1);
+        assert_eq!(shared.clone().version(), 1);
+    }
+
+    #[test]
+    fn a_panic_in_a_writer_leaves_the_index_usable() {
+        let shared = Shared::new(Index::new(1));
+        let writer = shared.clone();
+        let result = thread::spawn(move || {
+            let mut index = writer.write();
+            index.insert(&TopicFilter::new("a").unwrap(), 1, 0);
+            panic!("on purpose");
+        });
+        assert!(result.join().is_err());
+        assert_eq!(keys(&shared.read(), "a"), [1]);
+        assert_eq!(shared.version(), 1);
+    }
+}

@@ -25,6 +25,9 @@ pub(crate) struct Trie {
     /// Further filters that end where the first one does, because their levels share hashes.
     twins: BTreeMap<Id, Vec<Id>>,
     hash: KeyedHash,
+    /// How many nodes the lookups so far have visited.
+    #[cfg(test)]
+    pub(super) visited: core::sync::atomic::AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +75,8 @@ impl Trie {
             edges: Table::new(),
             twins: BTreeMap::new(),
             hash,
+            #[cfg(test)]
+            visited: core::sync::atomic::AtomicUsize::new(0),
         }
     }
 
@@ -277,6 +282,9 @@ impl Trie {
         let mut next = Some((Link::left(root), 0_usize));
         while let Some((link, depth)) = next {
             next = None;
+            #[cfg(test)]
+            self.visited
+                .fetch_add(1, core::sync::atomic::Ordering::Relaxed);
             match link.split() {
                 Err(leaf) => visit(leaf)?,
                 Ok(id) => {

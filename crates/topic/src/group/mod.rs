@@ -161,7 +161,7 @@ impl<'a, K: Copy + Ord, V> SharedGroup<'a, K, V> {
         let turn = self.group.turn.load(Ordering::Relaxed);
         let (start, is_enough): (usize, fn(usize) -> bool) = match choice {
             Choice::RoundRobin => (turn, |_| true),
-            Choice::LeastInFlight => (turn, |looked_at| looked_at >= LOOK_MAX),
+            Choice::LeastInFlight => (turn, |looked_at| looked_at.saturating_add(1) >= LOOK_MAX),
             Choice::Sticky(hash) => (self.sticky_place(hash, &mut availability), |_| true),
             Choice::Random(draw) => (scale(scramble(draw), members.len()), |_| true),
         };
@@ -255,3 +255,6 @@ fn jump(mut hash: u64, len: usize) -> usize {
     }
     usize::try_from(place).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows fails"
+)]
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::ops::ControlFlow;
+
+use super::*;
+use crate::{Match, SubscriptionIndex, TopicName};
+
+type Index = SubscriptionIndex<u64, ()>;
+
+const READY: Availability = Availability::Ready { in_flight: 0 };
+
+fn filter() -> TopicFilter<'static> {
+    TopicFilter::new("$share/g/a").unwrap()
+}
+
+/// A group of the keys 0, 1, ... .
+fn group_of(len: u64) -> Index {
+    let mut index = Index::new(1);
+    for key in 0..len {
+        index.insert(&filter(), key, ());
+    }
+    index
+}
+
+fn group(index: &Index) -> SharedGroup<'_, u64, ()> {
+    let mut group = None;
+    let _ = index.lookup(&TopicName::new("a").unwrap(), |found| {
+        if let Match::Group(found) = found {
+            group = Some(found);
+        }
+        ControlFlow::Continue(())
+    });
+    group.unwrap()
+}
+
+fn choose(
+    index: &Index,
+    choice: Choice,
+    availability: impl Fn(u64) -> Availability,
+) -> Option<u64> {
+    group(index)
+        .choose(choice, |key, ()| availability(*key))
+        .map(|(key, _)| key)
+}
+
+#[test]
+fn round_robin_takes_turns_and_passes_over_those_who_are_away() {
+    let mut index = group_of(4);
+    let turns = |index: &Index, count| -> Vec<_> {
+        let away = |key| {
+            if key == 2 {
+                Availability::Unavailable
+            } else {
+                READY
+            }
+        };
+        (0..count)
+            .filter_map(|_| choose(index, Choice::RoundRobin, away))
+            .collect()
+    };
+    assert_eq!(turns(&index, 7), [0, 1, 3, 0, 1, 3, 0]);
+    // The last member takes the place of one that leaves; the turn goes on from there.
+    index.remove(&filter(), &0);
+    assert_eq!(turns(&index, 4), [1, 3, 1, 3]);
+}
+
+#[test]
+fn least_in_flight_prefers_the_idle_and_takes_turns_among_equals() {
+    let index = group_of(4);
+    let load = |in_flight: [u32; 4]| {
+        choose(&index, Choice::LeastInFlight, |key| Availability::Ready {
+            in_flight: in_flight[usize::try_from(key).unwrap()],
+        })
+    };
+    assert_eq!(load([3, 1, 2, 1]), Some(1));
+    assert_eq!(load([3, 1, 2, 1]), Some(3));
+    assert_eq!(load([3, 1, 2, 0]), Some(3));
+    assert_eq!(load([0, 0, 0, 0]), Some(0));
+    assert_eq!(load([0, 0, 0, 0]), Some(1));
+    let index = group_of(1_000);
+    let mut looked_at = 0;
+    let chosen = group(&index).choose(Choice::LeastInFlight, |_, ()| {
+        looked_at += 1;
+        READY
+    });
+    assert!(chosen.is_some() && looked_at == LOOK_MAX);
+}
+
+#[test]
+fn a_hash_sticks_to_its_member() {
+    const HASHES: u64 = 4_000;
+    let deal = |index: &Index, availability: fn(u64) -> Availability| -> Vec<_> {
+        let deal = |hash| choose(index, Choice::Sticky(hash), availability).unwrap();
+        (0..HASHES).map(deal).collect()
+    };
+    let mut index = group_of(10);
+    let before = deal(&index, |_| READY);
+    assert_eq!(deal(&index, |_| READY), before);
+    let mut shares = BTreeMap::new();
+    for key in &before {
+        *shares.entry(*key).or_insert(0_u64) += 1;
+    }
+    assert!(shares.len() == 10 && shares.values().all(|share| (300..500).contains(share)));
+    // While one is away, its hashes spread over the others and nobody else's move.
+    let without_7 = deal(&index, |key| {
+        if key == 7 {
+            Availability::Unavailable
+        } else {
+            READY
+        }
+    });
+    let mut heirs = BTreeMap::new();
+    for (before, after) in before.iter().zip(&without_7) {
+        assert!(*before == 7 || before == after);
+        if *before == 7 {
+            *heirs.entry(*after).or_insert(0) += 1;
+        }
+    }
+    assert!(heirs.len() == 9 && !heirs.contains_key(&7));
+    // One more member draws its share and moves nothing else.
+    index.insert(&filter(), 10, ());
+    let after = deal(&index, |_| READY);
+    let moved = before
+        .iter()
+        .zip(&after)
+        .filter(|(before, after)| before != after);
+    let moved: Vec<_> = moved.map(|(_, after)| *after).collect();
+    assert!(moved.iter().all(|key| *key == 10) && (300..500).contains(&moved.len()));
+}
+
+#[test]
+fn random_draws_reach_everyone_and_repeat_with_their_seed() {
+    let index = group_of(5);
+    let draw = |seed| choose(&index, Choice::Random(seed), |_| READY).unwrap();
+    let mut shares = [0; 5];
+    for seed in 0..5_000 {
+        assert_eq!(draw(seed), draw(seed));
+        shares[usize::try_from(draw(seed)).unwrap()] += 1;
+    }
+    assert!(
+        shares.iter().all(|share| (800..1_200).contains(share)),
+        "{shares:?}"
+    );
+}
+
+#[test]
+fn a_session_that_queues_is_chosen_only_if_nobody_is_ready() {
+    let index = group_of(3);
+    let queueing = |queued| Availability::Queueing { queued };
+    for choice in [
+        Choice::RoundRobin,
+        Choice::LeastInFlight,
+        Choice::Sticky(5),
+        Choice::Random(5),
+    ] {
+        let only_2_ready = |key| if key == 2 { READY } else { queueing(0) };
+        assert_eq!(choose(&index, choice, only_2_ready), Some(2), "{choice:?}");
+        let queues = |key| queueing([4, 1, 9][usize::try_from(key).unwrap()]);
+        assert_eq!(choose(&index, choice, queues), Some(1), "{choice:?}");
+        assert_eq!(
+            choose(&index, choice, |_| Availability::Unavailable),
+            None,
+            "{choice:?}"
+        );
+    }
+}
+
+#[test]
+fn a_message_of_a_lost_member_is_handed_to_another() {
+    let mut index = group_of(2);
+    let id = group(&index).id();
+    index.remove_all(&0);
+    let heir = index
+        .group(id)
+        .unwrap()
+        .choose(Choice::RoundRobin, |_, ()| READY);
+    assert_eq!(heir.map(|(key, _)| key), Some(1));
+    index.remove_all(&1);
+    assert!(index.group(id).is_none(), "its last member is gone");
+    index.insert(&filter(), 2, ());
+    assert!(
+        index.group(id).is_none(),
+        "a group that forms anew is another"
+    );
+    assert_ne!(group(&index).id(), id);
+}
+
+#[test]
+fn a_group_tells_who_it_is() {
+    let index = group_of(3);
+    let group = group(&index);
+    assert_eq!(group.filter(), filter());
+    assert_eq!(
+        group.shared(),
+        SharedFilter {
+            group: "g",
+            filter: "a"
+        }
+    );
+    assert_eq!(group.len(), 3);
+    assert_eq!(
+        group.members().map(|(key, ())| key).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+    assert_eq!(group.get(&1), Some(&()));
+    assert_eq!(group.get(&3), None);
+}
