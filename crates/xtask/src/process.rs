@@ -26,15 +26,20 @@ impl Guarded {
         Ok(Self(child))
     }
 
-    /// Asks the process to stop, as `kill` does.
-    pub(crate) fn terminate(&self) -> Result<()> {
+    /// Sends the signal of this name, as `kill` does.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
         let status = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &self.0.id().to_string()])
+            .args([
+                "-c",
+                "kill -s \"$0\" \"$1\"",
+                name,
+                &self.0.id().to_string(),
+            ])
             .stderr(Stdio::null())
             .status()
-            .context("sending SIGTERM")?;
+            .context("sending a signal")?;
         if !status.success() {
-            bail!("sending SIGTERM to process {}: {status}", self.0.id());
+            bail!("sending SIG{name} to process {}: {status}", self.0.id());
         }
         Ok(())
     }

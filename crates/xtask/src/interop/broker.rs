@@ -103,17 +103,29 @@ impl Broker {
         self.address
     }
 
-    /// Sends SIGTERM.
-    pub(crate) fn terminate(&self) -> Result<()> {
-        self.process.terminate()
+    /// Sends the signal of this name.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name)
     }
 
-    /// Waits for the end after SIGTERM, which must be a clean one.
+    /// How much memory of the machine the process holds.
+    pub(crate) fn resident_bytes(&self) -> Result<usize> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(&path).context(path)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        let kibibytes: usize = kibibytes
+            .context("no VmRSS in the process status")?
+            .parse()?;
+        Ok(kibibytes * 1024)
+    }
+
+    /// Waits for the end after a signal, which must be a clean one.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let status = self
             .process
             .wait_for(STOP)
-            .context("the broker does not stop on SIGTERM")?;
+            .context("the broker does not stop on a signal")?;
         check_clean(status)
     }
 
@@ -122,7 +134,7 @@ impl Broker {
         if let Some(status) = self.process.try_wait()? {
             bail!("the broker ended during the scenario: {status}");
         }
-        self.terminate()?;
+        self.signal("TERM")?;
         self.wait()
     }
 

@@ -60,13 +60,18 @@ impl<'a> Stage<'a> {
         matches!(self.against, Against::Mqttstack(_))
     }
 
-    /// Sends SIGTERM to the broker; [`Self::await_stopped`] waits for its end.
-    pub(crate) fn terminate(&mut self) -> Result<()> {
+    /// Sends a signal that ends the broker; [`Self::await_stopped`] waits for that.
+    pub(crate) fn stop_by_signal(&mut self, name: &str) -> Result<()> {
         self.is_stopped = true;
-        self.broker.terminate()
+        self.broker.signal(name)
     }
 
-    /// Waits for a clean end after [`Self::terminate`].
+    /// How much memory of the machine the broker holds.
+    pub(crate) fn broker_resident_bytes(&self) -> Result<usize> {
+        self.broker.resident_bytes()
+    }
+
+    /// Waits for a clean end after [`Self::stop_by_signal`].
     pub(crate) fn await_stopped(&mut self) -> Result<()> {
         self.broker.wait()
     }

@@ -111,7 +111,8 @@ fn hundred_mebibytes_by_mosquitto(stage: &mut Stage<'_>) -> Result<()> {
     )
 }
 
-/// v5 MQTT-4.7.1-1, v5 MQTT-4.7.1-2, v5 MQTT-4.7.3-4, X311-4.7.3-a, X311-3.8.3-a, v3.1.1 MQTT-4.7.1-2, v3.1.1 MQTT-4.7.1-3.
+/// v5 MQTT-4.7.1-1, v5 MQTT-4.7.1-2, v5 MQTT-4.7.3-4, X311-4.7.3-a, X311-3.8.3-a,
+/// v3.1.1 MQTT-4.7.1-2, v3.1.1 MQTT-4.7.1-3.
 fn wildcards(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     const END: &str = "end";
     const TOPICS: [&str; 8] = ["a", "a/b", "a/b/c", "a//c", "/a", "A/b", "a/", "b/b"];

@@ -12,7 +12,12 @@ const TAKEN_OVER: u8 = 0x8E;
 
 pub(super) fn tests() -> Vec<Test> {
     let mut tests = vec![
-        Test::new("SIGTERM: raw clients of all versions", sigterm_raw),
+        Test::new("SIGTERM: raw clients of all versions", |stage| {
+            signal_raw(stage, "TERM")
+        }),
+        Test::new("SIGINT: raw clients of all versions", |stage| {
+            signal_raw(stage, "INT")
+        }),
         Test::new("half-open: the client ends its sending side", half_open),
         Test::new("a reset connection publishes its will", reset),
         Test::new("what follows a DISCONNECT is ignored", after_disconnect),
@@ -51,17 +56,17 @@ fn reporting() -> impl Iterator<Item = Tool> {
 
 fn sigterm(stage: &mut Stage<'_>, tool: Tool) -> Result<()> {
     let mut listener = tool.listen(stage, &Connect::clean("sub"), &["a"], 1)?;
-    stage.terminate()?;
+    stage.stop_by_signal("TERM")?;
     let code = listener.closed()?;
     ensure!(code == Some(SHUTTING_DOWN), "DISCONNECT says {code:02X?}");
     stage.await_stopped()
 }
 
-fn sigterm_raw(stage: &mut Stage<'_>) -> Result<()> {
+fn signal_raw(stage: &mut Stage<'_>, signal: &str) -> Result<()> {
     let mut old = stage.wire(Version::V31, "v31")?;
     let mut middle = stage.wire(Version::V311, "v311")?;
     let mut new = stage.wire(Version::V5, "v5")?;
-    stage.terminate()?;
+    stage.stop_by_signal(signal)?;
     expect_disconnect(stage, &mut new, &[SHUTTING_DOWN])?;
     old.expect_close(WAIT)?;
     middle.expect_close(WAIT)?;

@@ -47,7 +47,8 @@ fn half_a_connect(stage: &mut Stage<'_>) -> Result<()> {
     wire.expect_close(CONNECT_PATIENCE)
 }
 
-/// X311-3.1.4-a: the time for a CONNECT counts from the start of the connection, not from its last byte.
+/// X311-3.1.4-a: the time for a CONNECT counts from the start of the connection, not from its
+/// last byte.
 fn trickled_connect(stage: &mut Stage<'_>) -> Result<()> {
     let mut wire = Wire::open(stage.address())?;
     let deadline = Deadline::after(CONNECT_PATIENCE);

@@ -11,6 +11,7 @@ mod resend;
 mod retained;
 mod session;
 mod shared;
+mod slow;
 mod v5;
 mod will;
 
@@ -29,6 +30,7 @@ pub(super) fn all() -> Vec<Test> {
         keep_alive::tests(),
         many::tests(),
         everyone::tests(),
+        slow::tests(),
         delivery::tests(),
         retained::tests(),
         will::tests(),

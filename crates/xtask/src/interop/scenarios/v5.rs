@@ -72,7 +72,8 @@ fn properties(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     Ok(())
 }
 
-/// v5 MQTT-1.5.4-3, v5 MQTT-3.3.2-4, v5 MQTT-3.3.2-17, v5 MQTT-3.3.2-18: User Properties keep their order, duplicates included.
+/// v5 MQTT-1.5.4-3, v5 MQTT-3.3.2-4, v5 MQTT-3.3.2-17, v5 MQTT-3.3.2-18: User Properties keep
+/// their order, duplicates included.
 fn properties_byte_for_byte(stage: &mut Stage<'_>) -> Result<()> {
     let user = [
         ("z", "1"),
