@@ -82,6 +82,13 @@ impl Project {
     pub(crate) fn core(&self) -> impl Iterator<Item = &Package> {
         CORE.iter().filter_map(|name| self.package(name))
     }
+
+    /// The crates above them that users depend on or install.
+    pub(crate) fn above_core(&self) -> impl Iterator<Item = &Package> {
+        self.packages
+            .iter()
+            .filter(|package| package.name.starts_with(BINARY) && !CORE.contains(&&*package.name))
+    }
 }
 
 /// The cargo that runs this command.

@@ -138,6 +138,19 @@ impl Broker {
         self.wait()
     }
 
+    /// The lines of the log that contain all of `marks`, once there is one.
+    pub(crate) fn log_lines_with(&self, marks: &[&str], wait: Duration) -> Vec<String> {
+        let deadline = Deadline::after(wait);
+        loop {
+            let mut lines = log_lines(&self.log);
+            lines.retain(|line| marks.iter().all(|mark| line.contains(mark)));
+            if !lines.is_empty() || deadline.remaining().is_none() {
+                return lines;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The last lines of the broker's log.
     pub(crate) fn log_tail(&self) -> String {
         tail(&self.log)

@@ -4,11 +4,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use super::Version;
 use super::broker::{Against, Broker};
 use super::wire::{Hello, Wire};
+use super::{Version, WAIT};
 use crate::project::Project;
 
 /// A broker of its own and a folder of its own for one scenario.
@@ -74,6 +74,22 @@ impl<'a> Stage<'a> {
     /// Waits for a clean end after [`Self::stop_by_signal`].
     pub(crate) fn await_stopped(&mut self) -> Result<()> {
         self.broker.wait()
+    }
+
+    /// Checks that our broker has said once, with a reason, that it ended a connection.
+    ///
+    /// `peer` is the client's end of the connection.
+    pub(crate) fn check_logged(&self, peer: SocketAddr) -> Result<()> {
+        if self.is_ours() {
+            let marks = [&*format!("peer={peer} "), "reason="];
+            let lines = self.broker.log_lines_with(&marks, WAIT);
+            ensure!(
+                lines.len() == 1,
+                "the log has {} lines on the end of {peer}",
+                lines.len()
+            );
+        }
+        Ok(())
     }
 
     /// A raw connection with a clean session.

@@ -88,6 +88,13 @@ impl Wire {
         Ok(Self { stream })
     }
 
+    /// This end of the connection, as the broker's log calls it.
+    pub(crate) fn local_address(&self) -> Result<SocketAddr> {
+        self.stream
+            .local_addr()
+            .context("asking for the address of a socket")
+    }
+
     /// Opens a connection, sends the CONNECT, and returns the CONNACK, which must accept.
     pub(crate) fn hello(broker: SocketAddr, hello: &Hello<'_>) -> Result<(Self, Vec<u8>)> {
         let mut wire = Self::open(broker)?;

@@ -11,17 +11,22 @@ use crate::project::{Package, Project};
 const FEATURES_MAX: usize = 6;
 
 pub(super) fn run(project: &Project) -> Result<Totals> {
+    let core = project.core().map(|package| (package, powerset(package)));
+    let above = project
+        .above_core()
+        .map(|package| (package, extremes(package)));
     let mut totals = Totals::default();
-    for package in project.core() {
-        for set in powerset(package) {
+    for (package, sets) in core.chain(above) {
+        for set in sets {
             println!("{} with [{}]", package.name, set.join(", "));
-            // Lints of the crate itself are denied; clippy builds dependencies only once.
+            // The lints of this crate alone are denied: each crate is judged under its own name.
             let features = set.join(",");
             let is_built = check(&mut command(
                 project,
                 &[
                     "clippy",
                     "--quiet",
+                    "--no-deps",
                     "--package",
                     &package.name,
                     "--no-default-features",
@@ -38,16 +43,11 @@ pub(super) fn run(project: &Project) -> Result<Totals> {
     Ok(totals)
 }
 
-/// All sets of the features, `default` apart, which is only a name for one of the sets.
+/// All sets of the features.
 fn powerset(package: &Package) -> Vec<Vec<&str>> {
-    let features: Vec<&str> = package
-        .features
-        .keys()
-        .map(String::as_str)
-        .filter(|name| *name != "default")
-        .collect();
+    let features = features(package);
     if features.len() > FEATURES_MAX {
-        return vec![vec![], features];
+        return extremes(package);
     }
     (0..1_u32 << features.len())
         .map(|bits| {
@@ -58,6 +58,24 @@ fn powerset(package: &Package) -> Vec<Vec<&str>> {
                 .filter(|(index, _)| is_chosen(*index));
             chosen.map(|(_, name)| *name).collect()
         })
+        .collect()
+}
+
+/// None of the features, and all of them.
+fn extremes(package: &Package) -> Vec<Vec<&str>> {
+    match features(package) {
+        features if features.is_empty() => vec![vec![]],
+        features => vec![vec![], features],
+    }
+}
+
+/// The features, `default` apart, which is only a name for one of the sets.
+fn features(package: &Package) -> Vec<&str> {
+    package
+        .features
+        .keys()
+        .map(String::as_str)
+        .filter(|name| *name != "default")
         .collect()
 }
 
@@ -74,5 +92,6 @@ mod tests {
         };
         let expected: [&[&str]; 4] = [&[], &["alloc"], &["std"], &["alloc", "std"]];
         assert_eq!(powerset(&package), expected);
+        assert_eq!(extremes(&package), [&[] as &[&str], &["alloc", "std"]]);
     }
 }

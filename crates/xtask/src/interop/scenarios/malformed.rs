@@ -409,6 +409,7 @@ fn forbidden(stage: &Stage<'_>, version: Version, bytes: &str, codes: Option<&[u
         will,
         ..Hello::new(version, "offender")
     })?;
+    let peer = offender.local_address()?;
     offender.send_hex(bytes)?;
     match codes {
         Some(codes) => expect_disconnect(stage, &mut offender, codes)?,
@@ -416,6 +417,7 @@ fn forbidden(stage: &Stage<'_>, version: Version, bytes: &str, codes: Option<&[u
     }
     let got = witness.publish(Version::V5)?;
     ensure!(got.payload == b"thrown out", "instead of the will: {got:?}");
+    stage.check_logged(peer)?;
     witness.ping()
 }
 

@@ -253,6 +253,7 @@ fn tolerated_by_mosquitto(what: &str) -> Option<&'static str> {
 fn refused(stage: &Stage<'_>, case: &Case) -> Result<()> {
     let mut witness = stage.wire(Version::V5, "witness")?;
     let mut wire = Wire::open(stage.address())?;
+    let peer = wire.local_address()?;
     wire.send_hex(case.bytes)?;
     let answer = wire.packet()?;
     let shown = answer
@@ -269,6 +270,7 @@ fn refused(stage: &Stage<'_>, case: &Case) -> Result<()> {
     if answer.is_some() {
         wire.expect_close(WAIT)?;
     }
+    stage.check_logged(peer)?;
     witness.ping()
 }
 
