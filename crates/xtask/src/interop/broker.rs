@@ -1,5 +1,6 @@
 //! The broker under test: started for one scenario, watched, and stopped as an operator would.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,13 @@ pub(crate) enum Against {
     Mosquitto,
 }
 
+/// What a scenario asks of its broker, apart from the defaults.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    /// The largest packet of an accepted client, in bytes.
+    pub(crate) packet_size_max: Option<usize>,
+}
+
 /// A running broker on a loopback port of its own; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Broker {
@@ -36,18 +44,21 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Starts a broker and waits until it listens. `folder` is scratch space.
-    pub(crate) fn start(against: &Against, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(against: &Against, folder: &Path, settings: Settings) -> Result<Self> {
         match against {
-            Against::Mqttstack(binary) => Self::start_mqttstack(binary, folder),
-            Against::Mosquitto => Self::start_mosquitto(folder),
+            Against::Mqttstack(binary) => Self::start_mqttstack(binary, folder, settings),
+            Against::Mosquitto => Self::start_mosquitto(folder, settings),
         }
     }
 
-    fn start_mqttstack(binary: &Path, folder: &Path) -> Result<Self> {
+    fn start_mqttstack(binary: &Path, folder: &Path, settings: Settings) -> Result<Self> {
         let mut command = Command::new(binary);
         command
             .args(["broker", "--listen", "127.0.0.1:0"])
             .current_dir(folder);
+        if let Some(bytes) = settings.packet_size_max {
+            command.env("MQTTSTACK_LIMITS__PACKET_SIZE_MAX", format!("{bytes}B"));
+        }
         let (process, log) = spawn(&mut command)?;
         let deadline = Deadline::after(START);
         loop {
@@ -69,16 +80,19 @@ impl Broker {
     }
 
     /// mosquitto cannot choose a port itself, so one that was free a moment ago is tried.
-    fn start_mosquitto(folder: &Path) -> Result<Self> {
+    fn start_mosquitto(folder: &Path, settings: Settings) -> Result<Self> {
         let mut log = Arc::default();
         for _attempt in 0..5 {
             let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
             let port = address.port();
             let file = folder.join("mosquitto.conf");
-            let configuration = format!(
+            let mut configuration = format!(
                 "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n\
                  max_queued_messages 10000\nsys_interval 1\n"
             );
+            if let Some(bytes) = settings.packet_size_max {
+                let _ = writeln!(configuration, "max_packet_size {bytes}");
+            }
             fs::write(&file, configuration)?;
             let mut command = Command::new(mosquitto());
             command.arg("-v").arg("-c").arg(&file).current_dir(folder);

@@ -9,7 +9,7 @@ use std::thread;
 use anyhow::{Result, anyhow, ensure};
 
 use super::Stage;
-use super::broker::Against;
+use super::broker::{Against, Settings};
 use super::scenarios;
 use crate::clock::Stopwatch;
 use crate::project::Project;
@@ -21,6 +21,7 @@ type Body = Box<dyn Fn(&mut Stage<'_>) -> Result<()> + Send + Sync>;
 pub(crate) struct Test {
     name: String,
     body: Body,
+    settings: Settings,
     mosquitto_differs: Option<&'static str>,
 }
 
@@ -32,8 +33,14 @@ impl Test {
         Self {
             name: name.to_string(),
             body: Box::new(body),
+            settings: Settings::default(),
             mosquitto_differs: None,
         }
+    }
+
+    /// Asks for a broker that differs from the defaults.
+    pub(crate) fn with(self, settings: Settings) -> Self {
+        Self { settings, ..self }
     }
 
     /// Says why mosquitto cannot pass; against it the scenario is then not run.
@@ -99,7 +106,7 @@ pub(super) fn run(
 /// Runs one scenario from an empty stage to an empty stage and prints its line.
 fn perform(project: &Project, against: &Against, number: usize, test: &Test) -> bool {
     let watch = Stopwatch::start();
-    let (result, log) = match Stage::set(project, against, &number.to_string()) {
+    let (result, log) = match Stage::set(project, against, test.settings, &number.to_string()) {
         Ok(mut stage) => {
             let result = catch_unwind(AssertUnwindSafe(|| (test.body)(&mut stage)))
                 .unwrap_or_else(|_| Err(anyhow!("the scenario panicked")));

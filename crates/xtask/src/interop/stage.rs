@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::broker::{Against, Broker};
+use super::broker::{Against, Broker, Settings};
 use super::wire::{Hello, Wire};
 use super::{Version, WAIT};
 use crate::project::Project;
@@ -23,13 +23,18 @@ pub(crate) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// Starts a broker in the fresh folder `name` of the target directory.
-    pub(crate) fn set(project: &'a Project, against: &'a Against, name: &str) -> Result<Self> {
+    pub(crate) fn set(
+        project: &'a Project,
+        against: &'a Against,
+        settings: Settings,
+        name: &str,
+    ) -> Result<Self> {
         let folder = project.target().join("interop").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).context("clearing the scratch folder")?;
         }
         fs::create_dir_all(&folder).context("making the scratch folder")?;
-        let broker = Broker::start(against, &folder)?;
+        let broker = Broker::start(against, &folder, settings)?;
         Ok(Self {
             project,
             against,

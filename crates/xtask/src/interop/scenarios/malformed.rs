@@ -6,8 +6,9 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::Test;
 use super::ending::expect_disconnect;
+use super::{MEBIBYTE, Test};
+use crate::interop::broker::Settings;
 use crate::interop::wire::{Hello, Publish, connack_u16, connack_u32, packet};
 use crate::interop::{Stage, Version, WAIT};
 
@@ -21,6 +22,11 @@ const TOO_LARGE: u8 = 0x95;
 
 /// Where the specification forbids something without naming the class of the error.
 const EITHER: &[u8] = &[MALFORMED, PROTOCOL_ERROR];
+
+const PACKET_SIZE_MAX: usize = MEBIBYTE;
+const SMALL: Settings = Settings {
+    packet_size_max: Some(PACKET_SIZE_MAX),
+};
 
 /// A forbidden packet: its bytes before 5.0 and in 5.0, and the codes that answer the latter.
 struct Case {
@@ -357,7 +363,16 @@ pub(super) fn tests() -> Vec<Test> {
     let mut tests = vec![
         Test::new("more than Receive Maximum in flight", receive_maximum)
             .unlike_mosquitto("answers without disconnecting"),
-        Test::new("PUBLISH larger than announced", larger_than_announced),
+        Test::new(
+            "5.0: a PUBLISH as large as announced, and one larger",
+            larger_than_announced,
+        )
+        .with(SMALL),
+        Test::new(
+            "3.1.1: a PUBLISH larger than the limit",
+            larger_than_the_limit,
+        )
+        .with(SMALL),
     ];
     for case in CASES {
         for version in Version::ALL {
@@ -453,15 +468,54 @@ fn receive_maximum(stage: &mut Stage<'_>) -> Result<()> {
 
 /// v5 MQTT-3.2.2-15: the size is refused by the header, before the body is sent.
 fn larger_than_announced(stage: &mut Stage<'_>) -> Result<()> {
-    let mut witness = stage.wire(Version::V311, "witness")?;
+    let mut witness = stage.wire(Version::V5, "witness")?;
+    witness.subscribe(Version::V5, "a", 0)?;
     let (mut offender, connack) = stage.hello(&Hello::new(Version::V5, "offender"))?;
-    // Not announced: the largest packet that can be written is allowed.
-    if let Some(maximum) = connack_u32(&connack, 0x27)? {
-        let mut bytes = packet(0x30, &vec![0; usize::try_from(maximum)?]);
-        bytes.truncate(5);
-        offender.send(&bytes)?;
-        expect_disconnect(stage, &mut offender, &[TOO_LARGE])?;
-    }
+    let announced = connack_u32(&connack, 0x27)?
+        .map(usize::try_from)
+        .transpose()?;
+    ensure!(
+        announced == Some(PACKET_SIZE_MAX),
+        "announced {announced:?}"
+    );
+    // Fixed header of 4 bytes, topic of 3, property length of 1.
+    let publish = |size: usize| {
+        let payload = vec![b'x'; size - 8];
+        Publish {
+            topic: "a".into(),
+            payload,
+            ..Publish::default()
+        }
+    };
+    let largest = publish(PACKET_SIZE_MAX);
+    let bytes = largest.encode(Version::V5);
+    ensure!(
+        bytes.len() == PACKET_SIZE_MAX,
+        "the packet has {} bytes",
+        bytes.len()
+    );
+    offender.send(&bytes)?;
+    ensure!(
+        witness.publish(Version::V5)? == largest,
+        "the largest packet arrived changed"
+    );
+    let mut too_large = publish(PACKET_SIZE_MAX + 1).encode(Version::V5);
+    too_large.truncate(4);
+    offender.send(&too_large)?;
+    expect_disconnect(stage, &mut offender, &[TOO_LARGE])?;
+    witness.ping()
+}
+
+/// A 3.1.1 client learns of the limit only when it is closed.
+fn larger_than_the_limit(stage: &mut Stage<'_>) -> Result<()> {
+    let mut witness = stage.wire(Version::V311, "witness")?;
+    let mut offender = stage.wire(Version::V311, "offender")?;
+    let peer = offender.local_address()?;
+    let mut too_large = packet(0x30, &vec![0; PACKET_SIZE_MAX]);
+    too_large.truncate(4);
+    offender.send(&too_large)?;
+    offender.expect_close(WAIT)?;
+    stage.check_logged(peer)?;
     witness.ping()
 }
 
