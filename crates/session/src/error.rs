@@ -86,9 +86,21 @@ pub enum ProtocolError {
         /// The number of codes.
         actual: usize,
     },
+    /// An answer that has to be sent is larger than the Maximum Packet Size of the peer.
+    #[error("{packet_type} exceeds the peer's maximum packet size")]
+    ResponseTooLarge {
+        /// The type of the packet.
+        packet_type: PacketType,
+    },
     /// The server resumed a session that this client does not have.
     #[error("session present without session state")]
     SessionPresentWithoutState,
+    /// The server explained itself though this client asked it not to.
+    #[error("reason string or user property in {packet_type} though not requested")]
+    ProblemInformationNotRequested {
+        /// The type of the packet.
+        packet_type: PacketType,
+    },
     /// An authentication exchange broke its rules.
     #[error("authentication exchange out of order")]
     AuthenticationOutOfOrder,
@@ -110,8 +122,13 @@ impl ProtocolError {
             | Self::AckMismatch { .. }
             | Self::ReasonCodeCount { .. }
             | Self::SessionPresentWithoutState
+            | Self::ProblemInformationNotRequested { .. }
             | Self::AuthenticationOutOfOrder
             | Self::AuthenticationMethodChanged => ReasonCode::ProtocolError,
+            // The server itself did not come to an answer.
+            Self::ConnectTimeout {
+                awaited: PacketType::ConnAck,
+            } => ReasonCode::ServerBusy,
             Self::ConnectTimeout { .. } => ReasonCode::UnspecifiedError,
             Self::KeepAliveTimeout { .. } => ReasonCode::KeepAliveTimeout,
             Self::ReceiveMaximumExceeded { .. } => ReasonCode::ReceiveMaximumExceeded,
@@ -121,6 +138,7 @@ impl ProtocolError {
             Self::SubscriptionIdentifiersNotSupported => {
                 ReasonCode::SubscriptionIdentifiersNotSupported
             }
+            Self::ResponseTooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::TooManyUserProperties { .. } => ReasonCode::QuotaExceeded,
         }
     }

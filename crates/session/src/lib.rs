@@ -10,6 +10,8 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod authentication;
+mod check;
 pub mod client;
 mod error;
 mod flow;

@@ -41,10 +41,10 @@ impl InboundAliases {
         if self.topics.len() <= index {
             self.topics.resize(index.saturating_add(1), None);
         }
-        if let Some(slot) = self.topics.get_mut(index) {
-            if slot.as_deref() != Some(topic) {
-                *slot = Some(topic.into());
-            }
+        if let Some(slot) = self.topics.get_mut(index)
+            && slot.as_deref() != Some(topic)
+        {
+            *slot = Some(topic.into());
         }
         Ok(topic)
     }

@@ -1,9 +1,13 @@
 //! The receiving half: which messages have arrived, and which acknowledgements are due.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+};
 
-use mqttstack_codec::{Ack, Delivery, Packet, PacketId, PacketType, QoS, ReasonCode};
+use mqttstack_codec::{Ack, Delivery, PacketId, PacketType, Properties, QoS, ReasonCode, Shared};
 
+use super::responses::{AckKind, Responses};
 use crate::ProtocolError;
 
 /// What the receiving half keeps for as long as the session lives: the QoS 2 messages that have
@@ -15,18 +19,34 @@ pub(crate) struct Inbound {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Received {
+    verdict: Verdict,
     /// Whether it counts against the Receive Maximum of the present connection.
     counted: bool,
-    /// Whether PUBREC has been decided.
-    decided: bool,
+    /// Whether a PUBREC for it waits for its turn.
+    owed: bool,
+}
+
+/// What was decided about a received message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    Undecided,
+    Accepted,
+    /// Its PUBREC carries an error: once that is sent, the identifier means a new message.
+    Refused,
 }
 
 /// An acknowledgement that is owed; they leave in the order of the messages.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 struct Owed {
     packet_id: PacketId,
     qos: QoS,
-    decision: Option<ReasonCode>,
+    decision: Option<Decision>,
+}
+
+#[derive(Clone, Debug)]
+struct Decision {
+    reason: ReasonCode,
+    properties: Option<Box<Properties<Shared>>>,
 }
 
 /// The acknowledgements of one connection.
@@ -42,20 +62,31 @@ pub(crate) struct Acknowledger {
 
 /// What to do with a received PUBLISH.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Verdict {
-    /// It is new.
-    Deliver,
+pub(crate) enum Novelty {
+    /// It is new: deliver it.
+    New,
     /// It repeats a QoS 2 message that was delivered before.
     Repeat,
 }
 
 impl Inbound {
     /// Takes part in a new connection: nothing counts against its Receive Maximum yet, and what
-    /// had not been acknowledged arrives anew.
+    /// had not been accepted arrives anew.
     pub(crate) fn on_connected(&mut self) {
-        self.received.retain(|_, received| received.decided);
+        self.received
+            .retain(|_, received| received.verdict == Verdict::Accepted);
         for received in self.received.values_mut() {
             received.counted = false;
+            received.owed = false;
+        }
+    }
+
+    /// Decides about a message that arrived on a connection that is gone.
+    pub(crate) fn acknowledge(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        if let Some(received) = self.received.get_mut(&packet_id)
+            && received.verdict == Verdict::Undecided
+        {
+            received.verdict = Verdict::of(reason);
         }
     }
 
@@ -69,8 +100,18 @@ impl Inbound {
     }
 }
 
+impl Verdict {
+    const fn of(reason: ReasonCode) -> Self {
+        if reason.is_error() {
+            Self::Refused
+        } else {
+            Self::Accepted
+        }
+    }
+}
+
 impl Acknowledger {
-    pub(crate) fn new(receive_maximum: u16, has_reasons: bool) -> Self {
+    pub(crate) const fn new(receive_maximum: u16, has_reasons: bool) -> Self {
         Self {
             owed: VecDeque::new(),
             outstanding: 0,
@@ -84,18 +125,14 @@ impl Acknowledger {
         &mut self,
         inbound: &mut Inbound,
         delivery: Delivery,
-        out: &mut VecDeque<Packet>,
-    ) -> Result<Verdict, ProtocolError> {
+        out: &mut Responses,
+    ) -> Result<Novelty, ProtocolError> {
         match delivery {
-            Delivery::AtMostOnce => Ok(Verdict::Deliver),
+            Delivery::AtMostOnce => Ok(Novelty::New),
             Delivery::AtLeastOnce { packet_id, .. } => {
                 self.count()?;
-                self.owed.push_back(Owed {
-                    packet_id,
-                    qos: QoS::AtLeastOnce,
-                    decision: None,
-                });
-                Ok(Verdict::Deliver)
+                self.owe(packet_id, QoS::AtLeastOnce, None);
+                Ok(Novelty::New)
             }
             Delivery::ExactlyOnce { packet_id, .. } => {
                 self.on_exactly_once(inbound, packet_id, out)
@@ -107,38 +144,35 @@ impl Acknowledger {
         &mut self,
         inbound: &mut Inbound,
         packet_id: PacketId,
-        out: &mut VecDeque<Packet>,
-    ) -> Result<Verdict, ProtocolError> {
-        let qos = QoS::ExactlyOnce;
+        out: &mut Responses,
+    ) -> Result<Novelty, ProtocolError> {
         let Some(known) = inbound.received.get_mut(&packet_id) else {
             self.count()?;
-            inbound.received.insert(
-                packet_id,
-                Received {
-                    counted: true,
-                    decided: false,
-                },
-            );
-            self.owed.push_back(Owed {
-                packet_id,
-                qos,
-                decision: None,
-            });
-            return Ok(Verdict::Deliver);
+            let received = Received {
+                verdict: Verdict::Undecided,
+                counted: true,
+                owed: true,
+            };
+            inbound.received.insert(packet_id, received);
+            self.owe(packet_id, QoS::ExactlyOnce, None);
+            return Ok(Novelty::New);
         };
         if !known.counted {
             known.counted = true;
             self.count()?;
         }
-        if known.decided {
-            self.owed.push_back(Owed {
-                packet_id,
-                qos,
-                decision: Some(ReasonCode::Success),
-            });
+        // A PUBREC that is owed already answers this repeat as well, so that a peer which repeats
+        // itself costs no memory.
+        if !known.owed {
+            known.owed = true;
+            let decision = Decision {
+                reason: ReasonCode::Success,
+                properties: None,
+            };
+            self.owe(packet_id, QoS::ExactlyOnce, Some(decision));
             self.release(inbound, out);
         }
-        Ok(Verdict::Repeat)
+        Ok(Novelty::Repeat)
     }
 
     /// Decides about a message; its acknowledgement leaves once those before it are decided.
@@ -149,79 +183,134 @@ impl Acknowledger {
         inbound: &mut Inbound,
         packet_id: PacketId,
         reason: ReasonCode,
-        out: &mut VecDeque<Packet>,
+        properties: Properties<Shared>,
+        out: &mut Responses,
     ) {
         let open = |owed: &&mut Owed| owed.packet_id == packet_id && owed.decision.is_none();
         let Some(owed) = self.owed.iter_mut().find(open) else {
             return;
         };
+        let packet_type = match owed.qos {
+            QoS::ExactlyOnce => PacketType::PubRec,
+            QoS::AtMostOnce | QoS::AtLeastOnce => PacketType::PubAck,
+        };
         // MQTT 3.x cannot refuse: the message is acknowledged and goes no further.
         let reason = if self.has_reasons {
-            reason
+            out.fit().code(reason, packet_type)
         } else {
             ReasonCode::Success
         };
-        owed.decision = Some(reason);
-        if owed.qos == QoS::ExactlyOnce {
-            if let Some(received) = inbound.received.get_mut(&packet_id) {
-                received.decided = true;
-            }
+        owed.decision = Some(Decision {
+            reason,
+            properties: (!properties.is_empty()).then(|| Box::new(properties)),
+        });
+        if owed.qos == QoS::ExactlyOnce
+            && let Some(received) = inbound.received.get_mut(&packet_id)
+        {
+            received.verdict = Verdict::of(reason);
         }
         self.release(inbound, out);
     }
 
     /// Sends the acknowledgements that nothing holds back.
-    fn release(&mut self, inbound: &mut Inbound, out: &mut VecDeque<Packet>) {
-        while let Some(Owed {
-            packet_id,
-            qos,
-            decision: Some(reason),
-        }) = self.owed.front().copied()
-        {
+    fn release(&mut self, inbound: &mut Inbound, out: &mut Responses) {
+        while let Some(first) = self.owed.front_mut() {
+            let Some(Decision { reason, properties }) = first.decision.take() else {
+                return;
+            };
+            let (packet_id, qos) = (first.packet_id, first.qos);
             self.owed.pop_front();
-            let ack = Ack::with_reason(packet_id, reason);
-            if qos == QoS::ExactlyOnce {
-                if reason.is_error() {
-                    inbound.received.remove(&packet_id);
-                    self.uncount();
-                }
-                out.push_back(Packet::PubRec(ack));
+            let kind = if qos == QoS::ExactlyOnce {
+                self.on_pubrec_sent(inbound, packet_id, reason);
+                AckKind::PubRec
             } else {
                 self.uncount();
-                out.push_back(Packet::PubAck(ack));
+                AckKind::PubAck
+            };
+            match properties {
+                None => out.ack(kind, packet_id, reason),
+                Some(properties) => {
+                    out.push(kind.packet(Ack {
+                        packet_id,
+                        reason_code: reason,
+                        properties: *properties,
+                    }));
+                }
             }
         }
     }
 
+    fn on_pubrec_sent(&mut self, inbound: &mut Inbound, packet_id: PacketId, reason: ReasonCode) {
+        if reason.is_error() {
+            inbound.received.remove(&packet_id);
+            self.uncount();
+        } else if let Some(received) = inbound.received.get_mut(&packet_id) {
+            received.owed = false;
+        }
+    }
+
     /// Answers PUBREL.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.3.3-11; v3.1.1 MQTT-4.3.3-2: an identifier that nobody knows is answered, too.
     pub(crate) fn on_pubrel(
         &mut self,
         inbound: &mut Inbound,
         packet_id: PacketId,
-    ) -> Result<Packet, ProtocolError> {
-        match inbound.received.get(&packet_id).copied() {
-            Some(Received { decided: false, .. }) => Err(ProtocolError::AckMismatch {
-                packet_type: PacketType::PubRel,
-                packet_id,
-            }),
-            Some(Received { counted, .. }) => {
+        out: &mut Responses,
+    ) -> Result<(), ProtocolError> {
+        let reason = match inbound.received.get(&packet_id).copied() {
+            Some(Received {
+                verdict: Verdict::Accepted,
+                counted,
+                owed,
+            }) => {
                 inbound.received.remove(&packet_id);
                 if counted {
                     self.uncount();
                 }
-                Ok(Packet::PubComp(Ack::new(packet_id)))
+                if owed {
+                    self.forgive(packet_id);
+                }
+                ReasonCode::Success
             }
-            None if self.has_reasons => Ok(Packet::PubComp(Ack::with_reason(
-                packet_id,
-                ReasonCode::PacketIdentifierNotFound,
-            ))),
-            None => Ok(Packet::PubComp(Ack::new(packet_id))),
-        }
+            // It releases what this side has not taken.
+            Some(_) => {
+                return Err(ProtocolError::AckMismatch {
+                    packet_type: PacketType::PubRel,
+                    packet_id,
+                });
+            }
+            None if self.has_reasons => ReasonCode::PacketIdentifierNotFound,
+            None => ReasonCode::Success,
+        };
+        out.ack(AckKind::PubComp, packet_id, reason);
+        Ok(())
+    }
+
+    fn owe(&mut self, packet_id: PacketId, qos: QoS, decision: Option<Decision>) {
+        self.owed.push_back(Owed {
+            packet_id,
+            qos,
+            decision,
+        });
+    }
+
+    /// Drops a PUBREC that waits: the message has been released.
+    fn forgive(&mut self, packet_id: PacketId) {
+        self.owed
+            .retain(|owed| owed.packet_id != packet_id || owed.qos != QoS::ExactlyOnce);
     }
 
     /// Returns how many messages wait for a decision or behind one.
     pub(crate) fn owed(&self) -> usize {
         self.owed.len()
+    }
+
+    /// Returns how many bytes of memory the acknowledgements take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.owed.len().saturating_mul(size_of::<Owed>())
     }
 
     fn count(&mut self) -> Result<(), ProtocolError> {

@@ -1,25 +1,37 @@
 //! The exchange of messages over one connection: the QoS engine that both roles share.
 
 mod alias;
+mod exchanges;
+mod fit;
 mod inbound;
 mod outbound;
 mod outgoing;
+mod quota;
+mod responses;
 mod state;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
 use mqttstack_codec::{
-    Ack, Delivery, Packet, PacketId, PacketType, PropertyId, ProtocolVersion, Publish, QoS,
-    ReasonCode, Storage,
+    Delivery, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Sender,
+    Shared, Storage,
 };
-use mqttstack_limits::{Instant, Limits};
+use mqttstack_limits::{Instant, Limits, PROTOCOL_PACKET_SIZE_MAX};
 
-pub(crate) use self::outbound::Exchange;
 use self::{
     alias::{InboundAliases, OutboundAliases},
-    inbound::{Acknowledger, Verdict},
+    inbound::{Acknowledger, Novelty},
     outbound::Queued,
+    quota::Quota,
+    responses::{AckKind, Responses},
+};
+pub(crate) use self::{
+    exchanges::Completion,
+    fit::{Fit, permitted},
+    outbound::Awaited,
 };
 pub use self::{
     outbound::{DeliveryOptions, PublishToken, QueueStatus, SubscriptionIds, Undelivered},
@@ -34,15 +46,12 @@ pub(crate) struct PeerLimits {
     pub(crate) receive_maximum: u16,
     pub(crate) packet_size_max: u32,
     pub(crate) topic_alias_maximum: u16,
-}
-
-impl PeerLimits {
-    /// Returns what holds where nothing was said.
-    pub(crate) const UNLIMITED: Self = Self {
-        receive_maximum: u16::MAX,
-        packet_size_max: u32::MAX,
-        topic_alias_maximum: 0,
-    };
+    /// A client takes every QoS.
+    pub(crate) maximum_qos: QoS,
+    /// A client takes every RETAIN flag.
+    pub(crate) retain_available: bool,
+    /// Whether the peer wants Reason Strings and User Properties on all packets.
+    pub(crate) problem_information: bool,
 }
 
 /// A message that arrived, and the identifier under which it is to be acknowledged.
@@ -52,13 +61,6 @@ pub(crate) struct Arrival {
     pub(crate) packet_id: Option<PacketId>,
 }
 
-/// How an exchange ended.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Completion<S: Storage> {
-    pub(crate) token: PublishToken,
-    pub(crate) ack: Ack<S>,
-}
-
 /// The exchange of messages over one connection, on top of the state of its session.
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
@@ -66,13 +68,10 @@ pub(crate) struct Flow {
     version: ProtocolVersion,
     limits: Arc<Limits>,
     peer: PeerLimits,
-    /// QoS 1 and 2 messages that may still be sent, and the number at the start.
-    quota: u16,
-    quota_max: u16,
+    quota: Quota,
     /// Messages in flight from before this connection that have to be sent again, in order.
     resend: VecDeque<PacketId>,
-    /// Packets other than PUBLISH, which nothing holds back.
-    responses: VecDeque<Packet>,
+    responses: Responses,
     acknowledger: Acknowledger,
     inbound_aliases: InboundAliases,
     outbound_aliases: OutboundAliases,
@@ -80,16 +79,20 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// Takes up the state of a session on a connection that has just been accepted; `first`, if
-    /// any, is sent before all else.
+    /// any, is sent before all else. `local` is the role of this side.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.3.2-7, v5 MQTT-4.4.0-1, v5 MQTT-4.9.0-1; v3.1.1 MQTT-4.4.0-1; V31-reconnect.
     pub(crate) fn new(
         mut state: SessionState,
         version: ProtocolVersion,
+        local: Sender,
         limits: Arc<Limits>,
         peer: PeerLimits,
         first: Option<Packet>,
     ) -> Self {
         state.inbound.on_connected();
-        let quota_max = limits.inflight_max.min(peer.receive_maximum).max(1);
         let has_reasons = version == ProtocolVersion::V5;
         let (aliases_in, aliases_out) = if has_reasons {
             let used = limits.topic_aliases_used_max.min(peer.topic_alias_maximum);
@@ -97,40 +100,51 @@ impl Flow {
         } else {
             (0, 0)
         };
+        // A 3.x peer cannot be told of a Receive Maximum: its identifiers are the bound.
         let receive_maximum = if has_reasons {
             limits.receive_maximum.max(1)
         } else {
             u16::MAX
         };
+        let mut responses = Responses::new(Fit {
+            version,
+            sender: local,
+            packet_size_max: peer.packet_size_max,
+            problem_information: peer.problem_information,
+        });
+        if let Some(packet) = first {
+            responses.push(packet);
+        }
+        let in_flight = state.outbound.window.ids_in_order();
         let mut flow = Self {
             version,
             peer,
-            quota: quota_max,
-            quota_max,
+            quota: Quota::new(
+                limits.inflight_max.min(peer.receive_maximum).max(1),
+                in_flight.iter().copied(),
+            ),
             resend: VecDeque::new(),
-            responses: first.into_iter().collect(),
+            responses,
             acknowledger: Acknowledger::new(receive_maximum, has_reasons),
             inbound_aliases: InboundAliases::new(aliases_in),
             outbound_aliases: OutboundAliases::new(aliases_out),
             limits,
             state,
         };
-        flow.plan_resend();
+        flow.plan_resend(in_flight);
         flow
     }
 
     /// Everything unacknowledged is sent again: PUBREL, which no window holds back, at once and
     /// PUBLISH as the window allows, each in its order.
-    fn plan_resend(&mut self) {
-        for id in self.state.outbound.window.ids_in_order() {
+    fn plan_resend(&mut self, in_flight: VecDeque<PacketId>) {
+        for id in in_flight {
             match self.state.outbound.window.get(id) {
-                Some(Exchange::AwaitPubAck(_) | Exchange::AwaitPubRec(_)) => {
-                    self.resend.push_back(id);
+                Some(Awaited::PubAck(_) | Awaited::PubRec(_)) => self.resend.push_back(id),
+                Some(Awaited::PubComp(_)) => {
+                    self.responses.ack(AckKind::PubRel, id, ReasonCode::Success);
                 }
-                Some(Exchange::AwaitPubComp(_)) => {
-                    self.responses.push_back(Packet::PubRel(Ack::new(id)));
-                }
-                Some(Exchange::AwaitSubAck { .. } | Exchange::AwaitUnsubAck { .. }) | None => {}
+                Some(Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) | None => {}
             }
         }
     }
@@ -143,23 +157,23 @@ impl Flow {
         now: Instant,
     ) -> Result<Option<Arrival>, ProtocolError> {
         let alias = publish.properties.topic_alias();
+        // An alias is set even if its message is refused.
         let topic = self
             .inbound_aliases
             .resolve(publish.topic.as_ref(), alias)?;
-        let state = &mut self.state;
-        let verdict = self.acknowledger.on_publish(
-            &mut state.inbound,
+        let novelty = self.acknowledger.on_publish(
+            &mut self.state.inbound,
             publish.delivery,
             &mut self.responses,
         )?;
-        if verdict == Verdict::Repeat {
+        if novelty == Novelty::Repeat {
             return Ok(None);
         }
         let packet_id = publish.delivery.packet_id();
         let payload_len = u64::try_from(publish.payload.as_ref().len()).unwrap_or(u64::MAX);
         if payload_len > u64::from(self.limits.payload_size_max) {
             if let Some(packet_id) = packet_id {
-                self.acknowledge(packet_id, ReasonCode::QuotaExceeded);
+                self.acknowledge(packet_id, ReasonCode::QuotaExceeded, Properties::empty());
             }
             return Ok(None);
         }
@@ -170,11 +184,17 @@ impl Flow {
     }
 
     /// Decides about a received QoS 1 or 2 message.
-    pub(crate) fn acknowledge(&mut self, packet_id: PacketId, reason: ReasonCode) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        packet_id: PacketId,
+        reason: ReasonCode,
+        properties: Properties<Shared>,
+    ) {
         self.acknowledger.acknowledge(
             &mut self.state.inbound,
             packet_id,
             reason,
+            properties,
             &mut self.responses,
         );
     }
@@ -184,96 +204,17 @@ impl Flow {
         self.acknowledger.owed()
     }
 
-    pub(crate) fn on_puback<S: Storage>(
-        &mut self,
-        ack: Ack<S>,
-    ) -> Result<Option<Completion<S>>, ProtocolError> {
-        let packet_id = ack.packet_id;
-        match self.state.outbound.window.get(packet_id) {
-            // It may be late, after a session was lost.
-            None => Ok(None),
-            Some(Exchange::AwaitPubAck(queued)) => {
-                let token = queued.token;
-                self.complete(packet_id);
-                Ok(Some(Completion { token, ack }))
-            }
-            Some(_) => Err(mismatch(PacketType::PubAck, packet_id)),
+    /// Checks that a peer that keeps asking also reads the answers.
+    pub(crate) fn check_backlog(&self) -> Result<(), ProtocolError> {
+        let bytes = self
+            .responses
+            .bytes()
+            .saturating_add(self.acknowledger.bytes());
+        let maximum = usize::try_from(self.limits.response_bytes_max).unwrap_or(usize::MAX);
+        if bytes > maximum {
+            return Err(ProtocolError::ResponsesNotRead);
         }
-    }
-
-    pub(crate) fn on_pubrec<S: Storage>(
-        &mut self,
-        ack: Ack<S>,
-    ) -> Result<Option<Completion<S>>, ProtocolError> {
-        let packet_id = ack.packet_id;
-        let unknown = match self.version {
-            ProtocolVersion::V5 => {
-                Ack::with_reason(packet_id, ReasonCode::PacketIdentifierNotFound)
-            }
-            // Lets the peer finish an exchange that this side has forgotten.
-            ProtocolVersion::V31 | ProtocolVersion::V311 => Ack::new(packet_id),
-        };
-        match self.state.outbound.window.get_mut(packet_id) {
-            None => {
-                self.responses.push_back(Packet::PubRel(unknown));
-                Ok(None)
-            }
-            Some(Exchange::AwaitPubRec(queued)) if ack.reason_code.is_error() => {
-                let token = queued.token;
-                self.complete(packet_id);
-                Ok(Some(Completion { token, ack }))
-            }
-            Some(exchange @ Exchange::AwaitPubRec(_)) => {
-                if let Exchange::AwaitPubRec(queued) = exchange {
-                    *exchange = Exchange::AwaitPubComp(queued.token);
-                }
-                self.responses
-                    .push_back(Packet::PubRel(Ack::new(packet_id)));
-                Ok(None)
-            }
-            Some(Exchange::AwaitPubComp(_)) => {
-                if !ack.reason_code.is_error() {
-                    self.responses
-                        .push_back(Packet::PubRel(Ack::new(packet_id)));
-                }
-                Ok(None)
-            }
-            Some(
-                Exchange::AwaitPubAck(_)
-                | Exchange::AwaitSubAck { .. }
-                | Exchange::AwaitUnsubAck { .. },
-            ) => Err(mismatch(PacketType::PubRec, packet_id)),
-        }
-    }
-
-    pub(crate) fn on_pubrel<S: Storage>(&mut self, ack: &Ack<S>) -> Result<(), ProtocolError> {
-        let answer = self
-            .acknowledger
-            .on_pubrel(&mut self.state.inbound, ack.packet_id)?;
-        self.responses.push_back(answer);
         Ok(())
-    }
-
-    pub(crate) fn on_pubcomp<S: Storage>(
-        &mut self,
-        ack: Ack<S>,
-    ) -> Result<Option<Completion<S>>, ProtocolError> {
-        let packet_id = ack.packet_id;
-        match self.state.outbound.window.get(packet_id) {
-            None => Ok(None),
-            Some(Exchange::AwaitPubComp(token)) => {
-                let token = *token;
-                self.complete(packet_id);
-                Ok(Some(Completion { token, ack }))
-            }
-            Some(_) => Err(mismatch(PacketType::PubComp, packet_id)),
-        }
-    }
-
-    /// Ends an exchange of a PUBLISH: its identifier is free and the window opens by one.
-    fn complete(&mut self, packet_id: PacketId) {
-        self.state.outbound.window.remove(packet_id);
-        self.quota = self.quota.saturating_add(1).min(self.quota_max);
     }
 
     /// Queues a message for the peer.
@@ -288,41 +229,6 @@ impl Flow {
             .enqueue(message, options, &self.limits, now)
     }
 
-    /// Begins an exchange that is not a PUBLISH; `None` if every identifier is taken.
-    pub(crate) fn begin_request(&mut self, exchange: Exchange) -> Option<PacketId> {
-        self.state.outbound.window.insert(exchange).ok()
-    }
-
-    /// Ends the exchange of a SUBSCRIBE; returns its token and number of filters.
-    pub(crate) fn take_subscribe(
-        &mut self,
-        packet_id: PacketId,
-    ) -> Result<(PublishToken, usize), ProtocolError> {
-        let window = &mut self.state.outbound.window;
-        match window.get(packet_id) {
-            Some(&Exchange::AwaitSubAck { token, filters }) => {
-                window.remove(packet_id);
-                Ok((token, filters))
-            }
-            _ => Err(mismatch(PacketType::SubAck, packet_id)),
-        }
-    }
-
-    /// Ends the exchange of an UNSUBSCRIBE; returns its token and number of filters.
-    pub(crate) fn take_unsubscribe(
-        &mut self,
-        packet_id: PacketId,
-    ) -> Result<(PublishToken, usize), ProtocolError> {
-        let window = &mut self.state.outbound.window;
-        match window.get(packet_id) {
-            Some(&Exchange::AwaitUnsubAck { token, filters }) => {
-                window.remove(packet_id);
-                Ok((token, filters))
-            }
-            _ => Err(mismatch(PacketType::UnsubAck, packet_id)),
-        }
-    }
-
     /// Returns the size of the packet that would carry the message now, in bytes.
     pub(crate) fn packet_size(
         &self,
@@ -333,7 +239,7 @@ impl Flow {
         let delivery = match options.qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
             // Every identifier takes the same room.
-            _ => Delivery::AtLeastOnce {
+            QoS::AtLeastOnce | QoS::ExactlyOnce => Delivery::AtLeastOnce {
                 packet_id: PacketId::MIN,
                 dup: false,
             },
@@ -351,14 +257,35 @@ impl Flow {
             .unwrap_or(u64::MAX)
     }
 
-    /// Queues a packet that nothing holds back.
-    pub(crate) fn respond(&mut self, packet: Packet) {
-        self.responses.push_back(packet);
+    /// Queues a packet that nothing holds back, without what the peer does not want to hear.
+    /// Returns false, and drops it, if it is larger than the peer takes.
+    pub(crate) fn respond(&mut self, packet: Packet) -> bool {
+        self.responses.push(packet)
+    }
+
+    /// Queues PINGREQ.
+    pub(crate) fn ping(&mut self) {
+        self.responses.ping();
+    }
+
+    /// Queues PINGRESP.
+    pub(crate) fn pong(&mut self) {
+        self.responses.pong();
+    }
+
+    /// Returns how packets to the peer have to look.
+    pub(crate) const fn fit(&self) -> Fit {
+        self.responses.fit()
     }
 
     /// Returns the next packet to send.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.3.4-8, v5 MQTT-3.3.4-10, v5 MQTT-4.9.0-3: a window that is full holds back QoS 1
+    /// and 2 messages and nothing else.
     pub(crate) fn poll_packet(&mut self, now: Instant) -> Option<Outgoing> {
-        if let Some(packet) = self.responses.pop_front() {
+        if let Some(packet) = self.responses.pop() {
             return Some(Outgoing::Packet(packet));
         }
         loop {
@@ -366,32 +293,39 @@ impl Flow {
                 Some(publish) => publish,
                 None => self.state.outbound.take_next(self.may_send_new(), now)?,
             };
-            if self.fits(&mut publish) {
-                if publish.delivery() != Delivery::AtMostOnce {
-                    self.quota = self.quota.saturating_sub(1);
-                }
-                return Some(Outgoing::Publish(publish));
+            if let Err(why) = self.admit(&mut publish) {
+                self.skip(&publish, why);
+                continue;
             }
-            self.skip_too_large(&publish);
+            if let Some(packet_id) = publish.delivery().packet_id() {
+                self.quota.spend(packet_id);
+            }
+            return Some(Outgoing::Publish(publish));
         }
     }
 
+    /// Returns whether a QoS 1 or 2 message may be sent that is not in flight yet. Messages that a
+    /// peer never finishes count, over as many connections as it likes.
     fn may_send_new(&self) -> bool {
-        self.quota > 0 && self.resend.is_empty()
+        let outbound = &self.state.outbound;
+        self.quota.has_room()
+            && self.resend.is_empty()
+            && outbound.messages_in_flight() < self.limits.inflight_max.max(1)
+            && !outbound.window.is_full()
     }
 
     fn next_resend(&mut self, now: Instant) -> Option<OutgoingPublish> {
-        while self.quota > 0 {
+        while self.quota.has_room() {
             let packet_id = self.resend.pop_front()?;
             let (queued, delivery) = match self.state.outbound.window.get(packet_id) {
-                Some(Exchange::AwaitPubAck(queued)) => (
+                Some(Awaited::PubAck(queued)) => (
                     queued,
                     Delivery::AtLeastOnce {
                         packet_id,
                         dup: true,
                     },
                 ),
-                Some(Exchange::AwaitPubRec(queued)) => (
+                Some(Awaited::PubRec(queued)) => (
                     queued,
                     Delivery::ExactlyOnce {
                         packet_id,
@@ -406,42 +340,52 @@ impl Flow {
         None
     }
 
-    /// Chooses a topic alias, and returns whether the packet is within the peer's maximum.
-    fn fits(&mut self, publish: &mut OutgoingPublish) -> bool {
-        /// What a topic alias property adds to a packet.
-        const ALIAS_BYTES: u64 = 3;
-        let mut room = u64::from(self.peer.packet_size_max);
-        if self.peer.packet_size_max < u32::MAX {
-            let mut scratch = Vec::new();
-            let Ok(size) = publish.encoded_len(self.version, &mut scratch) else {
-                return false;
-            };
-            let size = u64::try_from(size).unwrap_or(u64::MAX);
-            if size > room {
-                return false;
-            }
-            room = room.saturating_sub(size);
+    /// Checks that the peer takes the packet, and chooses a topic alias.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.1.2-24, v5 MQTT-3.2.2-11, v5 MQTT-3.2.2-14, v5 MQTT-3.2.2-15.
+    fn admit(&mut self, publish: &mut OutgoingPublish) -> Result<(), Undelivered> {
+        /// What a topic alias may add to a packet: the property, and one byte more for each of the
+        /// two lengths.
+        const ALIAS_BYTES: u64 = 5;
+        if publish.delivery().qos() > self.peer.maximum_qos {
+            return Err(Undelivered::QosNotSupported);
+        }
+        if publish.retain() && !self.peer.retain_available {
+            return Err(Undelivered::RetainNotSupported);
+        }
+        let maximum = self.peer.packet_size_max.min(PROTOCOL_PACKET_SIZE_MAX);
+        let mut room = u64::from(maximum);
+        // What the protocol can express is measured only where it could be exceeded.
+        if maximum < PROTOCOL_PACKET_SIZE_MAX || publish.message().size() > usize::from(u16::MAX) {
+            let size = publish
+                .encoded_len(self.version, &mut Vec::new())
+                .ok()
+                .and_then(|size| u64::try_from(size).ok());
+            room = size
+                .and_then(|size| room.checked_sub(size))
+                .ok_or(Undelivered::TooLarge)?;
         }
         if room >= ALIAS_BYTES {
             publish.set_alias(self.outbound_aliases.assign(publish.message().topic()));
         }
-        true
+        Ok(())
     }
 
     /// Goes on as if the message had been delivered (v5 MQTT-3.1.2-25).
-    fn skip_too_large(&mut self, publish: &OutgoingPublish) {
+    fn skip(&mut self, publish: &OutgoingPublish, why: Undelivered) {
         if let Some(packet_id) = publish.delivery().packet_id() {
             self.state.outbound.window.remove(packet_id);
+            self.quota.skip(packet_id);
         }
-        self.state
-            .outbound
-            .give_up(publish.token(), Undelivered::TooLarge);
+        self.state.outbound.give_up(publish.token(), why);
     }
 
-    /// Returns whether [`poll_packet`](Self::poll_packet) has something.
+    /// Returns whether [`poll_packet`](Self::poll_packet) may have something.
     pub(crate) fn has_packet(&self) -> bool {
         !self.responses.is_empty()
-            || (self.quota > 0 && !self.resend.is_empty())
+            || (self.quota.has_room() && !self.resend.is_empty())
             || self.state.outbound.has_next(self.may_send_new())
     }
 
@@ -454,28 +398,5 @@ impl Flow {
 
     pub(crate) const fn version(&self) -> ProtocolVersion {
         self.version
-    }
-}
-
-/// Checks what holds for the properties of every packet.
-pub(crate) fn check_properties<S: Storage>(
-    properties: &mqttstack_codec::Properties<S>,
-    limits: &Limits,
-) -> Result<(), ProtocolError> {
-    if !properties.contains(PropertyId::UserProperty) {
-        return Ok(());
-    }
-    let maximum = limits.user_properties_max;
-    let allowed = usize::try_from(maximum).unwrap_or(usize::MAX);
-    if properties.user_properties().nth(allowed).is_some() {
-        return Err(ProtocolError::TooManyUserProperties { maximum });
-    }
-    Ok(())
-}
-
-fn mismatch(packet_type: PacketType, packet_id: PacketId) -> ProtocolError {
-    ProtocolError::AckMismatch {
-        packet_type,
-        packet_id,
     }
 }

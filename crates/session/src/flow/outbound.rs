@@ -79,17 +79,17 @@ pub(crate) struct Queued {
 
 /// What waits for an acknowledgement under a packet identifier.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Exchange {
+pub(crate) enum Awaited {
     /// QoS 1: PUBLISH sent, PUBACK awaited.
-    AwaitPubAck(Queued),
+    PubAck(Queued),
     /// QoS 2: PUBLISH sent, PUBREC awaited.
-    AwaitPubRec(Queued),
+    PubRec(Queued),
     /// QoS 2: PUBREL sent, PUBCOMP awaited; the message is gone.
-    AwaitPubComp(PublishToken),
+    PubComp(PublishToken),
     /// SUBSCRIBE with so many filters sent, SUBACK awaited.
-    AwaitSubAck { token: PublishToken, filters: usize },
+    SubAck { token: PublishToken, filters: usize },
     /// UNSUBSCRIBE with so many filters sent, UNSUBACK awaited.
-    AwaitUnsubAck { token: PublishToken, filters: usize },
+    UnsubAck { token: PublishToken, filters: usize },
 }
 
 /// How much waits in a session.
@@ -99,7 +99,7 @@ pub struct QueueStatus {
     pub queued_messages: usize,
     /// Their bytes: topics, properties and payloads.
     pub queued_bytes: u64,
-    /// Exchanges that wait for an acknowledgement.
+    /// Awaiteds that wait for an acknowledgement.
     pub inflight: usize,
     /// Messages that were dropped because the queue was full, since the session began.
     pub dropped: u64,
@@ -110,7 +110,7 @@ pub struct QueueStatus {
 /// What the sending half keeps for as long as the session lives.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Outbound {
-    pub(crate) window: Window<Exchange>,
+    pub(crate) window: Window<Awaited>,
     /// QoS 1 and 2, in order of arrival.
     queue: VecDeque<Queued>,
     /// QoS 0, in order of arrival: apart, so that it flows while the window is full, and is shed
@@ -120,11 +120,16 @@ pub(crate) struct Outbound {
     dropped: u64,
     expired: u64,
     last_token: u64,
-    /// Whether somebody asks what became of each message.
-    tracked: bool,
-    /// Messages that will not be delivered, if tracked; drained by every poll for events.
-    undelivered: VecDeque<(PublishToken, Undelivered)>,
+    /// Exchanges of SUBSCRIBE and UNSUBSCRIBE in the window.
+    requests: u16,
+    /// Messages that will not be delivered, if somebody asks for them; drained by every poll for
+    /// events.
+    undelivered: Option<Box<Reports>>,
 }
+
+/// What became of messages that will not be delivered.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Reports(VecDeque<(PublishToken, Undelivered)>);
 
 /// Why a message was never delivered.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -136,6 +141,10 @@ pub enum Undelivered {
     Expired,
     /// Its packet would exceed the Maximum Packet Size of the peer.
     TooLarge,
+    /// Its QoS is above the Maximum QoS that the server announced after it was queued.
+    QosNotSupported,
+    /// It is to be retained, and the server announced after it was queued that it does not.
+    RetainNotSupported,
     /// The session ended before it was delivered.
     SessionLost,
 }
@@ -143,24 +152,32 @@ pub enum Undelivered {
 impl Outbound {
     /// From now on, [`poll_undelivered`](Self::poll_undelivered) tells what became of messages.
     pub(crate) fn track(&mut self) {
-        self.tracked = true;
+        self.undelivered.get_or_insert_default();
+    }
+
+    /// Nobody asks any longer what became of messages.
+    pub(crate) fn untrack(&mut self) {
+        self.undelivered = None;
     }
 
     pub(crate) fn poll_undelivered(&mut self) -> Option<(PublishToken, Undelivered)> {
-        self.undelivered.pop_front()
+        self.undelivered.as_mut()?.0.pop_front()
     }
 
     /// Notes that a message will not be delivered.
     pub(crate) fn give_up(&mut self, token: PublishToken, why: Undelivered) {
         match why {
-            Undelivered::Dropped | Undelivered::TooLarge => {
+            Undelivered::Dropped
+            | Undelivered::TooLarge
+            | Undelivered::QosNotSupported
+            | Undelivered::RetainNotSupported => {
                 self.dropped = self.dropped.saturating_add(1);
             }
             Undelivered::Expired => self.expired = self.expired.saturating_add(1),
             Undelivered::SessionLost => {}
         }
-        if self.tracked {
-            self.undelivered.push_back((token, why));
+        if let Some(Reports(reports)) = self.undelivered.as_deref_mut() {
+            reports.push_back((token, why));
         }
     }
 
@@ -214,7 +231,7 @@ impl Outbound {
             None => match limits.overflow {
                 Overflow::DropOldest => self.queue.pop_front(),
                 Overflow::EndSession => return Err(PublishError::SessionMustEnd),
-                _ => None,
+                Overflow::DropNewest | _ => None,
             },
         };
         let Some(oldest) = oldest else {
@@ -236,17 +253,35 @@ impl Outbound {
         self.queue_qos0.shrink_to_fit();
     }
 
+    /// Begins an exchange of a SUBSCRIBE or UNSUBSCRIBE; `None` if every identifier is taken.
+    pub(crate) fn begin_request(&mut self, request: Awaited) -> Option<PacketId> {
+        let packet_id = self.window.insert(request).ok()?;
+        self.requests = self.requests.saturating_add(1);
+        Some(packet_id)
+    }
+
+    /// Ends an exchange of a SUBSCRIBE or UNSUBSCRIBE.
+    pub(crate) fn end_request(&mut self, packet_id: PacketId) {
+        if self.window.remove(packet_id).is_some() {
+            self.requests = self.requests.saturating_sub(1);
+        }
+    }
+
+    /// Returns how many messages are in flight.
+    pub(crate) const fn messages_in_flight(&self) -> u16 {
+        self.window.len().saturating_sub(self.requests)
+    }
+
     /// Drops all exchanges of SUBSCRIBE and UNSUBSCRIBE, which do not outlive their connection, and
     /// returns their tokens.
     pub(crate) fn drop_requests(&mut self) -> VecDeque<PublishToken> {
         let mut tokens = VecDeque::new();
         for id in self.window.ids_in_order() {
-            if let Some(
-                Exchange::AwaitSubAck { token, .. } | Exchange::AwaitUnsubAck { token, .. },
-            ) = self.window.get(id)
+            if let Some(Awaited::SubAck { token, .. } | Awaited::UnsubAck { token, .. }) =
+                self.window.get(id)
             {
                 tokens.push_back(*token);
-                self.window.remove(id);
+                self.end_request(id);
             }
         }
         tokens
@@ -255,21 +290,25 @@ impl Outbound {
     /// The peer has forgotten what was in flight: it waits again in its order, ahead of the rest,
     /// or is given up. Returns the messages that the peer had taken over.
     pub(crate) fn session_lost(&mut self, resend: bool) -> Vec<PublishToken> {
+        let mut unfinished = Vec::new();
         let mut taken_over = Vec::new();
-        for id in self.window.ids_in_order().into_iter().rev() {
+        for id in self.window.ids_in_order() {
             match self.window.remove(id) {
-                Some(Exchange::AwaitPubAck(queued) | Exchange::AwaitPubRec(queued)) => {
-                    if resend {
-                        self.requeue(queued);
-                    } else {
-                        self.give_up(queued.token, Undelivered::SessionLost);
-                    }
-                }
-                Some(Exchange::AwaitPubComp(token)) => taken_over.push(token),
-                Some(Exchange::AwaitSubAck { .. } | Exchange::AwaitUnsubAck { .. }) | None => {}
+                Some(Awaited::PubAck(queued) | Awaited::PubRec(queued)) => unfinished.push(queued),
+                Some(Awaited::PubComp(token)) => taken_over.push(token),
+                Some(Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) | None => {}
             }
         }
-        taken_over.reverse();
+        self.requests = 0;
+        if resend {
+            for queued in unfinished.into_iter().rev() {
+                self.requeue(queued);
+            }
+        } else {
+            for queued in unfinished {
+                self.give_up(queued.token, Undelivered::SessionLost);
+            }
+        }
         taken_over
     }
 
@@ -307,13 +346,13 @@ impl Outbound {
         }
         let sent = queued.clone();
         let delivery = if sent.options.qos == QoS::ExactlyOnce {
-            let packet_id = self.launch(Exchange::AwaitPubRec(queued))?;
+            let packet_id = self.launch(Awaited::PubRec(queued))?;
             Delivery::ExactlyOnce {
                 packet_id,
                 dup: false,
             }
         } else {
-            let packet_id = self.launch(Exchange::AwaitPubAck(queued))?;
+            let packet_id = self.launch(Awaited::PubAck(queued))?;
             Delivery::AtLeastOnce {
                 packet_id,
                 dup: false,
@@ -324,18 +363,14 @@ impl Outbound {
 
     /// Puts an exchange into flight. When every identifier is taken, the message goes back to the
     /// head of the queue.
-    fn launch(&mut self, exchange: Exchange) -> Option<PacketId> {
+    fn launch(&mut self, exchange: Awaited) -> Option<PacketId> {
         match self.window.insert(exchange) {
             Ok(packet_id) => Some(packet_id),
-            Err(Exchange::AwaitPubAck(queued) | Exchange::AwaitPubRec(queued)) => {
+            Err(Awaited::PubAck(queued) | Awaited::PubRec(queued)) => {
                 self.requeue(queued);
                 None
             }
-            Err(
-                Exchange::AwaitPubComp(_)
-                | Exchange::AwaitSubAck { .. }
-                | Exchange::AwaitUnsubAck { .. },
-            ) => None,
+            Err(Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) => None,
         }
     }
 
@@ -379,7 +414,7 @@ impl Outbound {
         QueueStatus {
             queued_messages: self.queued_messages(),
             queued_bytes: self.queued_bytes,
-            inflight: self.window.len(),
+            inflight: self.window.len().into(),
             dropped: self.dropped,
             expired: self.expired,
         }

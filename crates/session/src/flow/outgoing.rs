@@ -126,6 +126,12 @@ impl OutgoingPublish {
         self.delivery
     }
 
+    /// Returns the RETAIN flag.
+    #[must_use]
+    pub fn retain(&self) -> bool {
+        self.options.retain
+    }
+
     /// Returns the size of the packet in bytes.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use mqttstack_codec::{PacketId, QoS, ReasonCode};
 use mqttstack_limits::{Instant, Limits};
 
 use super::{
@@ -41,10 +42,23 @@ impl SessionState {
         limits: &Limits,
         now: Instant,
     ) -> Result<PublishToken, PublishError> {
-        if options.qos == mqttstack_codec::QoS::AtMostOnce {
+        if options.qos == QoS::AtMostOnce {
             return Err(PublishError::NotConnected);
         }
         self.outbound.enqueue(message, options, limits, now)
+    }
+
+    /// Decides about a received QoS 2 message whose connection is gone; QoS 1 is not remembered.
+    ///
+    /// What is accepted here is not delivered again when its sender repeats it. What is not decided
+    /// by the time of the next connection arrives anew, so an owner that acts on a message before
+    /// it is safe decides here before it lets the session go on.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.3.3-10; v3.1.1 MQTT-4.3.3-2.
+    pub fn acknowledge(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        self.inbound.acknowledge(packet_id, reason);
     }
 
     /// The peer has lost its side of the session: what is in flight waits again to be sent as new,

@@ -1,6 +1,9 @@
 //! The exchanges in flight: packet identifiers and what waits for each acknowledgement.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+};
 
 use mqttstack_codec::PacketId;
 
@@ -19,10 +22,16 @@ pub(crate) struct Window<T> {
     /// The identifier of the first slot.
     base: PacketId,
     slots: VecDeque<Option<T>>,
-    /// Exchanges that began before all in `slots`, with their place in the order.
-    set_aside: BTreeMap<PacketId, (u64, T)>,
-    set_aside_total: u64,
-    live: usize,
+    /// Exchanges that began before all in `slots`; mostly there are none.
+    set_aside: Option<Box<SetAside<T>>>,
+    live: u16,
+}
+
+/// Exchanges with their place in the order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct SetAside<T> {
+    exchanges: BTreeMap<PacketId, (u64, T)>,
+    total: u64,
 }
 
 impl<T> Default for Window<T> {
@@ -30,8 +39,7 @@ impl<T> Default for Window<T> {
         Self {
             base: PacketId::MIN,
             slots: VecDeque::new(),
-            set_aside: BTreeMap::new(),
-            set_aside_total: 0,
+            set_aside: None,
             live: 0,
         }
     }
@@ -40,7 +48,7 @@ impl<T> Default for Window<T> {
 impl<T> Window<T> {
     /// Begins an exchange and returns its identifier, or gives `value` back if all are in use.
     pub(crate) fn insert(&mut self, value: T) -> Result<PacketId, T> {
-        if self.live >= usize::from(u16::MAX) {
+        if self.is_full() {
             return Err(value);
         }
         if self.slots.len() >= SPAN_MAX {
@@ -48,7 +56,7 @@ impl<T> Window<T> {
         }
         let mut id = self.next_id();
         // Ends: fewer than 65,535 identifiers are in use.
-        while self.set_aside.contains_key(&id) {
+        while self.is_set_aside(id) {
             self.push_slot(id, None);
             id = id.next();
         }
@@ -57,26 +65,12 @@ impl<T> Window<T> {
         Ok(id)
     }
 
-    /// Takes an exchange up again under the identifier it had; exchanges come in their order.
-    /// Returns false, and drops `value`, if the identifier is in use.
-    pub(crate) fn restore(&mut self, id: PacketId, value: T) -> bool {
-        if self.get(id).is_some() {
-            return false;
-        }
-        self.set_aside_total = self.set_aside_total.saturating_add(1);
-        self.set_aside.insert(id, (self.set_aside_total, value));
-        self.live = self.live.saturating_add(1);
-        if self.slots.is_empty() {
-            self.base = id.next();
-        }
-        true
-    }
-
     /// Ends an exchange and frees its identifier.
     pub(crate) fn remove(&mut self, id: PacketId) -> Option<T> {
-        let value = match self.index_of(id) {
-            Some(index) => self.slots.get_mut(index).and_then(Option::take),
-            None => self.set_aside.remove(&id).map(|(_, value)| value),
+        let slot = self.index_of(id).and_then(|at| self.slots.get_mut(at));
+        let value = match slot.and_then(Option::take) {
+            Some(value) => Some(value),
+            None => self.remove_set_aside(id),
         };
         if value.is_some() {
             self.live = self.live.saturating_sub(1);
@@ -96,31 +90,36 @@ impl<T> Window<T> {
     }
 
     pub(crate) fn get(&self, id: PacketId) -> Option<&T> {
-        match self.index_of(id) {
-            Some(index) => self.slots.get(index).and_then(Option::as_ref),
-            None => self.set_aside.get(&id).map(|(_, value)| value),
-        }
+        let slot = self.index_of(id).and_then(|at| self.slots.get(at));
+        slot.and_then(Option::as_ref).or_else(|| {
+            let aside = self.set_aside.as_ref()?;
+            aside.exchanges.get(&id).map(|(_, value)| value)
+        })
     }
 
     pub(crate) fn get_mut(&mut self, id: PacketId) -> Option<&mut T> {
-        match self.index_of(id) {
-            Some(index) => self.slots.get_mut(index).and_then(Option::as_mut),
-            None => self.set_aside.get_mut(&id).map(|(_, value)| value),
-        }
+        let slot = self.index_of(id).and_then(|at| self.slots.get_mut(at));
+        slot.and_then(Option::as_mut).or_else(|| {
+            let aside = self.set_aside.as_mut()?;
+            aside.exchanges.get_mut(&id).map(|(_, value)| value)
+        })
     }
 
     /// Returns how many exchanges are in flight.
-    pub(crate) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> u16 {
         self.live
+    }
+
+    /// Returns whether every identifier is in use.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.live == u16::MAX
     }
 
     /// Returns the identifiers in use, oldest exchange first.
     pub(crate) fn ids_in_order(&self) -> VecDeque<PacketId> {
-        let mut aside: alloc::vec::Vec<(u64, PacketId)> = self
-            .set_aside
-            .iter()
-            .map(|(id, (order, _))| (*order, *id))
-            .collect();
+        let set_aside = self.set_aside.iter().flat_map(|aside| &aside.exchanges);
+        let mut aside: alloc::vec::Vec<(u64, PacketId)> =
+            set_aside.map(|(id, (order, _))| (*order, *id)).collect();
         aside.sort_unstable();
         let mut ids: VecDeque<PacketId> = aside.into_iter().map(|(_, id)| id).collect();
         let mut id = self.base;
@@ -131,6 +130,20 @@ impl<T> Window<T> {
             id = id.next();
         }
         ids
+    }
+
+    fn is_set_aside(&self, id: PacketId) -> bool {
+        let aside = self.set_aside.as_ref();
+        aside.is_some_and(|aside| aside.exchanges.contains_key(&id))
+    }
+
+    fn remove_set_aside(&mut self, id: PacketId) -> Option<T> {
+        let aside = self.set_aside.as_mut()?;
+        let (_, value) = aside.exchanges.remove(&id)?;
+        if aside.exchanges.is_empty() {
+            self.set_aside = None;
+        }
+        Some(value)
     }
 
     fn next_id(&self) -> PacketId {
@@ -162,15 +175,24 @@ impl<T> Window<T> {
     fn set_first_aside(&mut self) {
         if let Some(first) = self.slots.pop_front() {
             if let Some(value) = first {
-                self.set_aside_total = self.set_aside_total.saturating_add(1);
-                self.set_aside
-                    .insert(self.base, (self.set_aside_total, value));
+                let aside = self.set_aside.get_or_insert_default();
+                aside.total = aside.total.saturating_add(1);
+                aside.exchanges.insert(self.base, (aside.total, value));
             }
             self.base = self.base.next();
         }
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
             self.base = self.base.next();
+        }
+    }
+}
+
+impl<T> Default for SetAside<T> {
+    fn default() -> Self {
+        Self {
+            exchanges: BTreeMap::new(),
+            total: 0,
         }
     }
 }
@@ -239,18 +261,22 @@ mod tests {
     }
 
     #[test]
-    fn restored_exchanges_keep_their_order_and_come_first() {
+    fn an_exchange_that_was_set_aside_is_found_after_identifiers_wrapped_over_it() {
         let mut window = Window::default();
-        for value in [65_534, 3, 9] {
-            assert!(window.restore(id(value), value));
+        let stuck = window.insert(0).expect("free");
+        for n in 1..=u16::MAX - 1 {
+            let next = window.insert(n).expect("free");
+            if n % 1_000 != 0 {
+                assert_eq!(window.remove(next), Some(n));
+            }
         }
-        assert!(
-            !window.restore(id(3), 0),
-            "an identifier in use is not taken again"
-        );
-        let next = window.insert(10).expect("free");
-        assert_eq!(next, id(10));
-        assert_eq!(window.ids_in_order(), [id(65_534), id(3), id(9), id(10)]);
+        let wrapped = window.insert(u16::MAX).expect("free");
+        assert_eq!(wrapped, id(2), "1 is stuck, 2 is free");
+        assert_eq!(window.get(stuck), Some(&0));
+        assert_eq!(window.get_mut(stuck), Some(&mut 0));
+        assert_eq!(window.ids_in_order().front(), Some(&stuck));
+        assert_eq!(window.remove(stuck), Some(0));
+        assert_eq!(window.remove(stuck), None);
     }
 
     proptest! {
@@ -264,11 +290,12 @@ mod tests {
                     prop_assert!(model.iter().all(|(used, _)| *used != next));
                     model.push((next, n));
                 } else {
-                    let (key, value) = model.remove(usize::from(n) % model.len());
+                    let at = usize::from(n).checked_rem(model.len()).unwrap_or_default();
+                    let (key, value) = model.remove(at);
                     prop_assert_eq!(window.remove(key), Some(value));
                     prop_assert_eq!(window.remove(key), None);
                 }
-                prop_assert_eq!(window.len(), model.len());
+                prop_assert_eq!(usize::from(window.len()), model.len());
                 prop_assert!(window.ids_in_order().into_iter().eq(model.iter().map(|(used, _)| *used)));
                 for (key, value) in &model {
                     prop_assert_eq!(window.get(*key), Some(value));

@@ -2,13 +2,16 @@
 //! defaults of the standard.
 
 use mqttstack_codec::{
-    ConnAck, Connect, DecodeError, Packet, Properties, PropertyId, ProtocolVersion, QoS,
-    ReasonCode, Shared,
+    ConnAck, Connect, DecodeError, Packet, PacketType, Properties, PropertyId, ProtocolVersion,
+    QoS, ReasonCode, Sender, Shared,
 };
 use mqttstack_limits::{Limits, PROTOCOL_PACKET_SIZE_MAX};
 
 use super::Acceptance;
-use crate::ProtocolError;
+use crate::{
+    ProtocolError,
+    flow::{Fit, permitted},
+};
 
 /// The session expiry and keep alive of a connection: what was asked for and what is granted.
 pub(super) struct Terms {
@@ -45,41 +48,38 @@ fn keep_alive(connect: &Connect<Shared>, limits: &Limits) -> u16 {
     asked
 }
 
-/// Returns the CONNACK of an accepted connection.
+/// Returns how packets to the client have to look.
+pub(super) fn fit(connect: &Connect<Shared>) -> Fit {
+    let properties = &connect.properties;
+    Fit {
+        version: connect.version,
+        sender: Sender::Server,
+        packet_size_max: properties
+            .maximum_packet_size()
+            .map_or(u32::MAX, Into::into),
+        problem_information: properties.request_problem_information().unwrap_or(true),
+    }
+}
+
+/// Returns the CONNACK of an accepted connection; `None` if the client does not take one so large.
+///
+/// # Specification
+///
+/// v5 MQTT-3.1.4-5, v5 MQTT-3.2.2-2, v5 MQTT-3.2.2-3; v3.1.1 MQTT-3.1.4-4.
 pub(super) fn success(
     connect: &Connect<Shared>,
     acceptance: &Acceptance,
     terms: &Terms,
     limits: &Limits,
-) -> ConnAck<Shared> {
+) -> Option<Packet> {
     let mut connack = ConnAck::new(acceptance.session_present, ReasonCode::Success);
-    if connect.version != ProtocolVersion::V5 {
+    match connect.version {
         // A 3.1 client has no Session Present (V31-connack).
-        connack.session_present &= connect.version == ProtocolVersion::V311;
-        return connack;
+        ProtocolVersion::V31 => connack.session_present = false,
+        ProtocolVersion::V311 => {}
+        ProtocolVersion::V5 => connack.properties = announced(connect, acceptance, terms, limits),
     }
-    let announced = announced(connect, acceptance, terms, limits);
-    let room = connect
-        .properties
-        .maximum_packet_size()
-        .map_or(u32::MAX, Into::into);
-    connack.properties = announced;
-    let size = connack_size(&connack);
-    if size > room {
-        // Reason String and User Properties yield (v5 MQTT-3.2.2-19, v5 MQTT-3.2.2-20).
-        connack.properties = connack
-            .properties
-            .without(&[PropertyId::ReasonString, PropertyId::UserProperty]);
-    }
-    connack
-}
-
-fn connack_size(connack: &ConnAck<Shared>) -> u32 {
-    Packet::ConnAck(connack.clone())
-        .encoded_len(ProtocolVersion::V5)
-        .ok()
-        .and_then(|size| u32::try_from(size).ok())
-        .unwrap_or(u32::MAX)
+    fit(connect).apply(Packet::ConnAck(connack))
 }
 
 fn announced(
@@ -102,9 +102,12 @@ fn announced(
         properties = properties.retain_available(false);
     }
     if limits.packet_size_max < PROTOCOL_PACKET_SIZE_MAX {
-        properties = properties.maximum_packet_size(limits.packet_size_max);
+        properties = properties.maximum_packet_size(limits.packet_size_max.max(1));
     }
-    if let Some(id) = &acceptance.assigned_client_id {
+    // v5 MQTT-3.2.2-16: the answer to an empty one, and to nothing else.
+    if let Some(id) = &acceptance.assigned_client_id
+        && connect.client_id.as_bytes().is_empty()
+    {
         properties = properties.assigned_client_identifier(id);
     }
     if limits.topic_alias_maximum > 0 {
@@ -125,43 +128,44 @@ fn announced(
     if let Some(method) = connect.properties.authentication_method() {
         properties = properties.authentication_method(method);
     }
-    for property in acceptance.properties.iter() {
-        properties = properties.property(property);
-    }
-    // What the owner adds may collide with the above; then what the limits say stands alone.
-    properties.build().unwrap_or_default()
-}
-
-/// Returns the CONNACK that refuses `connect`, if its version has one that fits.
-pub(super) fn refusal(connect: &Connect<Shared>, reason: ReasonCode) -> Option<Packet> {
-    refusal_in(connect.version, reason)
-}
-
-fn refusal_in(version: ProtocolVersion, reason: ReasonCode) -> Option<Packet> {
-    let expressible = match version {
-        ProtocolVersion::V5 => true,
-        ProtocolVersion::V31 | ProtocolVersion::V311 => reason.to_connect_return_code().is_some(),
-    };
-    expressible.then(|| Packet::ConnAck(ConnAck::new(false, reason)))
+    let may_inform = connect.properties.request_response_information() == Some(true);
+    let may_authenticate = connect
+        .properties
+        .contains(PropertyId::AuthenticationMethod);
+    let further = acceptance.properties.iter().filter(|property| {
+        let id = property.id();
+        matches!(
+            id,
+            PropertyId::ReasonString | PropertyId::UserProperty | PropertyId::ServerReference
+        ) || (may_authenticate && id == PropertyId::AuthenticationData)
+            // v5 MQTT-3.1.2-28
+            || (may_inform && id == PropertyId::ResponseInformation)
+    });
+    // Every part is valid, and none is there twice.
+    properties.properties(further).build().unwrap_or_default()
 }
 
 /// Returns the answer to a CONNECT that cannot be read, with the version to encode it in: only
 /// where the standard has one.
+///
+/// # Specification
+///
+/// v5 MQTT-3.1.4-1; v3.1.1 MQTT-3.1.2-2, v3.1.1 MQTT-3.1.4-1; V31-badconnect; BRG-5.
 pub(super) fn unreadable(
     error: &ProtocolError,
     version: Option<ProtocolVersion>,
 ) -> Option<(ProtocolVersion, Packet)> {
-    let ProtocolError::Decode(decode_error) = error else {
-        return None;
-    };
-    let version = match decode_error {
-        // A client of an older protocol can only read an answer in its own form.
-        DecodeError::UnsupportedProtocolVersion { level } if matches!(level, 0..=4 | 0x80..=0x84) => {
-            ProtocolVersion::V311
-        }
-        DecodeError::UnsupportedProtocolVersion { .. } => ProtocolVersion::V5,
-        // 3.x clients are closed without an answer (v3.1.1 MQTT-3.1.4-1).
-        _ => version.filter(|version| *version == ProtocolVersion::V5)?,
-    };
-    refusal_in(version, error.reason_code()).map(|packet| (version, packet))
+    let version =
+        if let ProtocolError::Decode(DecodeError::UnsupportedProtocolVersion { level }) = error {
+            // A client of an older protocol can only read an answer in its own form.
+            match level & 0x7F {
+                0..=4 => ProtocolVersion::V311,
+                _ => ProtocolVersion::V5,
+            }
+        } else {
+            // 3.x clients are closed without an answer.
+            version.filter(|version| *version == ProtocolVersion::V5)?
+        };
+    let reason = permitted(error.reason_code(), PacketType::ConnAck, Sender::Server);
+    Some((version, Packet::ConnAck(ConnAck::new(false, reason))))
 }

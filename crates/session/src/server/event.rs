@@ -66,13 +66,14 @@ pub enum EndCause {
 /// The answer to a CONNECT that is accepted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Acceptance {
-    /// The state of the session that is resumed, or a new one.
+    /// The state of the session that is resumed; ignored if none is.
     pub state: SessionState,
-    /// Whether a stored session is resumed.
+    /// Whether a stored session is resumed; ignored if the client asked for a clean start.
     pub session_present: bool,
-    /// The Client Identifier that the server chose, if the client sent none.
+    /// The Client Identifier that the server chose; ignored if the client sent one.
     pub assigned_client_id: Option<Utf8Bytes>,
-    /// Further properties for the CONNACK of MQTT 5.0: Authentication Data, Response Information,
-    /// Reason String, User Properties. Those that follow from the limits are added.
+    /// Further properties for the CONNACK of MQTT 5.0: Authentication Data, Response Information (if
+    /// the client requested it), Server Reference, Reason String, User Properties. Those that follow
+    /// from the limits are added; others are ignored.
     pub properties: Properties<Shared>,
 }

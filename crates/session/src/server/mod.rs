@@ -1,23 +1,26 @@
 //! The server's side of a connection and its session.
 
 mod connack;
+mod connected;
+mod connecting;
 mod event;
+#[cfg(test)]
+mod tests;
 
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
 use core::time::Duration;
 
 use mqttstack_codec::{
-    Auth, Connect, DecodeError, Disconnect, Packet, PacketId, PacketType, Properties, PropertyId,
-    ProtocolVersion, Publish, ReasonCode, ReasonCodes, Shared, Storage, SubAck, UnsubAck,
-    Utf8Bytes, Will,
+    Auth, ConnAck, DecodeError, Disconnect, Packet, PacketId, PacketType, Properties, PropertyId,
+    ProtocolVersion, ReasonCode, Sender, Shared, Storage,
 };
 use mqttstack_limits::{Instant, Limits};
 
 pub use self::event::{Acceptance, EndCause, Ended, Event};
+use self::{connected::Connected, connecting::Deciding};
 use crate::{
     DeliveryOptions, Message, Outgoing, ProtocolError, PublishError, PublishToken, QueueStatus,
-    SessionState,
-    flow::{self, Flow, PeerLimits},
+    SessionState, check::unexpected, flow::permitted,
 };
 
 /// One connection at a server and, once it is accepted, the session on it.
@@ -29,6 +32,11 @@ use crate::{
 /// [`poll_packet`](Self::poll_packet) to `None`, then read [`poll_timeout`](Self::poll_timeout).
 /// An early or repeated `handle_timeout` is harmless. After an `Err`, drain once more: the CONNACK
 /// or DISCONNECT that carries the reason is waiting there, and [`Event::Ended`] is the last event.
+///
+/// What goes out is made to fit the client: a reason code that a packet does not know becomes the
+/// nearest that it does, Reason Strings and User Properties are left out where the client did not
+/// ask for them or where they would exceed its Maximum Packet Size, and a message that exceeds it
+/// counts as delivered.
 #[derive(Clone, Debug)]
 pub struct Session {
     limits: Arc<Limits>,
@@ -43,34 +51,35 @@ enum Phase {
     /// Nothing has arrived.
     AwaitConnect { deadline: Instant },
     /// CONNECT has arrived, the owner has not answered.
-    Deciding {
-        connect: Box<Connect<Shared>>,
-        deadline: Instant,
-        step: Option<Auth<Shared>>,
-    },
+    Deciding(Box<Deciding>),
     /// The owner has accepted.
     Connected(Box<Connected>),
-    /// Over: the last packet, if one is still to be sent, and the state for whom it may concern.
-    Ended {
-        last: Option<Packet>,
-        version: ProtocolVersion,
-        state: Option<SessionState>,
-    },
+    /// Over.
+    Ended(Box<Remains>),
 }
 
+/// What is left of a connection that is over.
 #[derive(Clone, Debug)]
-struct Connected {
-    flow: Flow,
-    /// In seconds; 0 is off.
-    keep_alive: u16,
-    /// In seconds, as CONNECT asked for it: what DISCONNECT may not raise from 0.
-    requested_expiry: u32,
-    /// In seconds, in force.
-    session_expiry: u32,
-    will: Option<Box<Will<Shared>>>,
-    /// Request Problem Information: whether acknowledgements may explain themselves.
-    problem_information: bool,
-    authentication_method: Option<Utf8Bytes>,
+struct Remains {
+    /// The last packet, if one is still to be sent.
+    last: Option<Packet>,
+    version: ProtocolVersion,
+    state: Option<SessionState>,
+}
+
+/// What the client is told when its connection ends.
+struct Farewell {
+    reason: ReasonCode,
+    properties: Properties<Shared>,
+}
+
+impl From<ReasonCode> for Farewell {
+    fn from(reason: ReasonCode) -> Self {
+        Self {
+            reason,
+            properties: Properties::empty(),
+        }
+    }
 }
 
 impl Session {
@@ -100,33 +109,22 @@ impl Session {
         packet: Packet<S>,
         now: Instant,
     ) -> Result<(), ProtocolError> {
-        let result = match &mut self.phase {
+        let result = match &self.phase {
             Phase::AwaitConnect { deadline } => {
                 let deadline = *deadline;
-                match packet {
-                    Packet::Connect(connect) => self.on_connect(connect, deadline, now),
-                    other => Err(unexpected(&other)),
+                if let Packet::Connect(connect) = packet {
+                    self.on_connect(connect, deadline, now)
+                } else {
+                    Err(unexpected(&packet))
                 }
             }
-            Phase::Deciding { connect, .. } => match packet {
-                Packet::Auth(auth)
-                    if connect
-                        .properties
-                        .contains(PropertyId::AuthenticationMethod) =>
-                {
-                    check_auth(&auth, connect.properties.authentication_method()).map(|()| {
-                        self.events
-                            .push_back(Event::AuthReceived(Box::new(auth.to_shared())))
-                    })
-                }
-                other => Err(unexpected(&other)),
-            },
+            Phase::Deciding(_) => self.on_deciding_packet(&packet),
             Phase::Connected(_) => {
                 self.last_received = now;
                 self.on_connected_packet(packet, now)
             }
             // Whatever follows the end is ignored.
-            Phase::Ended { .. } => Ok(()),
+            Phase::Ended(_) => Ok(()),
         };
         result.inspect_err(|error| self.fail(error))
     }
@@ -155,16 +153,18 @@ impl Session {
     ///
     /// `version` is what a CONNECT that cannot be read otherwise says of itself; an MQTT 5.0
     /// client is then told why.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.1.4-1, v5 MQTT-4.13.1-1; v3.1.1 MQTT-3.1.2-2, v3.1.1 MQTT-3.1.4-1; V31-badconnect.
     pub fn handle_decode_error(&mut self, error: DecodeError, version: Option<ProtocolVersion>) {
         let error = ProtocolError::Decode(error);
         if matches!(self.phase, Phase::AwaitConnect { .. }) {
             let answer = connack::unreadable(&error, version);
             self.end(EndCause::Protocol(error), None);
-            if let (Some((version_of_answer, packet)), Phase::Ended { last, version, .. }) =
-                (answer, &mut self.phase)
-            {
-                *version = version_of_answer;
-                *last = Some(packet);
+            if let (Some((version, packet)), Phase::Ended(remains)) = (answer, &mut self.phase) {
+                remains.version = version;
+                remains.last = Some(packet);
             }
             return;
         }
@@ -177,18 +177,25 @@ impl Session {
     ///
     /// [`ProtocolError::ConnectTimeout`] or [`ProtocolError::KeepAliveTimeout`]: the connection is
     /// over.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.1.2-22, v5 U-04; v3.1.1 MQTT-3.1.2-24; V31-keepalive.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return Ok(());
         }
         let error = match &self.phase {
-            Phase::AwaitConnect { .. } | Phase::Deciding { .. } => ProtocolError::ConnectTimeout {
+            Phase::AwaitConnect { .. } => ProtocolError::ConnectTimeout {
                 awaited: PacketType::Connect,
+            },
+            Phase::Deciding(deciding) => ProtocolError::ConnectTimeout {
+                awaited: deciding.awaited(),
             },
             Phase::Connected(connected) => ProtocolError::KeepAliveTimeout {
                 keep_alive: connected.keep_alive,
             },
-            Phase::Ended { .. } => return Ok(()),
+            Phase::Ended(_) => return Ok(()),
         };
         self.fail(&error);
         Err(error)
@@ -197,113 +204,25 @@ impl Session {
     /// The transport is gone.
     pub fn handle_closed(&mut self) {
         self.end(EndCause::TransportClosed, None);
-        if let Phase::Ended { last, .. } = &mut self.phase {
-            *last = None;
-        }
-    }
-
-    fn on_connect<S: Storage>(
-        &mut self,
-        connect: Connect<S>,
-        deadline: Instant,
-        now: Instant,
-    ) -> Result<(), ProtocolError> {
-        self.last_received = now;
-        let connect = Box::new(connect.to_shared());
-        // From here on the answer can be a CONNACK.
-        self.phase = Phase::Deciding {
-            connect: connect.clone(),
-            deadline,
-            step: None,
-        };
-        flow::check_properties(&connect.properties, &self.limits)?;
-        if let Some(will) = &connect.will {
-            flow::check_properties(&will.properties, &self.limits)?;
-        }
-        match self.refusal(&connect) {
-            Some(reason) => self.refuse(reason),
-            None => self.events.push_back(Event::ConnectRequested(connect)),
-        }
-        Ok(())
-    }
-
-    /// Returns why this CONNECT cannot be accepted whoever sent it.
-    fn refusal(&self, connect: &Connect<Shared>) -> Option<ReasonCode> {
-        let limits = &self.limits;
-        let id = &connect.client_id;
-        let must_name_itself = match connect.version {
-            ProtocolVersion::V31 => true,
-            ProtocolVersion::V311 => !connect.clean_start,
-            ProtocolVersion::V5 => false,
-        };
-        // 23 bytes are everybody's right (v5 MQTT-3.1.3-5).
-        let id_bytes_max = usize::from(limits.client_id_bytes_max.max(23));
-        if (id.is_empty() && must_name_itself) || id.len() > id_bytes_max {
-            return Some(ReasonCode::ClientIdentifierNotValid);
-        }
-        let will = connect.will.as_ref()?;
-        if will.qos > limits.maximum_qos {
-            return Some(ReasonCode::QoSNotSupported);
-        }
-        if will.retain && !limits.retain_available {
-            return Some(ReasonCode::RetainNotSupported);
-        }
-        let payload = u32::try_from(will.payload.len()).unwrap_or(u32::MAX);
-        (payload > limits.payload_size_max).then_some(ReasonCode::PacketTooLarge)
-    }
-
-    /// Accepts the CONNECT: queues CONNACK, and behind it what the session has to send.
-    ///
-    /// Does nothing unless a CONNECT waits for its answer.
-    pub fn accept(&mut self, acceptance: Acceptance, now: Instant) {
-        let Phase::Deciding { connect, .. } = &self.phase else {
-            return;
-        };
-        let connect = connect.clone();
-        let terms = connack::Terms::new(&connect, &self.limits);
-        let connack = connack::success(&connect, &acceptance, &terms, &self.limits);
-        let properties = &connect.properties;
-        let peer = PeerLimits {
-            receive_maximum: properties.receive_maximum().map_or(u16::MAX, Into::into),
-            packet_size_max: properties
-                .maximum_packet_size()
-                .map_or(u32::MAX, Into::into),
-            topic_alias_maximum: properties.topic_alias_maximum().unwrap_or(0),
-        };
-        let flow = Flow::new(
-            acceptance.state,
-            connect.version,
-            Arc::clone(&self.limits),
-            peer,
-            Some(Packet::ConnAck(connack)),
-        );
-        self.last_received = now;
-        self.phase = Phase::Connected(Box::new(Connected {
-            flow,
-            keep_alive: terms.keep_alive,
-            requested_expiry: terms.requested_expiry,
-            session_expiry: terms.session_expiry,
-            authentication_method: properties.authentication_method().map(Utf8Bytes::from),
-            problem_information: properties.request_problem_information().unwrap_or(true),
-            will: connect.will.map(Box::new),
-        }));
-    }
-
-    /// Refuses the CONNECT: queues the CONNACK that says so, if the version has one that fits.
-    ///
-    /// Does nothing unless a CONNECT waits for its answer.
-    pub fn refuse(&mut self, reason: ReasonCode) {
-        if matches!(self.phase, Phase::Deciding { .. }) {
-            self.end(EndCause::Refused(reason), Some(reason));
+        if let Phase::Ended(remains) = &mut self.phase {
+            remains.last = None;
         }
     }
 
     /// Sends a step of an authentication exchange, before or after the CONNACK.
+    ///
+    /// Before the CONNACK, and after it to ask for more, the code is Continue; Success ends a
+    /// re-authentication. The Authentication Method is added. Does nothing unless the client waits
+    /// for a step: only the client starts an exchange.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.12.0-2, v5 MQTT-4.12.0-5, v5 MQTT-4.12.0-6.
     pub fn authenticate(&mut self, auth: Auth<Shared>) {
         match &mut self.phase {
-            Phase::Deciding { step, .. } => *step = Some(auth),
-            Phase::Connected(connected) => connected.flow.respond(Packet::Auth(auth)),
-            Phase::AwaitConnect { .. } | Phase::Ended { .. } => {}
+            Phase::Deciding(deciding) => deciding.authenticate(auth),
+            Phase::Connected(connected) => connected.authenticate(auth),
+            Phase::AwaitConnect { .. } | Phase::Ended(_) => {}
         }
     }
 
@@ -320,7 +239,7 @@ impl Session {
     ) -> Result<PublishToken, PublishError> {
         match &mut self.phase {
             Phase::Connected(connected) => connected.flow.publish(message, options, now),
-            Phase::AwaitConnect { .. } | Phase::Deciding { .. } | Phase::Ended { .. } => {
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) | Phase::Ended(_) => {
                 Err(PublishError::NotConnected)
             }
         }
@@ -335,53 +254,86 @@ impl Session {
     ///
     /// v5 MQTT-4.3.2-4, v5 MQTT-4.3.3-8; v3.1.1 MQTT-3.3.5-2; V31-puback-deny.
     pub fn acknowledge(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        self.acknowledge_with(packet_id, reason, Properties::empty());
+    }
+
+    /// Decides about a received message as [`acknowledge`](Self::acknowledge) does, and explains
+    /// the decision with a Reason String or User Properties.
+    pub fn acknowledge_with(
+        &mut self,
+        packet_id: PacketId,
+        reason: ReasonCode,
+        properties: Properties<Shared>,
+    ) {
         if let Phase::Connected(connected) = &mut self.phase {
-            connected.flow.acknowledge(packet_id, reason);
+            connected.flow.acknowledge(packet_id, reason, properties);
         }
     }
 
     /// Answers a SUBSCRIBE, one code for each filter in its order.
     ///
-    /// In 3.1.1 every error becomes 0x80. A 3.1 client, which knows no refusal, has to be given the
-    /// QoS it asked for (V31-suback).
+    /// In 3.1.1 every error becomes 0x80. A 3.1 client, which knows no refusal, should be given the
+    /// QoS it asked for (V31-suback); an error becomes a granted QoS 0.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.8.4-1, v5 MQTT-3.8.4-2, v5 MQTT-3.9.3-1.
     pub fn suback(&mut self, packet_id: PacketId, codes: impl IntoIterator<Item = ReasonCode>) {
-        let Phase::Connected(connected) = &mut self.phase else {
-            return;
-        };
-        let v5 = connected.flow.version() == ProtocolVersion::V5;
-        let codes = codes.into_iter().map(|code| match code.is_error() && !v5 {
-            true => ReasonCode::UnspecifiedError,
-            false => code,
-        });
-        let reason_codes = ReasonCodes::new(codes);
-        let properties = Properties::empty();
-        connected.flow.respond(Packet::SubAck(SubAck {
-            packet_id,
-            properties,
-            reason_codes,
-        }));
+        self.suback_with(packet_id, codes, Properties::empty());
+    }
+
+    /// Answers a SUBSCRIBE as [`suback`](Self::suback) does, with a Reason String or User
+    /// Properties.
+    pub fn suback_with(
+        &mut self,
+        packet_id: PacketId,
+        codes: impl IntoIterator<Item = ReasonCode>,
+        properties: Properties<Shared>,
+    ) {
+        if let Phase::Connected(connected) = &mut self.phase {
+            let result = connected.suback(packet_id, codes, properties);
+            self.fail_if(result);
+        }
     }
 
     /// Answers an UNSUBSCRIBE, one code for each filter in its order; 3.x sends none of them.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.10.4-4, v5 MQTT-3.10.4-5, v5 MQTT-3.11.3-1.
     pub fn unsuback(&mut self, packet_id: PacketId, codes: impl IntoIterator<Item = ReasonCode>) {
-        let Phase::Connected(connected) = &mut self.phase else {
-            return;
-        };
-        let reason_codes = match connected.flow.version() {
-            ProtocolVersion::V5 => ReasonCodes::new(codes),
-            ProtocolVersion::V31 | ProtocolVersion::V311 => ReasonCodes::default(),
-        };
-        let properties = Properties::empty();
-        connected.flow.respond(Packet::UnsubAck(UnsubAck {
-            packet_id,
-            properties,
-            reason_codes,
-        }));
+        self.unsuback_with(packet_id, codes, Properties::empty());
+    }
+
+    /// Answers an UNSUBSCRIBE as [`unsuback`](Self::unsuback) does, with a Reason String or User
+    /// Properties.
+    pub fn unsuback_with(
+        &mut self,
+        packet_id: PacketId,
+        codes: impl IntoIterator<Item = ReasonCode>,
+        properties: Properties<Shared>,
+    ) {
+        if let Phase::Connected(connected) = &mut self.phase {
+            let result = connected.unsuback(packet_id, codes, properties);
+            self.fail_if(result);
+        }
     }
 
     /// Ends the connection: an accepted MQTT 5.0 client is told why, others see a close.
     pub fn disconnect(&mut self, reason: ReasonCode) {
-        self.end(EndCause::ServerDisconnected(reason), Some(reason));
+        self.disconnect_with(reason, Properties::empty());
+    }
+
+    /// Ends the connection as [`disconnect`](Self::disconnect) does, with a Reason String, User
+    /// Properties, or the Server Reference of another server to use.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.14.0-1, v5 MQTT-3.14.2-2, v5 MQTT-3.14.4-1.
+    pub fn disconnect_with(&mut self, reason: ReasonCode, properties: Properties<Shared>) {
+        let properties = properties.without(&[PropertyId::SessionExpiryInterval]);
+        let farewell = Farewell { reason, properties };
+        self.end(EndCause::ServerDisconnected(reason), Some(farewell));
     }
 
     /// Returns the next packet to send.
@@ -389,10 +341,8 @@ impl Session {
     pub fn poll_packet(&mut self, now: Instant) -> Option<Outgoing> {
         match &mut self.phase {
             Phase::Connected(connected) => connected.flow.poll_packet(now),
-            Phase::Ended { last, .. } => last.take().map(Outgoing::Packet),
-            Phase::Deciding { step, .. } => {
-                step.take().map(|auth| Outgoing::Packet(Packet::Auth(auth)))
-            }
+            Phase::Ended(remains) => remains.last.take().map(Outgoing::Packet),
+            Phase::Deciding(deciding) => deciding.poll_packet().map(Outgoing::Packet),
             Phase::AwaitConnect { .. } => None,
         }
     }
@@ -402,8 +352,8 @@ impl Session {
     pub fn has_packet(&self) -> bool {
         match &self.phase {
             Phase::Connected(connected) => connected.flow.has_packet(),
-            Phase::Ended { last, .. } => last.is_some(),
-            Phase::Deciding { step, .. } => step.is_some(),
+            Phase::Ended(remains) => remains.last.is_some(),
+            Phase::Deciding(deciding) => deciding.has_packet(),
             Phase::AwaitConnect { .. } => false,
         }
     }
@@ -418,13 +368,14 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::AwaitConnect { deadline } | Phase::Deciding { deadline, .. } => Some(*deadline),
+            Phase::AwaitConnect { deadline } => Some(*deadline),
+            Phase::Deciding(deciding) => Some(deciding.deadline),
             Phase::Connected(connected) if connected.keep_alive > 0 => {
                 // Half as much again as the Keep Alive (v5 MQTT-3.1.2-22, v3.1.1 MQTT-3.1.2-24).
                 let millis = u64::from(connected.keep_alive).saturating_mul(1_500);
                 Some(self.last_received + Duration::from_millis(millis))
             }
-            Phase::Connected(_) | Phase::Ended { .. } => None,
+            Phase::Connected(_) | Phase::Ended(_) => None,
         }
     }
 
@@ -433,9 +384,9 @@ impl Session {
     pub fn version(&self) -> Option<ProtocolVersion> {
         match &self.phase {
             Phase::AwaitConnect { .. } => None,
-            Phase::Deciding { connect, .. } => Some(connect.version),
+            Phase::Deciding(deciding) => Some(deciding.connect.version),
             Phase::Connected(connected) => Some(connected.flow.version()),
-            Phase::Ended { version, .. } => Some(*version),
+            Phase::Ended(remains) => Some(remains.version),
         }
     }
 
@@ -443,18 +394,24 @@ impl Session {
     #[must_use]
     pub fn packet_size_max(&self) -> u32 {
         match &self.phase {
-            Phase::AwaitConnect { .. } | Phase::Deciding { .. } => self
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) => self
                 .limits
                 .connect_packet_size_max
                 .min(self.limits.packet_size_max),
-            Phase::Connected(_) | Phase::Ended { .. } => self.limits.packet_size_max,
+            Phase::Connected(_) | Phase::Ended(_) => self.limits.packet_size_max,
         }
     }
 
-    /// Returns whether a CONNECT waits for its answer: packets behind it must not be handed in.
+    /// Returns whether a CONNECT waits for its answer and packets behind it must not be handed in.
+    ///
+    /// A client with enhanced authentication may send nothing but AUTH and DISCONNECT before the
+    /// CONNACK, so its packets are to be handed in: anything else is its fault.
     #[must_use]
     pub fn is_deciding(&self) -> bool {
-        matches!(self.phase, Phase::Deciding { .. })
+        match &self.phase {
+            Phase::Deciding(deciding) => !deciding.authentication.is_agreed(),
+            Phase::AwaitConnect { .. } | Phase::Connected(_) | Phase::Ended(_) => false,
+        }
     }
 
     /// Returns whether the client has been accepted and the connection is not over.
@@ -466,7 +423,7 @@ impl Session {
     /// Returns whether the connection is over: close the transport once the last packet is out.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended { .. })
+        matches!(self.phase, Phase::Ended(_))
     }
 
     /// Returns how much waits and how much is in flight.
@@ -474,11 +431,12 @@ impl Session {
     pub fn queue_status(&self) -> QueueStatus {
         match &self.phase {
             Phase::Connected(connected) => connected.flow.state.queue_status(),
-            Phase::Ended { state, .. } => state
+            Phase::Ended(remains) => remains
+                .state
                 .as_ref()
                 .map(SessionState::queue_status)
                 .unwrap_or_default(),
-            Phase::AwaitConnect { .. } | Phase::Deciding { .. } => QueueStatus::default(),
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) => QueueStatus::default(),
         }
     }
 
@@ -487,7 +445,7 @@ impl Session {
     pub fn owed_acknowledgements(&self) -> usize {
         match &self.phase {
             Phase::Connected(connected) => connected.flow.owed_acknowledgements(),
-            Phase::AwaitConnect { .. } | Phase::Deciding { .. } | Phase::Ended { .. } => 0,
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) | Phase::Ended(_) => 0,
         }
     }
 
@@ -496,207 +454,95 @@ impl Session {
     #[must_use]
     pub fn detach(&mut self) -> Option<SessionState> {
         match &mut self.phase {
-            Phase::Ended { state, .. } => state.take(),
-            Phase::AwaitConnect { .. } | Phase::Deciding { .. } | Phase::Connected(_) => None,
+            Phase::Ended(remains) => remains.state.take(),
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) | Phase::Connected(_) => None,
         }
-    }
-
-    fn on_connected_packet<S: Storage>(
-        &mut self,
-        packet: Packet<S>,
-        now: Instant,
-    ) -> Result<(), ProtocolError> {
-        let Phase::Connected(connected) = &mut self.phase else {
-            return Ok(());
-        };
-        let flow = &mut connected.flow;
-        let limits = &self.limits;
-        match packet {
-            Packet::Publish(publish) => {
-                check_publish(&publish, limits)?;
-                if let Some(arrival) = flow.on_publish(&publish, now)? {
-                    self.events.push_back(Event::MessageReceived {
-                        message: arrival.message,
-                        packet_id: arrival.packet_id,
-                    });
-                }
-            }
-            Packet::PubAck(ack) => {
-                flow::check_properties(&ack.properties, limits)?;
-                flow.on_puback(ack)?;
-            }
-            Packet::PubRec(ack) => {
-                flow::check_properties(&ack.properties, limits)?;
-                flow.on_pubrec(ack)?;
-            }
-            Packet::PubRel(ack) => {
-                flow::check_properties(&ack.properties, limits)?;
-                flow.on_pubrel(&ack)?;
-            }
-            Packet::PubComp(ack) => {
-                flow::check_properties(&ack.properties, limits)?;
-                flow.on_pubcomp(ack)?;
-            }
-            Packet::Subscribe(subscribe) => {
-                flow::check_properties(&subscribe.properties, limits)?;
-                if subscribe
-                    .properties
-                    .contains(PropertyId::SubscriptionIdentifier)
-                    && !limits.subscription_identifiers
-                {
-                    return Err(ProtocolError::SubscriptionIdentifiersNotSupported);
-                }
-                let subscribe = Box::new(subscribe.to_shared());
-                self.events.push_back(Event::SubscribeRequested(subscribe));
-            }
-            Packet::Unsubscribe(unsubscribe) => {
-                flow::check_properties(&unsubscribe.properties, limits)?;
-                let unsubscribe = Box::new(unsubscribe.to_shared());
-                self.events
-                    .push_back(Event::UnsubscribeRequested(unsubscribe));
-            }
-            Packet::PingReq => flow.respond(Packet::PingResp),
-            Packet::Disconnect(disconnect) => {
-                flow::check_properties(&disconnect.properties, limits)?;
-                return self.on_disconnect(&disconnect);
-            }
-            Packet::Auth(auth) => {
-                flow::check_properties(&auth.properties, limits)?;
-                check_auth(&auth, connected.authentication_method.as_deref())?;
-                self.events
-                    .push_back(Event::AuthReceived(Box::new(auth.to_shared())));
-            }
-            Packet::Connect(_)
-            | Packet::ConnAck(_)
-            | Packet::SubAck(_)
-            | Packet::UnsubAck(_)
-            | Packet::PingResp => return Err(unexpected(&packet)),
-        }
-        Ok(())
-    }
-
-    fn on_disconnect<S: Storage>(
-        &mut self,
-        disconnect: &Disconnect<S>,
-    ) -> Result<(), ProtocolError> {
-        let Phase::Connected(connected) = &mut self.phase else {
-            return Ok(());
-        };
-        if let Some(expiry) = disconnect.properties.session_expiry_interval() {
-            if connected.requested_expiry == 0 && expiry > 0 {
-                return Err(ProtocolError::SessionExpiryRaised);
-            }
-            connected.session_expiry = expiry.min(self.limits.session_expiry_max);
-        }
-        if disconnect.reason_code == ReasonCode::Success {
-            connected.will = None;
-        }
-        self.end(EndCause::ClientDisconnected(disconnect.reason_code), None);
-        Ok(())
     }
 
     fn fail(&mut self, error: &ProtocolError) {
-        self.end(EndCause::Protocol(error.clone()), Some(error.reason_code()));
+        let farewell = Farewell::from(error.reason_code());
+        self.end(EndCause::Protocol(error.clone()), Some(farewell));
     }
 
-    /// Ends the connection once; `reason` is what the client is told if it can be told.
-    fn end(&mut self, cause: EndCause, reason: Option<ReasonCode>) {
-        let ended = match &mut self.phase {
-            Phase::Ended { .. } => return,
-            Phase::AwaitConnect { .. } => {
-                let version = ProtocolVersion::V5;
-                self.phase = Phase::Ended {
-                    last: None,
-                    version,
-                    state: None,
-                };
-                Ended {
-                    cause,
-                    will: None,
-                    session_expiry_interval: 0,
+    fn fail_if(&mut self, result: Result<(), ProtocolError>) {
+        if let Err(error) = result {
+            self.fail(&error);
+        }
+    }
+
+    /// Ends the connection once; `farewell` is what the client is told if it can be told.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.14.0-1: DISCONNECT goes to accepted clients only; others get a CONNACK.
+    fn end(&mut self, cause: EndCause, farewell: Option<Farewell>) {
+        let over = Phase::Ended(Box::new(Remains {
+            last: None,
+            version: ProtocolVersion::V5,
+            state: None,
+        }));
+        let (remains, will, session_expiry_interval) =
+            match core::mem::replace(&mut self.phase, over) {
+                ended @ Phase::Ended(_) => {
+                    self.phase = ended;
+                    return;
                 }
-            }
-            Phase::Deciding { connect, .. } => {
-                let version = connect.version;
-                let last = reason.and_then(|reason| connack::refusal(connect, reason));
-                self.phase = Phase::Ended {
-                    last,
-                    version,
-                    state: None,
-                };
+                Phase::AwaitConnect { .. } => (Remains::nothing(), None, 0),
                 // The will of a CONNECT that was not accepted is never published.
-                Ended {
-                    cause,
-                    will: None,
-                    session_expiry_interval: 0,
+                Phase::Deciding(deciding) => (Remains::of_deciding(&deciding, farewell), None, 0),
+                Phase::Connected(mut connected) => {
+                    let will = connected.will.take().map(|will| *will);
+                    let expiry = connected.session_expiry;
+                    (Remains::of_connected(*connected, farewell), will, expiry)
                 }
-            }
-            Phase::Connected(connected) => {
-                let version = connected.flow.version();
-                let will = connected.will.take().map(|will| *will);
-                let session_expiry_interval = connected.session_expiry;
-                let last = reason
-                    .filter(|_| version == ProtocolVersion::V5)
-                    .map(|reason| Packet::Disconnect(Disconnect::new(reason)));
-                let phase = Phase::Ended {
-                    last,
-                    version,
-                    state: None,
-                };
-                if let Phase::Connected(connected) = core::mem::replace(&mut self.phase, phase) {
-                    let detached = connected.flow.into_state();
-                    if let Phase::Ended { state, .. } = &mut self.phase {
-                        *state = Some(detached);
-                    }
-                }
-                Ended {
-                    cause,
-                    will,
-                    session_expiry_interval,
-                }
-            }
-        };
-        self.events.push_back(Event::Ended(Box::new(ended)));
+            };
+        self.phase = Phase::Ended(Box::new(remains));
+        self.events.push_back(Event::Ended(Box::new(Ended {
+            cause,
+            will,
+            session_expiry_interval,
+        })));
     }
 }
 
-/// Checks what a server demands of a PUBLISH beyond its form.
-fn check_publish<S: Storage>(publish: &Publish<S>, limits: &Limits) -> Result<(), ProtocolError> {
-    flow::check_properties(&publish.properties, limits)?;
-    let qos = publish.delivery.qos();
-    if qos > limits.maximum_qos {
-        return Err(ProtocolError::QosNotSupported {
-            qos,
-            maximum: limits.maximum_qos,
+impl Remains {
+    const fn nothing() -> Self {
+        Self {
+            last: None,
+            version: ProtocolVersion::V5,
+            state: None,
+        }
+    }
+
+    fn of_deciding(deciding: &Deciding, farewell: Option<Farewell>) -> Self {
+        let last = farewell.and_then(|Farewell { reason, properties }| {
+            deciding.refusal(ConnAck {
+                session_present: false,
+                reason_code: permitted(reason, PacketType::ConnAck, Sender::Server),
+                properties,
+            })
         });
+        Self {
+            last,
+            version: deciding.connect.version,
+            state: None,
+        }
     }
-    if publish.retain && !limits.retain_available {
-        return Err(ProtocolError::RetainNotSupported);
-    }
-    if publish
-        .properties
-        .contains(PropertyId::SubscriptionIdentifier)
-    {
-        // v5 MQTT-3.3.4-6
-        return Err(ProtocolError::UnexpectedPacket {
-            packet_type: PacketType::Publish,
-        });
-    }
-    Ok(())
-}
 
-fn check_auth<S: Storage>(auth: &Auth<S>, method: Option<&str>) -> Result<(), ProtocolError> {
-    match (method, auth.properties.authentication_method()) {
-        (None, _) => Err(ProtocolError::UnexpectedPacket {
-            packet_type: PacketType::Auth,
-        }),
-        (Some(agreed), Some(named)) if agreed == named => Ok(()),
-        (Some(_), _) => Err(ProtocolError::AuthenticationMethodChanged),
-    }
-}
-
-fn unexpected<S: Storage>(packet: &Packet<S>) -> ProtocolError {
-    ProtocolError::UnexpectedPacket {
-        packet_type: packet.packet_type(),
+    fn of_connected(connected: Connected, farewell: Option<Farewell>) -> Self {
+        let fit = connected.flow.fit();
+        let last = farewell
+            .filter(|_| fit.version == ProtocolVersion::V5)
+            .and_then(|Farewell { reason, properties }| {
+                fit.apply(Packet::Disconnect(Disconnect {
+                    reason_code: fit.code(reason, PacketType::Disconnect),
+                    properties,
+                }))
+            });
+        Self {
+            last,
+            version: fit.version,
+            state: Some(connected.flow.into_state()),
+        }
     }
 }
