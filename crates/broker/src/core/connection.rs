@@ -1,14 +1,13 @@
 //! One connection: the bytes that wait to be decoded, and the session on it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use mqttstack_codec::{Connect, Decoder, Packet, PacketType, ProtocolVersion, Sender, Shared};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{ProtocolError, server::Session};
-use mqttstack_topic::Cursor;
 
-use super::{directory::Granted, keys::SessionKey};
+use super::keys::SessionKey;
 
 /// Packets of this many bytes and more are decoded in place, so that their payload is shared
 /// instead of copied.
@@ -37,8 +36,6 @@ pub(super) struct Connection {
     pub(super) is_dirty: bool,
     /// For when it is in the timers.
     pub(super) timer_at: Instant,
-    /// Retained messages that are still to be sent.
-    pub(super) retained: VecDeque<RetainedDelivery>,
 }
 
 /// A CONNECT that is being decided.
@@ -49,14 +46,8 @@ pub(super) struct Admission {
     pub(super) client_id: Box<str>,
     /// Whether the broker chose the Client Identifier.
     pub(super) is_assigned: bool,
-}
-
-/// The retained messages that a new subscription gets, in slices.
-#[derive(Debug)]
-pub(super) struct RetainedDelivery {
-    pub(super) filter: Box<str>,
-    pub(super) granted: Granted,
-    pub(super) cursor: Cursor,
+    /// Whether it is settled who the client is: the session is what it waits for.
+    pub(super) is_authenticated: bool,
 }
 
 /// What came of looking at received bytes.
@@ -91,7 +82,6 @@ impl Connection {
             is_blocked: false,
             is_dirty: false,
             timer_at: Instant::NEVER,
-            retained: VecDeque::new(),
         }
     }
 
@@ -156,7 +146,9 @@ impl Connection {
             Ok(Some(header)) => header.total_len(),
             Ok(None) | Err(_) => 0,
         };
-        if total < SHARED_PACKET_MIN || total > bytes.len() {
+        // A small part of a large buffer is copied: kept, it would keep all of the buffer.
+        let is_most = total.saturating_mul(2) >= bytes.len();
+        if total < SHARED_PACKET_MIN || total > bytes.len() || !is_most {
             return self.step(bytes, now);
         }
         let mut frame = bytes.slice(..total);

@@ -1,8 +1,11 @@
 //! What the workers share: subscriptions, retained messages, and who owns which client.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use mqttstack_codec::{QoS, ReasonCode, SubscriptionOptions};
@@ -18,6 +21,17 @@ pub struct Directory {
     pub(super) subscriptions: Shared<SubscriptionIndex<SessionKey, Granted>>,
     pub(super) retained: Shared<Retained>,
     clients: Arc<Mutex<HashMap<Box<str>, SessionKey>>>,
+    /// Members of shared groups whose clients are away: others are chosen before them.
+    absent_members: Arc<RwLock<BTreeSet<SessionKey>>>,
+    connections: Arc<ConnectionCounts>,
+}
+
+/// How many connections are open, with all workers together.
+#[derive(Debug, Default)]
+struct ConnectionCounts {
+    open: AtomicU32,
+    /// Those of them that have not been accepted.
+    pending: AtomicU32,
 }
 
 /// What a subscription was granted.
@@ -58,6 +72,8 @@ impl Directory {
             subscriptions: Shared::new(SubscriptionIndex::new(seed)),
             retained: Shared::new(Retained::new(seed)),
             clients: Arc::default(),
+            absent_members: Arc::default(),
+            connections: Arc::default(),
         }
     }
 
@@ -65,6 +81,18 @@ impl Directory {
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.clients().len()
+    }
+
+    /// Returns how many connections are open, accepted or not.
+    #[must_use]
+    pub fn connection_count(&self) -> u32 {
+        self.connections.open.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many connections are open that have not been accepted.
+    #[must_use]
+    pub fn pending_count(&self) -> u32 {
+        self.connections.pending.load(Ordering::Relaxed)
     }
 
     /// Returns how many subscriptions there are.
@@ -78,6 +106,54 @@ impl Directory {
     pub fn retained_count(&self) -> (usize, u64) {
         let retained = self.retained.read();
         (retained.index.len(), retained.bytes)
+    }
+
+    /// Counts a connection that has been opened, if there is room for it.
+    pub(super) fn admit(&self, limits: &BrokerLimits) -> bool {
+        let ConnectionCounts { open, pending } = &*self.connections;
+        if !raise(open, limits.connections_max) {
+            return false;
+        }
+        let has_room = raise(pending, limits.pending_connections_max);
+        if !has_room {
+            lower(open);
+        }
+        has_room
+    }
+
+    /// A connection has been accepted, or has ended before it was.
+    pub(super) fn note_decided(&self) {
+        lower(&self.connections.pending);
+    }
+
+    /// A connection is gone.
+    pub(super) fn note_closed(&self) {
+        lower(&self.connections.open);
+    }
+
+    /// Notes whether the client of a session that is in shared groups is away.
+    pub(super) fn set_member_absent(&self, key: SessionKey, is_absent: bool) {
+        let mut absent = self
+            .absent_members
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if is_absent {
+            absent.insert(key);
+        } else {
+            absent.remove(&key);
+        }
+    }
+
+    /// Returns the members of shared groups whose clients are away.
+    pub(super) fn absent_members(&self) -> RwLockReadGuard<'_, BTreeSet<SessionKey>> {
+        self.absent_members
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the session that a client has.
+    pub(super) fn find(&self, client_id: &str) -> Option<SessionKey> {
+        self.clients().get(client_id).copied()
     }
 
     /// Returns the session of a client, or enters `key` for one that has none.
@@ -194,6 +270,20 @@ impl Retained {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.index.next_deadline().map(Instant::from_micros)
     }
+}
+
+/// Adds one, unless that is more than `maximum`.
+fn raise(count: &AtomicU32, maximum: u32) -> bool {
+    let more = |value: u32| value.checked_add(1).filter(|next| *next <= maximum);
+    count
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+        .is_ok()
+}
+
+fn lower(count: &AtomicU32) {
+    let less = |value: u32| value.checked_sub(1);
+    // It was counted before.
+    let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
 }
 
 fn size_of(message: &Message) -> u64 {

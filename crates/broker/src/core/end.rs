@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mqttstack_codec::{ReasonCode, Shared, Will};
+use mqttstack_codec::{PacketType, ReasonCode, Sender, Shared, Will};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{
     Message, SessionState,
     server::{EndCause, Ended},
 };
-use mqttstack_topic::TopicLimits;
+use mqttstack_topic::{CharacterPolicy, TopicLimits};
 
 use super::{
     Core,
@@ -21,6 +21,13 @@ use super::{
 /// A Session Expiry Interval that never passes.
 const NEVER_EXPIRES: u32 = u32::MAX;
 
+/// What the topic of a will is held to when it is due: it was checked when it was left.
+const CHECKED_BEFORE: TopicLimits = TopicLimits {
+    levels_max: u8::MAX,
+    bytes_max: u16::MAX,
+    characters: CharacterPolicy::Accept,
+};
+
 impl Core {
     /// A connection is over: its session, if it has one, stays or goes, and so does its will.
     pub(super) fn on_ended(&mut self, id: ConnectionId, ended: Ended, now: Instant) {
@@ -28,7 +35,6 @@ impl Core {
             return;
         };
         connection.drop_unread();
-        connection.retained = Default::default();
         connection.admission = None;
         let state = connection.session.detach();
         let (peer, limits) = (connection.peer.clone(), Arc::clone(&connection.limits));
@@ -38,7 +44,7 @@ impl Core {
             .map(|entry| entry.client_id.clone());
         match (key, state) {
             (Some(key), Some(state)) => self.leave(key, state, limits, &ended, now),
-            _ => self.pending_connections = self.pending_connections.saturating_sub(1),
+            _ => self.directory.note_decided(),
         }
         self.notices.push_back(Notice::Ended {
             peer,
@@ -90,6 +96,9 @@ impl Core {
                 will: later,
             };
             entry.presence = Presence::Absent(Box::new(absent));
+            if entry.shared_count > 0 {
+                self.directory.set_member_absent(key, true);
+            }
         }
         let message = at_once.and_then(|will| self.will_message(key, &will, now));
         self.publish_will(key, message, now);
@@ -117,8 +126,7 @@ impl Core {
 
     fn publish_will(&mut self, key: SessionKey, message: Option<Message>, now: Instant) {
         if let Some(message) = message {
-            // Its levels were counted when it was left.
-            self.publish(Some(key), &message, TopicLimits::DEFAULT, now);
+            self.publish(Some(key), &message, CHECKED_BEFORE, now);
         }
     }
 
@@ -169,8 +177,26 @@ impl Core {
         self.publish_will(key, message, now);
     }
 
+    /// Notes that a session cannot take what it is owed. It is ended at the end of the call, not in
+    /// the middle of a delivery: its will may overflow the next one, and so on.
+    pub(super) fn note_overflow(&mut self, key: SessionKey) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if !std::mem::replace(&mut entry.is_overflowed, true) {
+            self.overflowed.push_back(key);
+        }
+    }
+
+    /// Ends the sessions that could not take what they were owed.
+    pub(super) fn drop_overflowed(&mut self, now: Instant) {
+        while let Some(key) = self.overflowed.pop_front() {
+            self.drop_session(key, ReasonCode::QuotaExceeded, now);
+        }
+    }
+
     /// Ends a session that cannot take what it is owed; a client that is here is told.
-    pub(super) fn drop_session(&mut self, key: SessionKey, reason: ReasonCode, now: Instant) {
+    fn drop_session(&mut self, key: SessionKey, reason: ReasonCode, now: Instant) {
         let Some(entry) = self.sessions.get(key) else {
             return;
         };
@@ -195,11 +221,19 @@ impl Core {
         if entry.subscription_count > 0 {
             self.directory.subscriptions.write().remove_all(&key);
         }
+        if entry.shared_count > 0 {
+            self.directory.set_member_absent(key, false);
+        }
         self.directory.remove(&entry.client_id, key);
     }
 
     /// Says why a connection that was never accepted is refused.
     pub(super) fn refuse(&mut self, id: ConnectionId, reason: ReasonCode, now: Instant) {
+        // Whoever decides may name any code; CONNACK has but some.
+        let reason = match reason.is_allowed(PacketType::ConnAck, Sender::Server) {
+            true if reason.is_error() => reason,
+            _ => ReasonCode::UnspecifiedError,
+        };
         if let Some(connection) = self.connection_mut(id) {
             connection.session.refuse(reason);
         }
@@ -231,6 +265,8 @@ impl Notice {
             Self::Ended { cause, .. } => match cause {
                 EndCause::ClientDisconnected(reason) => reason.is_error(),
                 EndCause::ServerDisconnected(reason) => *reason != ReasonCode::ServerShuttingDown,
+                EndCause::TransportClosed | EndCause::Protocol(_) | EndCause::Refused(_) => true,
+                // The list of causes is open: what is not known here is worth a look.
                 _ => true,
             },
         }

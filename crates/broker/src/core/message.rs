@@ -1,12 +1,16 @@
 //! What workers tell one another.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use mqttstack_codec::{QoS, ReasonCode};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{Message, SessionState, SubscriptionIds};
+use mqttstack_topic::GroupId;
 
-use super::keys::{ConnectionId, SessionKey, WorkerId};
+use super::{
+    keys::{ConnectionId, SessionKey, WorkerId},
+    session_table::OwedRetained,
+};
 
 /// Something that one worker tells another. Messages between two workers arrive in their order.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct Target {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) subscription_ids: SubscriptionIds,
+    /// The shared group that it was chosen from.
+    pub(super) group: Option<GroupId>,
 }
 
 /// A request for the session of a client.
@@ -65,7 +71,7 @@ pub(super) enum HandOverOutcome {
     /// subscriptions stand in the index under the old key until the new owner has entered them
     /// under its own.
     Moved(Option<Box<MovedSession>>),
-    /// The session is not with this worker any more: look again.
+    /// The session is not with this worker any more: it ended, or is on its way elsewhere.
     NotHere,
     /// The request is refused.
     Refused(ReasonCode),
@@ -77,6 +83,8 @@ pub(super) struct MovedSession {
     pub(super) state: SessionState,
     pub(super) identity: Option<Box<str>>,
     pub(super) subscription_count: u32,
+    pub(super) shared_count: u32,
+    pub(super) owed: BTreeMap<Box<str>, OwedRetained>,
     /// When the session ends if nobody takes it up.
     pub(super) expires_at: Instant,
     /// The limits of its last connection.

@@ -6,11 +6,14 @@ mod directory;
 mod end;
 mod keys;
 mod message;
+mod moves;
 mod notice;
 mod publish;
 mod session_table;
 mod subscribe;
 mod takeover;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::{collections::VecDeque, fmt, sync::Arc};
@@ -31,6 +34,7 @@ pub use self::{
 };
 use self::{
     connection::{Connection, Step},
+    moves::Moves,
     session_table::{Presence, SessionTable},
     timers::{Timer, Timers},
 };
@@ -101,8 +105,11 @@ pub struct Core {
     accept_bridges: bool,
     connections: Slab<Connection>,
     connections_made: u32,
-    pending_connections: u32,
     sessions: SessionTable,
+    /// Sessions that have moved between workers a moment ago.
+    moves: Moves,
+    /// Sessions that must end because they cannot take what they are owed.
+    overflowed: VecDeque<SessionKey>,
     timers: Timers,
     retained_timer: Instant,
     dirty: VecDeque<ConnectionId>,
@@ -128,8 +135,9 @@ impl Core {
             accept_bridges: settings.accept_bridges,
             connections: Slab::new(),
             connections_made: 0,
-            pending_connections: 0,
             sessions: SessionTable::new(settings.worker),
+            moves: Moves::default(),
+            overflowed: VecDeque::new(),
             timers: Timers::default(),
             retained_timer: Instant::NEVER,
             dirty: VecDeque::new(),
@@ -153,14 +161,10 @@ impl Core {
         limits: Arc<Limits>,
         now: Instant,
     ) -> Option<ConnectionId> {
-        let open = u32::try_from(self.connections.len()).unwrap_or(u32::MAX);
-        if self.is_shutting_down
-            || open >= self.limits.connections_max
-            || self.pending_connections >= self.limits.pending_connections_max
-        {
+        let slot = u32::try_from(self.connections.vacant_key()).ok()?;
+        if self.is_shutting_down || !self.directory.admit(&self.limits) {
             return None;
         }
-        let slot = u32::try_from(self.connections.vacant_key()).ok()?;
         self.connections_made = self.connections_made.wrapping_add(1);
         let generation = self.connections_made;
         self.connections.insert(Connection::new(
@@ -170,7 +174,6 @@ impl Core {
             limits,
             now,
         ));
-        self.pending_connections = self.pending_connections.saturating_add(1);
         let id = ConnectionId { slot, generation };
         self.settle(id);
         Some(id)
@@ -183,6 +186,10 @@ impl Core {
         let Some(connection) = self.connection_mut(id) else {
             return;
         };
+        // What follows the end is ignored.
+        if connection.session.is_ended() {
+            return;
+        }
         if connection.has_unread() || connection.is_paused() {
             connection.keep(input);
             self.handle_unread(id, now);
@@ -190,6 +197,7 @@ impl Core {
             self.handle_fresh(id, input, now);
         }
         self.settle(id);
+        self.drop_overflowed(now);
     }
 
     /// The transport is gone, or the driver has closed it as it was told to.
@@ -199,10 +207,15 @@ impl Core {
         };
         connection.session.handle_closed();
         self.handle_events(id, now);
-        if self.connection_mut(id).is_some() {
+        if let Some(connection) = self.connection(id) {
+            // A keep alive may be long: its timer must not outlive the connection.
+            self.timers
+                .cancel(Timer::Connection(id), connection.timer_at);
             let slot = usize::try_from(id.slot).unwrap_or(usize::MAX);
             self.connections.try_remove(slot);
+            self.directory.note_closed();
         }
+        self.drop_overflowed(now);
     }
 
     /// The driver has written what made the outlet full.
@@ -214,6 +227,7 @@ impl Core {
         self.mark_dirty(id);
         self.handle_unread(id, now);
         self.settle(id);
+        self.drop_overflowed(now);
     }
 
     /// Deadlines may have passed.
@@ -225,6 +239,7 @@ impl Core {
                 Timer::SessionExpiry(key) => self.on_session_expired(key, now),
                 Timer::RetainedExpiry => self.on_retained_expired(now),
             }
+            self.drop_overflowed(now);
         }
     }
 
@@ -239,14 +254,24 @@ impl Core {
             WorkerMessage::TakeOver(request) => self.on_take_over(*request, now),
             WorkerMessage::HandOver(answer) => self.on_hand_over(*answer, now),
         }
+        self.drop_overflowed(now);
     }
 
-    /// Answers a CONNECT whose authentication was [`Authentication::Deferred`].
+    /// Answers a CONNECT whose authentication was [`Authentication::Deferred`]; does nothing if
+    /// none waits for an answer.
     pub fn resolve(&mut self, id: ConnectionId, answer: Authentication, now: Instant) {
+        let awaits_answer = self
+            .connection(id)
+            .and_then(|connection| connection.admission.as_deref())
+            .is_some_and(|admission| !admission.is_authenticated);
+        if !awaits_answer {
+            return;
+        }
         self.on_authentication(id, answer, now);
         self.handle_events(id, now);
         self.handle_unread(id, now);
         self.settle(id);
+        self.drop_overflowed(now);
     }
 
     /// Ends all connections: MQTT 5.0 clients are told that the server is shutting down. Wills are
@@ -255,9 +280,13 @@ impl Core {
         self.is_shutting_down = true;
         for id in self.connection_ids() {
             if let Some(connection) = self.connection_mut(id) {
-                connection
-                    .session
-                    .disconnect(ReasonCode::ServerShuttingDown);
+                let session = &mut connection.session;
+                if session.is_deciding() {
+                    // CONNACK knows no 0x8B.
+                    session.refuse(ReasonCode::ServerUnavailable);
+                } else {
+                    session.disconnect(ReasonCode::ServerShuttingDown);
+                }
                 self.handle_events(id, now);
                 self.settle(id);
             }
@@ -281,7 +310,7 @@ impl Core {
         loop {
             match self.encode_packets(id, now, outlet) {
                 Drained::Empty => {}
-                other => return other,
+                ended @ (Drained::Full | Drained::Close) => return ended,
             }
             if !self.send_more_retained(id, now) {
                 return Drained::Empty;
@@ -415,11 +444,14 @@ impl Core {
                 Event::UnsubscribeRequested(unsubscribe) => self.on_unsubscribe(id, &unsubscribe),
                 Event::ConnectRequested(connect) => self.on_connect(id, connect, now),
                 Event::Ended(ended) => self.on_ended(id, *ended, now),
-                // No method is supported, so a client that names one has been refused.
+                // No exchange of several steps is supported, neither at CONNECT nor afterwards.
                 Event::AuthReceived(_) => {
-                    connection
-                        .session
-                        .disconnect(ReasonCode::BadAuthenticationMethod);
+                    let session = &mut connection.session;
+                    if session.is_deciding() {
+                        session.refuse(ReasonCode::BadAuthenticationMethod);
+                    } else {
+                        session.disconnect(ReasonCode::NotAuthorized);
+                    }
                 }
                 // The list of events is open; what is not known here asks for nothing.
                 _ => {}
@@ -430,12 +462,12 @@ impl Core {
     /// After a change: puts the connection among those with something to send, and its deadline
     /// among the timers.
     fn settle(&mut self, id: ConnectionId) {
+        let owes_retained = self.owes_retained(id);
         let Some(connection) = self.connection_mut(id) else {
             return;
         };
-        let has_work = connection.session.has_packet()
-            || connection.session.is_ended()
-            || !connection.retained.is_empty();
+        let has_work =
+            connection.session.has_packet() || connection.session.is_ended() || owes_retained;
         let at = connection.session.poll_timeout().unwrap_or(Instant::NEVER);
         // A deadline that has moved back rings early and is put off then.
         if at < connection.timer_at {
@@ -488,6 +520,7 @@ impl Core {
     ) -> Drained {
         let mut scratch = std::mem::take(&mut self.scratch);
         let Some(connection) = self.connection_mut(id) else {
+            self.scratch = scratch;
             return Drained::Empty;
         };
         let version = connection
@@ -507,6 +540,7 @@ impl Core {
             }
         }
         let is_ended = connection.session.is_ended();
+        // A connection that is over is not blocked: nothing more is read from it.
         let is_full = !is_ended && outlet.waiting() >= full;
         connection.is_blocked = is_full;
         self.scratch = scratch;

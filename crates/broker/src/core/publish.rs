@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use mqttstack_codec::{PacketId, QoS, ReasonCode};
 use mqttstack_limits::Instant;
 use mqttstack_session::{DeliveryOptions, Message, PublishError, SubscriptionIds};
-use mqttstack_topic::{Availability, Choice, Match, TopicLimits, TopicName};
+use mqttstack_topic::{Availability, Choice, GroupId, Match, SharedGroup, TopicLimits, TopicName};
 
 use super::{
     Core,
@@ -13,6 +13,7 @@ use super::{
     directory::Granted,
     keys::{ConnectionId, SessionKey},
     message::{Target, WorkerMessage},
+    moves::Route,
     session_table::Presence,
 };
 
@@ -24,6 +25,8 @@ const SERVER_TOPICS: &str = "$SYS";
 pub(super) struct Hit {
     session: SessionKey,
     granted: Granted,
+    /// The shared group that it was chosen from.
+    group: Option<GroupId>,
 }
 
 impl Core {
@@ -79,7 +82,9 @@ impl Core {
     ///
     /// Returns what a client would be told.
     pub fn publish_own(&mut self, message: &Message, now: Instant) -> ReasonCode {
-        self.publish(None, message, TopicLimits::DEFAULT, now)
+        let reason = self.publish(None, message, TopicLimits::DEFAULT, now);
+        self.drop_overflowed(now);
+        reason
     }
 
     /// Stores a retained message, and hands the message to all who subscribe.
@@ -125,44 +130,60 @@ impl Core {
         hits: &mut Vec<Hit>,
     ) {
         let index = self.directory.subscriptions.read();
-        let sessions = &self.sessions;
-        let availability = |key: &SessionKey| {
-            // Of the members elsewhere nothing is known here: they are taken to be connected.
-            match sessions.get(*key).map(|entry| &entry.presence) {
-                Some(Presence::Absent(absent)) => {
-                    let queued = absent.state.queue_status().queued_messages;
-                    Availability::Queueing {
-                        queued: u32::try_from(queued).unwrap_or(u32::MAX),
-                    }
-                }
-                Some(Presence::Connected(_)) | None => Availability::Ready { in_flight: 0 },
-            }
-        };
         let _ = index.lookup(topic, |found| {
             let hit = match found {
-                Match::Subscriber { key, value } => Some((key, *value)),
-                Match::Group(group) => group
-                    .choose(Choice::RoundRobin, |key, _| availability(key))
-                    .map(|(key, value)| (key, *value)),
+                Match::Subscriber { key, value } => Some(Hit {
+                    session: key,
+                    granted: *value,
+                    group: None,
+                }),
+                Match::Group(group) => self.choose_member(group, None),
             };
-            if let Some((session, granted)) = hit {
-                // v5 MQTT-3.8.3-3
-                if !(granted.no_local && publisher == Some(session)) {
-                    hits.push(Hit { session, granted });
-                }
-            }
+            // v5 MQTT-3.8.3-3
+            let is_echo = |hit: &Hit| hit.granted.no_local && publisher == Some(hit.session);
+            hits.extend(hit.filter(|hit| !is_echo(hit)));
             ControlFlow::Continue(())
         });
+    }
+
+    /// Chooses who of a shared group gets a message: in turn, and those whose clients are away only
+    /// if there is nobody else.
+    fn choose_member(
+        &self,
+        group: SharedGroup<'_, SessionKey, Granted>,
+        but: Option<SessionKey>,
+    ) -> Option<Hit> {
+        let away = Availability::Queueing { queued: 0 };
+        let availability = |key: &SessionKey| {
+            let is_absent = match self.sessions.get(*key).map(|entry| &entry.presence) {
+                Some(Presence::Connected(_)) => false,
+                Some(Presence::Absent(_)) => true,
+                None => self.directory.absent_members().contains(key),
+            };
+            match is_absent {
+                _ if but == Some(*key) => Availability::Unavailable,
+                true => away,
+                false => Availability::Ready { in_flight: 0 },
+            }
+        };
+        let (session, granted) = group.choose(Choice::RoundRobin, |key, _| availability(key))?;
+        Some(Hit {
+            session,
+            granted: *granted,
+            group: Some(group.id()),
+        })
     }
 
     /// Delivers to each session once, whatever the number of its subscriptions that match.
     fn fan_out(&mut self, message: &Message, hits: &mut [Hit], now: Instant) {
         let is_sorted = hits.is_sorted_by(|a, b| a.session < b.session);
         if !is_sorted {
-            hits.sort_by_key(|hit| hit.session);
+            hits.sort_unstable_by_key(|hit| (hit.session, hit.group, hit.granted.subscription_id));
         }
         let mut others: Vec<Target> = Vec::new();
-        for overlapping in hits.chunk_by(|a, b| a.session == b.session) {
+        // What a session gets as the member of a group is a copy of its own.
+        let overlap = |a: &Hit, b: &Hit| a.session == b.session && a.group == b.group;
+        for overlapping in hits.chunk_by(overlap) {
             let Some(target) = merge(message, overlapping) else {
                 continue;
             };
@@ -199,15 +220,16 @@ impl Core {
             session: key,
             qos,
             retain,
-            subscription_ids,
+            ref subscription_ids,
+            ..
         } = target;
         let options = DeliveryOptions {
             qos,
             retain,
-            subscription_ids,
+            subscription_ids: subscription_ids.clone(),
         };
         let Some(entry) = self.sessions.get_mut(key) else {
-            return;
+            return self.deliver_elsewhere(message, target, now);
         };
         let taken = match &mut entry.presence {
             Presence::Connected(id) => {
@@ -225,7 +247,33 @@ impl Core {
             }
         };
         if let Err(PublishError::SessionMustEnd) = taken {
-            self.drop_session(key, ReasonCode::QuotaExceeded, now);
+            self.note_overflow(key);
+        }
+    }
+
+    /// The session that was to get a message is not here: the message follows it, or goes to
+    /// another member of its group.
+    fn deliver_elsewhere(&mut self, message: &Message, target: Target, now: Instant) {
+        match (self.moves.follow(target.session), target.group) {
+            (Some(Route::Away(worker)), _) => {
+                let message = message.clone();
+                let targets = vec![target];
+                let message = WorkerMessage::Deliver { message, targets };
+                self.worker_messages.push_back((worker, message));
+            }
+            (Some(Route::Renamed(session)), _) if self.sessions.get(session).is_some() => {
+                self.deliver(message, Target { session, ..target }, now);
+            }
+            (_, Some(group)) => {
+                let index = self.directory.subscriptions.read();
+                let chosen = index
+                    .group(group)
+                    .and_then(|group| self.choose_member(group, Some(target.session)));
+                drop(index);
+                let Some(mut hit) = chosen else { return };
+                self.fan_out(message, std::slice::from_mut(&mut hit), now);
+            }
+            (_, None) => {}
         }
     }
 }
@@ -247,6 +295,7 @@ fn merge(message: &Message, hits: &[Hit]) -> Option<Target> {
     let keeps_retain = hits.iter().any(|hit| hit.granted.retain_as_published);
     Some(Target {
         session: first.session,
+        group: first.group,
         qos: granted.min(message.qos()),
         retain: message.retain() && keeps_retain,
         subscription_ids: match hits {

@@ -1,12 +1,14 @@
 //! The sessions that a worker owns, connected or not.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use mqttstack_codec::{Shared, Will};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::SessionState;
+use mqttstack_topic::Cursor;
 use slab::Slab;
 
+use super::directory::Granted;
 use super::keys::{ConnectionId, SessionKey, WorkerId};
 
 /// A session of this worker.
@@ -17,9 +19,23 @@ pub(super) struct Entry {
     /// Whom the client's credentials proved; a session stays bound to it.
     pub(super) identity: Option<Box<str>>,
     pub(super) subscription_count: u32,
+    /// How many of the subscriptions are shared.
+    pub(super) shared_count: u32,
+    /// Retained messages that subscriptions are still owed, by filter.
+    pub(super) owed: BTreeMap<Box<str>, OwedRetained>,
+    /// Whether it is to be dropped, because its queue is full.
+    pub(super) is_overflowed: bool,
     /// Whether its client says that it is a bridge.
     pub(super) is_bridge: bool,
     pub(super) presence: Presence,
+}
+
+/// The retained messages that a new subscription gets, in slices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwedRetained {
+    pub(super) granted: Granted,
+    /// Where to go on.
+    pub(super) cursor: Cursor,
 }
 
 /// Where the peer of a session is.
@@ -80,6 +96,9 @@ impl SessionTable {
             client_id,
             identity,
             subscription_count: 0,
+            shared_count: 0,
+            owed: BTreeMap::new(),
+            is_overflowed: false,
             is_bridge: false,
             presence,
         });

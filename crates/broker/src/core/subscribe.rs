@@ -5,11 +5,14 @@ use mqttstack_codec::{
 };
 use mqttstack_limits::Instant;
 use mqttstack_session::{DeliveryOptions, Message};
-use mqttstack_topic::{Cursor, TopicFilter, TopicLimits};
+use mqttstack_topic::{Cursor, TopicError, TopicFilter, TopicLimits};
 
 use super::{
-    Core, access::Client, connection::RetainedDelivery, directory::Granted, keys::ConnectionId,
-    keys::SessionKey,
+    Core,
+    access::Client,
+    directory::Granted,
+    keys::{ConnectionId, SessionKey},
+    session_table::OwedRetained,
 };
 
 /// How many retained messages are handed to a session at once; the rest follows when they are on
@@ -33,7 +36,12 @@ impl Core {
             return;
         };
         let Some(key) = connection.key else { return };
-        let knows_refusal = connection.session.version() != Some(ProtocolVersion::V31);
+        let version = connection.session.version();
+        let filters = subscribe.filters.iter().map(|asked| asked.filter);
+        if let Some(reason) = self.forbidden(id, version, filters) {
+            return self.disconnect(id, reason);
+        }
+        let knows_refusal = version != Some(ProtocolVersion::V31);
         let subscription_id = subscribe.properties.subscription_identifiers().next();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for asked in subscribe.filters.iter() {
@@ -48,6 +56,44 @@ impl Core {
             connection.session.suback(subscribe.packet_id, codes);
         }
         self.send_more_retained(id, now);
+    }
+
+    /// Returns why filters end the connection, if one of them does: it is ill-formed, or of a kind
+    /// that CONNACK said is not available. A filter that is merely too deep does not.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.7.1-1, v5 MQTT-4.7.1-2, v5 MQTT-4.8.2-1, v5 MQTT-4.8.2-2, v5 U-16, v5 U-18;
+    /// v3.1.1 MQTT-4.7.1-2, v3.1.1 MQTT-4.7.1-3.
+    fn forbidden<'a>(
+        &self,
+        id: ConnectionId,
+        version: Option<ProtocolVersion>,
+        filters: impl IntoIterator<Item = &'a str>,
+    ) -> Option<ReasonCode> {
+        let limits = &self.connection(id)?.limits;
+        let topic_limits = self.topic_limits(id);
+        let was_told = version == Some(ProtocolVersion::V5);
+        filters
+            .into_iter()
+            .find_map(|text| match TopicFilter::with_limits(text, topic_limits) {
+                Ok(filter) if filter.shared_group().is_some() => (was_told
+                    && !limits.shared_subscriptions)
+                    .then_some(ReasonCode::SharedSubscriptionsNotSupported),
+                Ok(filter) => {
+                    (was_told && filter.has_wildcards() && !limits.wildcard_subscriptions)
+                        .then_some(ReasonCode::WildcardSubscriptionsNotSupported)
+                }
+                Err(TopicError::TooManyLevels { .. }) => None,
+                Err(_) => Some(ReasonCode::TopicFilterInvalid),
+            })
+    }
+
+    fn disconnect(&mut self, id: ConnectionId, reason: ReasonCode) {
+        if let Some(connection) = self.connection_mut(id) {
+            // Its end is the next event.
+            connection.session.disconnect(reason);
+        }
     }
 
     /// Enters one subscription, and plans its retained messages.
@@ -94,8 +140,12 @@ impl Core {
         }
         let is_new = index.insert(&filter, key, granted).is_none();
         drop(index);
-        if let Some(entry) = self.sessions.get_mut(key) {
-            entry.subscription_count = count.saturating_add(u32::from(is_new));
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        if is_new {
+            entry.subscription_count = count.saturating_add(1);
+            entry.shared_count = entry.shared_count.saturating_add(u32::from(is_shared));
         }
         // v5 MQTT-3.3.1-9, v5 MQTT-3.3.1-10, v5 MQTT-3.3.1-11
         let wants_retained = match options.retain_handling {
@@ -104,15 +154,21 @@ impl Core {
             RetainHandling::DoNotSend => false,
         };
         if wants_retained && !is_shared {
-            if let Some(connection) = self.connection_mut(id) {
-                connection.retained.push_back(RetainedDelivery {
-                    filter: asked.filter.into(),
-                    granted,
-                    cursor: Cursor::START,
-                });
-            }
+            // A filter that is asked for again begins again.
+            let cursor = Cursor::START;
+            let owed = OwedRetained { granted, cursor };
+            entry.owed.insert(asked.filter.into(), owed);
+        } else if let Some(owed) = entry.owed.get_mut(asked.filter) {
+            owed.granted = granted;
         }
         Ok(granted_code(qos))
+    }
+
+    /// Returns whether subscriptions of a connection are owed retained messages.
+    pub(super) fn owes_retained(&self, id: ConnectionId) -> bool {
+        self.connection(id)
+            .and_then(|connection| self.sessions.get(connection.key?))
+            .is_some_and(|entry| !entry.owed.is_empty())
     }
 
     /// Hands a slice of the retained messages that are owed to the session of a connection, if its
@@ -125,15 +181,22 @@ impl Core {
                 return sent_any;
             };
             let waiting = connection.session.queue_status().queued_messages;
-            let Some(owed) = connection.retained.front() else {
+            let Some(key) = connection.key else {
+                return sent_any;
+            };
+            let Some(first) = self
+                .sessions
+                .get_mut(key)
+                .and_then(|entry| entry.owed.first_entry())
+            else {
                 return sent_any;
             };
             if waiting >= RETAINED_SLICE {
                 return sent_any;
             }
-            let (granted, cursor) = (owed.granted, owed.cursor);
+            let OwedRetained { granted, cursor } = *first.get();
             let mut slice: Vec<Message> = Vec::new();
-            let next = match parse_filter(&owed.filter, topic_limits) {
+            let next = match parse_filter(first.key(), topic_limits) {
                 Ok(filter) => {
                     let retained = self.directory.retained.read();
                     retained
@@ -144,15 +207,15 @@ impl Core {
                 }
                 Err(_) => None,
             };
+            match next {
+                Some(next) => first.into_mut().cursor = next,
+                None => {
+                    first.remove();
+                }
+            }
             let Some(connection) = self.connection_mut(id) else {
                 return sent_any;
             };
-            match (next, connection.retained.front_mut()) {
-                (Some(next), Some(owed)) => owed.cursor = next,
-                _ => {
-                    connection.retained.pop_front();
-                }
-            }
             for message in slice {
                 let options = DeliveryOptions {
                     qos: granted.qos.min(message.qos()),
@@ -175,16 +238,24 @@ impl Core {
     /// v3.1.1 MQTT-3.10.4-5.
     pub(super) fn on_unsubscribe(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe<Shared>) {
         let limits = self.topic_limits(id);
+        if let Some(reason) = self.forbidden(id, None, unsubscribe.filters.iter()) {
+            return self.disconnect(id, reason);
+        }
         let Some(key) = self.connection(id).and_then(|connection| connection.key) else {
             return;
         };
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
-        let mut removed = 0_u32;
         for text in unsubscribe.filters.iter() {
             codes.push(match parse_filter(text, limits) {
                 Ok(filter) => match self.directory.subscriptions.write().remove(&filter, &key) {
                     Some(_) => {
-                        removed = removed.saturating_add(1);
+                        let shared = u32::from(filter.shared_group().is_some());
+                        entry.subscription_count = entry.subscription_count.saturating_sub(1);
+                        entry.shared_count = entry.shared_count.saturating_sub(shared);
+                        entry.owed.remove(text);
                         ReasonCode::Success
                     }
                     None => ReasonCode::NoSubscriptionExisted,
@@ -192,16 +263,7 @@ impl Core {
                 Err(reason) => reason,
             });
         }
-        if let Some(entry) = self.sessions.get_mut(key) {
-            entry.subscription_count = entry.subscription_count.saturating_sub(removed);
-        }
         if let Some(connection) = self.connection_mut(id) {
-            connection.retained.retain(|owed| {
-                !unsubscribe
-                    .filters
-                    .iter()
-                    .any(|filter| *filter == *owed.filter)
-            });
             connection.session.unsuback(unsubscribe.packet_id, codes);
         }
     }

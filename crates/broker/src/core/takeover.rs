@@ -10,8 +10,9 @@ use super::{
     access::{Authentication, Client, ConnectRequest},
     connection::Admission,
     directory::Lookup,
-    keys::{ConnectionId, SessionKey},
+    keys::{ConnectionId, SessionKey, WorkerId},
     message::{HandOver, HandOverOutcome, MovedSession, TakeOver, WorkerMessage},
+    moves::Route,
     notice::Notice,
     session_table::{Absent, Presence},
     timers::Timer,
@@ -46,6 +47,7 @@ impl Core {
                 identity: None,
                 client_id,
                 is_assigned: false,
+                is_authenticated: false,
             }));
         }
         self.on_authentication(id, answer, now);
@@ -71,6 +73,7 @@ impl Core {
             return;
         };
         admission.identity = identity;
+        admission.is_authenticated = true;
         if admission.client_id.is_empty() {
             let number = (self.unguessable)();
             let Some(connection) = self.connection_mut(id) else {
@@ -201,6 +204,9 @@ impl Core {
         let entry = self.sessions.get_mut(key)?;
         match std::mem::replace(&mut entry.presence, Presence::Connected(id)) {
             Presence::Absent(absent) => {
+                if entry.shared_count > 0 {
+                    self.directory.set_member_absent(key, false);
+                }
                 self.cancel_timers(key, &absent);
                 Some(absent.state)
             }
@@ -241,7 +247,7 @@ impl Core {
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.is_bridge = admission.connect.bridge;
         }
-        self.pending_connections = self.pending_connections.saturating_sub(1);
+        self.directory.note_decided();
         self.notices.push_back(Notice::Connected {
             peer,
             client_id: admission.client_id,
@@ -270,7 +276,7 @@ impl Core {
             if clean_start {
                 self.end_absent(key, now);
             }
-            HandOverOutcome::Moved(self.take_out(key).map(Box::new))
+            HandOverOutcome::Moved(self.take_out(key, from, now).map(Box::new))
         };
         let answer = HandOver {
             connection,
@@ -284,16 +290,22 @@ impl Core {
 
     /// Takes a session whose client is away out of this worker. It stays in the directory, so that
     /// nobody else begins one, and in the index, so that nothing is lost to it silently.
-    fn take_out(&mut self, key: SessionKey) -> Option<MovedSession> {
+    fn take_out(&mut self, key: SessionKey, to: WorkerId, now: Instant) -> Option<MovedSession> {
         let entry = self.sessions.remove(key)?;
         let Presence::Absent(absent) = entry.presence else {
             return None;
         };
         self.cancel_timers(key, &absent);
+        self.moves.note(key, Route::Away(to), now);
+        if entry.shared_count > 0 {
+            self.directory.set_member_absent(key, false);
+        }
         Some(MovedSession {
             state: absent.state,
             identity: entry.identity,
             subscription_count: entry.subscription_count,
+            shared_count: entry.shared_count,
+            owed: entry.owed,
             expires_at: absent.expires_at,
             limits: absent.limits,
         })
@@ -309,6 +321,11 @@ impl Core {
         } = answer;
         match outcome {
             HandOverOutcome::Refused(reason) => self.refuse(id, reason, now),
+            // It ended meanwhile, or another worker has it now: that is known at once. If it is
+            // still on its way, the client has to try again.
+            HandOverOutcome::NotHere if self.directory.find(&client_id) != Some(old_key) => {
+                self.find_session(id, now);
+            }
             HandOverOutcome::NotHere => self.refuse(id, ReasonCode::ServerBusy, now),
             HandOverOutcome::Moved(None) => self.find_session(id, now),
             HandOverOutcome::Moved(Some(moved)) => {
@@ -334,6 +351,8 @@ impl Core {
             state,
             identity,
             subscription_count,
+            shared_count,
+            owed,
             expires_at,
             limits,
         } = moved;
@@ -352,6 +371,12 @@ impl Core {
         let key = self.sessions.insert(client_id.clone(), identity, presence);
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.subscription_count = subscription_count;
+            entry.shared_count = shared_count;
+            entry.owed = owed;
+        }
+        self.moves.note(old_key, Route::Renamed(key), now);
+        if shared_count > 0 && state.is_none() {
+            self.directory.set_member_absent(key, true);
         }
         if subscription_count > 0 {
             self.rename_subscriptions(old_key, key);
