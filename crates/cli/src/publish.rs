@@ -36,6 +36,7 @@ const PAYLOAD_MAX: u64 = PROTOCOL_PACKET_SIZE_MAX as u64;
 #[derive(Debug, clap::Args)]
 #[command(
     disable_help_flag = true,
+    override_usage = "mqttstack pub [OPTIONS] -t <TOPIC> {-m <MESSAGE> | -f <FILE> | -l | -s | -n}",
     after_help = concat!(
         "Examples:\n",
         "  mqttstack pub -t sensors/1/temperature -m 21.5\n",
@@ -112,8 +113,10 @@ fn publish(args: &Args) -> Result<(), Failure> {
         given: prepared.properties.publish.clone(),
     };
     // What cannot be published is found before a connection is made.
-    let payload = args.payload.read()?;
-    let message = template.message(payload.clone().unwrap_or_default())?;
+    let message = match args.payload.read()? {
+        Some(payload) => Some(template.message(payload)?),
+        None => template.message(Vec::new()).map(|_| None)?,
+    };
     let endpoint = prepared.endpoint.clone();
     let (client, inbox) = prepared.connect(args.payload.stdin_line)?;
     // Nothing is subscribed to; what an old session delivers all the same is acknowledged.
@@ -121,9 +124,9 @@ fn publish(args: &Args) -> Result<(), Failure> {
     let interrupt =
         Interrupt::watch(client.clone()).map_err(|error| Failure::input("signals", &error))?;
     let mut outbox = Outbox::new(client, endpoint, args.connection.debug);
-    let result = match payload {
+    let result = match message {
+        Some(message) => outbox.publish_repeatedly(&message, args),
         None => outbox.publish_lines(&template, &mut io::stdin().lock()),
-        Some(_) => outbox.publish_repeatedly(&message, args),
     };
     let result = result.and_then(|()| outbox.finish());
     if interrupt.has_come() {

@@ -453,6 +453,12 @@ impl ClientCore {
         })
     }
 
+    /// Returns whether [`poll_output`](Self::poll_output) may have something.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.session.has_packet()
+    }
+
     /// Returns what has happened.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {

@@ -198,6 +198,7 @@ impl Driver {
         self.pump(now);
         // Answers may have made room for more.
         self.take_submissions(now);
+        self.pump(now);
         self.check_shutdown(now);
         self.pump(now);
         self.close(now);
@@ -358,7 +359,10 @@ impl Driver {
                 .saturating_sub(parts.core.unfinished_requests()),
             unanswered: parts.core.unfinished_requests(),
         };
-        if report.is_complete() || shutdown.deadline <= now {
+        // Acknowledgements of received messages have to leave as well.
+        let is_done =
+            report.is_complete() && !(parts.core.is_connected() && parts.core.has_output());
+        if is_done || shutdown.deadline <= now {
             shutdown.report = Some(report);
             parts.is_ending = true;
             parts.core.disconnect(ReasonCode::Success, now);
