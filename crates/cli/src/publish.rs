@@ -36,6 +36,7 @@ const PAYLOAD_MAX: u64 = PROTOCOL_PACKET_SIZE_MAX as u64;
 #[derive(Debug, clap::Args)]
 #[command(
     disable_help_flag = true,
+    disable_version_flag = true,
     override_usage = "mqttstack pub [OPTIONS] -t <TOPIC> {-m <MESSAGE> | -f <FILE> | -l | -s | -n}",
     after_help = concat!(
         "Examples:\n",

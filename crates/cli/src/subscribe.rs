@@ -35,6 +35,7 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 #[command(
     disable_help_flag = true,
+    disable_version_flag = true,
     override_usage = "mqttstack sub [OPTIONS] -t <FILTER>...",
     after_help = concat!(
         "Examples:\n",
