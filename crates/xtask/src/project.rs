@@ -16,6 +16,9 @@ pub(crate) const CORE: [&str; 4] = [
     "mqttstack-session",
 ];
 
+/// A crate above them whose core builds without std too.
+const CLIENT: &str = "mqttstack-client";
+
 /// The package that holds the binary.
 pub(crate) const BINARY: &str = "mqttstack";
 
@@ -81,6 +84,11 @@ impl Project {
     /// The core crates that exist.
     pub(crate) fn core(&self) -> impl Iterator<Item = &Package> {
         CORE.iter().filter_map(|name| self.package(name))
+    }
+
+    /// The crates that exist and build without an operating system.
+    pub(crate) fn bare(&self) -> impl Iterator<Item = &Package> {
+        self.core().chain(self.package(CLIENT))
     }
 
     /// The crates above them that users depend on or install.

@@ -1,4 +1,4 @@
-//! The core crates, built for a microcontroller: no operating system, no standard library.
+//! The core crates and the core of the client, built for a microcontroller: no operating system, no standard library.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +29,7 @@ enum Toolchain {
 pub(super) fn run(project: &Project) -> Result<Totals> {
     let toolchain = toolchain(project, false)?;
     let mut totals = Totals::default();
-    for package in project.core() {
+    for package in project.bare() {
         // With and without the heap, where a crate makes the difference.
         let mut sets = vec![""];
         if package.features.contains_key("alloc") {

@@ -31,13 +31,13 @@ enum Step {
     Clippy,
     /// The documentation builds without a warning.
     Docs,
-    /// The core crates build with every set of their features.
+    /// The core crates build with every set of their features, the others with none and all.
     Features,
     /// The number and the licences of dependencies stay within their bounds.
     Budget,
     /// Unit, property and documentation tests.
     Tests,
-    /// The core crates build for a microcontroller without an operating system.
+    /// The crates without std build for a microcontroller without an operating system.
     Bare,
     /// Other people's clients against the binary.
     Interop,
