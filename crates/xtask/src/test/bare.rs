@@ -1,4 +1,5 @@
-//! The core crates and the core of the client, built for a microcontroller: no operating system, no standard library.
+//! The core crates and the core of the client, built for a microcontroller: no operating system,
+//! no standard library.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
