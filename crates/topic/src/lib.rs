@@ -20,6 +20,7 @@ mod matching;
 mod name;
 mod pages;
 mod retained;
+mod rewrite;
 #[cfg(feature = "std")]
 mod shared;
 mod subscriptions;
@@ -33,6 +34,7 @@ pub use limits::{CharacterPolicy, TopicLimits};
 pub use matching::matches;
 pub use name::{Levels, TopicName, TopicNameBuf};
 pub use retained::{Cursor, RetainedIndex};
+pub use rewrite::{Bound, RewriteError, TopicRewrite};
 #[cfg(feature = "std")]
 pub use shared::{ReadGuard, Shared, WriteGuard};
 pub use subscriptions::{Match, SubscriptionIndex};

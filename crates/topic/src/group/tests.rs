@@ -1,8 +1,3 @@
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "a test that overflows fails"
-)]
-
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::ops::ControlFlow;
 

@@ -365,9 +365,9 @@ fn the_deepest_topics_are_looked_up() {
 fn hostile_filters_cost_a_visit_for_each_of_their_levels_at_most() {
     // 2^10 filters of which every prefix matches "a/a/...", and none is matched by it.
     let mut index = Index::new(3);
-    let depth = 10;
+    let depth = 10_usize;
     for bits in 0..1_u64 << depth {
-        let level = |bit: u64| if bits >> bit & 1 == 0 { "a/" } else { "+/" };
+        let level = |bit: usize| if bits >> bit & 1 == 0 { "a/" } else { "+/" };
         let levels: String = (0..depth).map(level).collect();
         index.insert(&filter(&format!("{levels}z")), bits, 0);
     }
@@ -378,13 +378,13 @@ fn hostile_filters_cost_a_visit_for_each_of_their_levels_at_most() {
         visited.load(core::sync::atomic::Ordering::Relaxed) - before
     };
     assert!(visited(&index, "a/a/a/a/a/a/a/a/a/a/a") <= 1 << (depth + 1));
-    assert_eq!(visited(&index, "b/b/b/b/b/b/b/b/b/b/b"), depth as usize + 1);
+    assert_eq!(visited(&index, "b/b/b/b/b/b/b/b/b/b/b"), depth + 1);
     assert_eq!(visited(&index, "a"), 3);
     // However many filters there are elsewhere, a name does not meet them.
     for number in 0..5_000 {
         index.insert(&filter(&format!("elsewhere/{number}/+/#")), 1, 0);
     }
-    assert!(visited(&index, "b/b/b/b/b/b/b/b/b/b/b") <= depth as usize + 1);
+    assert!(visited(&index, "b/b/b/b/b/b/b/b/b/b/b") <= depth + 1);
 }
 
 #[test]
