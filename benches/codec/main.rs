@@ -9,9 +9,9 @@ mod wires;
 
 use std::{alloc::System, hint::black_box, time::Duration};
 
+use cpu_time::ThreadCpuTime;
 use criterion::{Criterion, Throughput};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use cpu_time::ThreadCpuTime;
 use wires::Wire;
 
 #[global_allocator]

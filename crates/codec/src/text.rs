@@ -12,6 +12,7 @@ const SHARE: &[u8] = b"$share/";
 /// # Specification
 ///
 /// v5 MQTT-1.5.4-1, v5 MQTT-1.5.4-2; v3.1.1 MQTT-1.5.3-1, v3.1.1 MQTT-1.5.3-2.
+#[inline]
 pub(crate) fn check_text(text: &[u8]) -> Result<(), DecodeError> {
     let found = scan(text);
     if found.nul {
@@ -47,6 +48,7 @@ pub fn validate_topic_name(name: &str) -> Result<(), EncodeError> {
 /// # Specification
 ///
 /// v5 MQTT-4.7.0-1, v5 MQTT-4.7.3-1, v5 MQTT-4.7.3-2.
+#[inline]
 pub(crate) fn check_topic_name(name: &[u8]) -> Result<(), DecodeError> {
     if name.is_empty() {
         return Err(DecodeError::EmptyTopicName);
@@ -68,19 +70,20 @@ pub(crate) fn check_topic_name(name: &[u8]) -> Result<(), DecodeError> {
 ///
 /// v5 MQTT-4.7.1-1, v5 MQTT-4.7.1-2, v5 MQTT-4.7.3-1, v5 MQTT-4.7.3-2, v5 MQTT-4.8.2-1,
 /// v5 MQTT-4.8.2-2.
+#[inline]
 pub(crate) fn check_topic_filter(filter: &[u8]) -> Result<FilterKind, DecodeError> {
     if filter.is_empty() {
         return Err(DecodeError::EmptyTopicFilter);
     }
-    let found = scan(filter);
+    let (found, is_misplaced) = scan_filter(filter);
     if found.nul {
         return Err(DecodeError::NulInString);
     }
     check_utf8(filter, found)?;
-    if found.wildcard {
-        check_wildcards(filter)?;
+    if is_misplaced {
+        return Err(DecodeError::MisplacedWildcard);
     }
-    Ok(match filter.strip_prefix(SHARE) {
+    Ok(match filter.strip_prefix(SHARE).filter(|_| filter.first() == Some(&b'$')) {
         None => FilterKind::Plain,
         Some(rest) if is_share_name_and_filter(rest) => FilterKind::Shared,
         Some(_) => FilterKind::IllFormedShared,
@@ -97,25 +100,6 @@ pub(crate) enum FilterKind {
     /// It begins with `$share/` and does not go on as it must: an error in 5.0, an ordinary
     /// filter in 3.x, which has no shared subscriptions.
     IllFormedShared,
-}
-
-/// Checks that each wildcard fills its level and that `#` is the last.
-fn check_wildcards(filter: &[u8]) -> Result<(), DecodeError> {
-    let mut before = b'/';
-    let mut rest = filter;
-    while let [byte, after @ ..] = rest {
-        let fills_level = before == b'/' && matches!(after, [] | [b'/', ..]);
-        match byte {
-            b'+' if !fills_level => return Err(DecodeError::MisplacedWildcard),
-            b'#' if before != b'/' || !after.is_empty() => {
-                return Err(DecodeError::MisplacedWildcard);
-            }
-            _ => {}
-        }
-        before = *byte;
-        rest = after;
-    }
-    Ok(())
 }
 
 /// Returns whether what follows `$share/` is a share name, a slash and a filter. Wildcards of the
@@ -154,6 +138,7 @@ struct Found {
     wildcard: bool,
 }
 
+#[inline]
 fn check_utf8(text: &[u8], found: Found) -> Result<(), DecodeError> {
     if !found.not_ascii {
         return Ok(());
@@ -168,27 +153,98 @@ fn check_utf8(text: &[u8], found: Found) -> Result<(), DecodeError> {
 
 /// Looks for bytes that need care. In UTF-8 the bytes of `+`, `#` and U+0000 stand for nothing
 /// else, so that this works on text that has not been checked yet.
+#[inline]
 fn scan(text: &[u8]) -> Found {
-    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-    let (words, tail) = text.as_chunks::<8>();
     let mut seen = Seen::default();
+    let (words, tail) = text.as_chunks::<8>();
     for word in words {
         seen.add(u64::from_le_bytes(*word));
     }
     if !tail.is_empty() {
-        // Padding with a harmless byte.
-        let mut word = [b' '; 8];
-        for (to, from) in word.iter_mut().zip(tail) {
-            *to = *from;
-        }
-        seen.add(u64::from_le_bytes(word));
+        seen.add(match text.last_chunk::<8>() {
+            // Some bytes are looked at twice, which is cheaper than to look at single ones.
+            Some(last) => u64::from_le_bytes(*last),
+            None => short_word(text),
+        });
     }
-    Found {
-        not_ascii: seen.not_ascii & HIGH_BITS != 0,
-        nul: seen.nul & HIGH_BITS != 0,
-        wildcard: seen.wildcard & HIGH_BITS != 0,
+    seen.found()
+}
+
+/// Looks for bytes that need care, and for wildcards that do not fill a level or, in the case of
+/// `#`, are not the last.
+#[inline]
+fn scan_filter(filter: &[u8]) -> (Found, bool) {
+    let mut seen = Seen::default();
+    // What comes first begins a level, as if a slash stood before it.
+    let mut levels = Levels {
+        after_slash: 0x80,
+        ..Levels::default()
+    };
+    let (words, tail) = filter.as_chunks::<8>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        seen.add(word);
+        levels.add(word, HIGH_BITS);
+    }
+    if !tail.is_empty() {
+        let mut word = [b' '; 8];
+        let mut there = [0; 8];
+        for ((to, is_there), from) in word.iter_mut().zip(&mut there).zip(tail) {
+            (*to, *is_there) = (*from, 0x80);
+        }
+        let word = u64::from_le_bytes(word);
+        seen.add(word);
+        levels.add(word, u64::from_le_bytes(there));
+    }
+    (seen.found(), levels.misplaced != 0)
+}
+
+/// Where levels begin and wildcards stand, of eight bytes at once: the high bit of a byte tells.
+#[derive(Default)]
+struct Levels {
+    misplaced: u64,
+    /// Whether the first byte of the next word follows a slash, a `+` or a `#`.
+    after_slash: u64,
+    after_plus: u64,
+    after_hash: u64,
+}
+
+impl Levels {
+    /// Takes the next word, and which of its bytes are there.
+    #[inline]
+    fn add(&mut self, word: u64, there: u64) {
+        let slash = zero_bytes(word ^ repeat(b'/'));
+        let plus = zero_bytes(word ^ repeat(b'+'));
+        let hash = zero_bytes(word ^ repeat(b'#'));
+        let after_slash = slash << 8 | self.after_slash;
+        let after_plus = plus << 8 | self.after_plus;
+        let after_hash = hash << 8 | self.after_hash;
+        self.misplaced |= (plus | hash) & !after_slash;
+        self.misplaced |= (after_plus & !slash | after_hash) & there;
+        self.after_slash = slash >> 56;
+        self.after_plus = plus >> 56;
+        self.after_hash = hash >> 56;
     }
 }
+
+/// Returns a word of the bytes of a text of 1 to 7, each at least once.
+#[inline]
+fn short_word(text: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
+    }
+    match text {
+        [one] => repeat(*one),
+        [one, two] => u64::from_le_bytes([*one, *two, *one, *two, *one, *two, *one, *two]),
+        [one, two, three, ..] => {
+            u64::from_le_bytes([*one, *two, *three, *one, *two, *three, *one, *two])
+        }
+        [] => HARMLESS,
+    }
+}
+
+const HIGH_BITS: u64 = repeat(0x80);
+const HARMLESS: u64 = repeat(b' ');
 
 /// High bits of the bytes that were met, of eight positions at once.
 #[derive(Default)]
@@ -199,10 +255,20 @@ struct Seen {
 }
 
 impl Seen {
+    #[inline]
     fn add(&mut self, word: u64) {
         self.not_ascii |= word;
         self.nul |= zero_bytes(word);
-        self.wildcard |= zero_bytes(word ^ repeat(b'+')) | zero_bytes(word ^ repeat(b'#'));
+        self.wildcard |= wildcards(word);
+    }
+
+    #[inline]
+    const fn found(&self) -> Found {
+        Found {
+            not_ascii: self.not_ascii & HIGH_BITS != 0,
+            nul: self.nul != 0,
+            wildcard: self.wildcard != 0,
+        }
     }
 }
 
@@ -210,8 +276,83 @@ const fn repeat(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// Sets the high bit of each byte that is 0. A borrow can set it in a byte above one that is 0
-/// as well, never in a word without a 0.
+/// Sets the high bit of each byte that is `+` or `#`, and of no other.
+#[inline]
+const fn wildcards(word: u64) -> u64 {
+    // The two differ in a single bit, 0x08: `+` is 0x2B, `#` is 0x23.
+    zero_bytes((word | repeat(b'+' ^ b'#')) ^ repeat(b'+'))
+}
+
+/// Sets the high bit of each byte that is 0, and of no other.
+#[inline]
 const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(repeat(0x01)) & !word & repeat(0x80)
+    let low_bits = (word & !HIGH_BITS).wrapping_add(!HIGH_BITS);
+    !(low_bits | word) & HIGH_BITS
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use alloc::{vec, vec::Vec};
+
+    use super::{scan, scan_filter, short_word, wildcards, zero_bytes};
+
+    #[test]
+    fn bytes_are_found_at_every_place_of_every_length() {
+        let filler = [b'a'; 40];
+        for length in 1..filler.len() {
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut text = filler;
+                    text[at] = byte;
+                    let found = scan(&text[..length]);
+                    assert_eq!(found.nul, byte == 0, "{byte} at {at} of {length}");
+                    assert_eq!(
+                        found.wildcard,
+                        matches!(byte, b'+' | b'#'),
+                        "{byte} at {at}"
+                    );
+                    assert_eq!(found.not_ascii, byte >= 0x80, "{byte} at {at}");
+                }
+            }
+        }
+    }
+
+    /// Says by levels whether wildcards are where they may be.
+    fn is_misplaced(filter: &[u8]) -> bool {
+        let levels = filter.split(|byte| *byte == b'/').collect::<Vec<_>>();
+        levels.iter().enumerate().any(|(at, level)| {
+            let has_wildcard = level.iter().any(|byte| matches!(byte, b'+' | b'#'));
+            let is_last = at.saturating_add(1) == levels.len();
+            has_wildcard && *level != b"+" && (*level != b"#" || !is_last)
+        })
+    }
+
+    #[test]
+    fn wildcards_are_judged_as_levels_are() {
+        // All filters of five bytes that matter, behind fillers of all lengths.
+        for shift in 0..18 {
+            for number in 0..4_u32.pow(5) {
+                let mut filter = vec![b'x'; shift];
+                if shift > 0 {
+                    filter.push(b'/');
+                }
+                filter.extend((0..5).map(|at| b"a/+#"[(number >> (2 * at) & 3) as usize]));
+                let (_, found) = scan_filter(&filter);
+                assert_eq!(found, is_misplaced(&filter), "{}", filter.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn words_tell_their_bytes_apart() {
+        let word = u64::from_le_bytes(*b"+a#\0+\xAB\x01#");
+        assert_eq!(
+            wildcards(word).to_le_bytes(),
+            [0x80, 0, 0x80, 0, 0x80, 0, 0, 0x80]
+        );
+        assert_eq!(zero_bytes(word).to_le_bytes(), [0, 0, 0, 0x80, 0, 0, 0, 0]);
+        assert_eq!(zero_bytes(0x0000_0100_0000_0000).count_ones(), 7);
+        assert_eq!(short_word(b"abc").to_le_bytes(), *b"abcabcab");
+        assert_eq!(short_word(b"abcde").to_le_bytes(), *b"abcdbcde");
+    }
 }

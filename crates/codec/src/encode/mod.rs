@@ -223,6 +223,7 @@ fn header(remaining: usize) -> Result<(usize, u32), EncodeError> {
     }
 }
 
+#[inline]
 fn remaining_len(remaining: u32) -> usize {
     usize::try_from(remaining).unwrap_or(usize::MAX)
 }
@@ -265,6 +266,7 @@ fn write_properties<S: Storage>(
 }
 
 /// Returns how many bytes a binary field takes.
+#[inline]
 fn field_len(field: &[u8]) -> Result<usize, EncodeError> {
     if field.len() > usize::from(u16::MAX) {
         return Err(EncodeError::FieldTooLong {
@@ -275,12 +277,14 @@ fn field_len(field: &[u8]) -> Result<usize, EncodeError> {
 }
 
 /// Checks a text field and returns how many bytes it takes.
+#[inline]
 fn text_len(field: &[u8]) -> Result<usize, EncodeError> {
     text::check_text(field)?;
     field_len(field)
 }
 
 /// Checks a Topic Name and returns how many bytes it takes.
+#[inline]
 fn topic_len(topic: &[u8]) -> Result<usize, EncodeError> {
     text::check_topic_name(topic)?;
     field_len(topic)

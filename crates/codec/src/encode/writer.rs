@@ -69,6 +69,9 @@ impl<'b> Writer<'b> {
     /// v5 MQTT-1.5.5-1.
     #[inline]
     pub(crate) fn variable(&mut self, value: u32) {
+        if value < 0x80 {
+            return self.byte(value.to_le_bytes()[0]);
+        }
         let mut rest = value;
         while rest > 0x7F {
             self.byte(rest.to_le_bytes()[0] | 0x80);
