@@ -83,7 +83,10 @@ pub(crate) fn check_topic_filter(filter: &[u8]) -> Result<FilterKind, DecodeErro
     if is_misplaced {
         return Err(DecodeError::MisplacedWildcard);
     }
-    Ok(match filter.strip_prefix(SHARE).filter(|_| filter.first() == Some(&b'$')) {
+    if filter.first() != SHARE.first() {
+        return Ok(FilterKind::Plain);
+    }
+    Ok(match filter.strip_prefix(SHARE) {
         None => FilterKind::Plain,
         Some(rest) if is_share_name_and_filter(rest) => FilterKind::Shared,
         Some(_) => FilterKind::IllFormedShared,
@@ -187,14 +190,20 @@ fn scan_filter(filter: &[u8]) -> (Found, bool) {
         levels.add(word, HIGH_BITS);
     }
     if !tail.is_empty() {
-        let mut word = [b' '; 8];
-        let mut there = [0; 8];
-        for ((to, is_there), from) in word.iter_mut().zip(&mut there).zip(tail) {
-            (*to, *is_there) = (*from, 0x80);
-        }
-        let word = u64::from_le_bytes(word);
+        let tail_len = u32::try_from(tail.len()).unwrap_or_default();
+        let bits = u64::BITS.saturating_sub(tail_len.saturating_mul(8));
+        let tail = match filter.last_chunk::<8>() {
+            Some(last) => u64::from_le_bytes(*last).wrapping_shr(bits),
+            None => tail
+                .iter()
+                .rev()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        // What is not there is padded with a harmless byte.
+        let there = u64::MAX.wrapping_shr(bits);
+        let word = tail | HARMLESS & !there;
         seen.add(word);
-        levels.add(word, u64::from_le_bytes(there));
+        levels.add(word, there & HIGH_BITS);
     }
     (seen.found(), levels.misplaced != 0)
 }
