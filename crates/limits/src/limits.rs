@@ -92,6 +92,10 @@ pub struct Limits {
     /// hands out nothing more, so that messages stay in the queue, where they are counted, and
     /// nothing more is read from the peer.
     pub output_bytes_max: u32,
+    /// How many bytes of memory the packets that answer a peer may take before they are sent:
+    /// acknowledgements, PINGRESP and the like. Default 1,048,576; beyond it the connection ends
+    /// (0x97). The broker stops reading long before.
+    pub response_bytes_max: u32,
     /// How many subscriptions a session may have. Default 10,000; a further filter is refused in
     /// its SUBACK (0x97).
     pub subscriptions_max: u32,
@@ -129,6 +133,7 @@ impl Default for Limits {
             queue_bytes_max: 64 * 1024 * 1024,
             overflow: Overflow::DropOldest,
             output_bytes_max: 256 * 1024,
+            response_bytes_max: 1024 * 1024,
             subscriptions_max: 10_000,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,

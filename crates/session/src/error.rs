@@ -86,6 +86,9 @@ pub enum ProtocolError {
         /// The number of codes.
         actual: usize,
     },
+    /// The peer asks for more than it lets this side answer.
+    #[error("peer does not read its responses")]
+    ResponsesNotRead,
     /// An answer that has to be sent is larger than the Maximum Packet Size of the peer.
     #[error("{packet_type} exceeds the peer's maximum packet size")]
     ResponseTooLarge {
@@ -139,7 +142,9 @@ impl ProtocolError {
                 ReasonCode::SubscriptionIdentifiersNotSupported
             }
             Self::ResponseTooLarge { .. } => ReasonCode::PacketTooLarge,
-            Self::TooManyUserProperties { .. } => ReasonCode::QuotaExceeded,
+            Self::TooManyUserProperties { .. } | Self::ResponsesNotRead => {
+                ReasonCode::QuotaExceeded
+            }
         }
     }
 }

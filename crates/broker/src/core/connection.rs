@@ -13,6 +13,11 @@ use super::keys::SessionKey;
 /// instead of copied.
 const SHARED_PACKET_MIN: usize = 8 * 1024;
 
+/// How many bytes of memory answers may take before the next packet is looked at. Far below what
+/// the limits allow, so that a client that asks much in one go is not mistaken for one that does
+/// not read.
+const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+
 /// A connection of this worker.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -85,10 +90,12 @@ impl Connection {
         }
     }
 
-    /// Returns whether received bytes have to wait: for the answer to a CONNECT, or for the client
-    /// to read.
+    /// Returns whether received bytes have to wait: for the answer to a CONNECT, for the client to
+    /// read, or for the answers to what came before.
     pub(super) fn is_paused(&self) -> bool {
-        self.session.is_deciding() || self.is_blocked
+        self.session.is_deciding()
+            || self.is_blocked
+            || self.session.response_bytes() > RESPONSE_BYTES_MAX
     }
 
     /// Keeps bytes for later.

@@ -312,10 +312,17 @@ impl Core {
                 Drained::Empty => {}
                 ended @ (Drained::Full | Drained::Close) => return ended,
             }
-            if !self.send_more_retained(id, now) {
+            if !self.send_more_retained(id, now) && !self.read_on(id, now) {
                 return Drained::Empty;
             }
         }
+    }
+
+    /// Handles what had to wait until the answers were out; returns whether there are more answers.
+    fn read_on(&mut self, id: ConnectionId, now: Instant) -> bool {
+        self.handle_unread(id, now);
+        self.connection(id)
+            .is_some_and(|connection| connection.session.has_packet())
     }
 
     /// Returns something for another worker.

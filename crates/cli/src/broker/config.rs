@@ -165,6 +165,7 @@ pub(super) struct LimitSettings {
     queue_bytes_max: Option<Size>,
     overflow: Option<OverflowSetting>,
     output_bytes_max: Option<Size>,
+    response_bytes_max: Option<Size>,
     subscriptions_max: Option<u32>,
     maximum_qos: Option<QosSetting>,
     retain_available: Option<bool>,
@@ -212,6 +213,10 @@ impl LimitSettings {
             self.queue_bytes_max.map(|size| size.0),
         );
         set(&mut limits.overflow, self.overflow.map(Into::into));
+        set(
+            &mut limits.response_bytes_max,
+            self.response_bytes_max.map(bytes),
+        );
         set(
             &mut limits.output_bytes_max,
             self.output_bytes_max.map(bytes),

@@ -204,12 +204,16 @@ impl Flow {
         self.acknowledger.owed()
     }
 
+    /// Returns how many bytes of memory the answers take that wait to be sent or decided.
+    pub(crate) fn response_bytes(&self) -> usize {
+        self.responses
+            .bytes()
+            .saturating_add(self.acknowledger.bytes())
+    }
+
     /// Checks that a peer that keeps asking also reads the answers.
     pub(crate) fn check_backlog(&self) -> Result<(), ProtocolError> {
-        let bytes = self
-            .responses
-            .bytes()
-            .saturating_add(self.acknowledger.bytes());
+        let bytes = self.response_bytes();
         let maximum = usize::try_from(self.limits.response_bytes_max).unwrap_or(usize::MAX);
         if bytes > maximum {
             return Err(ProtocolError::ResponsesNotRead);

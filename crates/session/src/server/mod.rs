@@ -449,6 +449,16 @@ impl Session {
         }
     }
 
+    /// Returns how many bytes of memory the answers take that wait to be sent or decided: an owner
+    /// that reads no further while there are many never meets their limit.
+    #[must_use]
+    pub fn response_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Connected(connected) => connected.flow.response_bytes(),
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) | Phase::Ended(_) => 0,
+        }
+    }
+
     /// Takes the state of the session out of a connection that is over; `None` if there was no
     /// session, or it has been taken.
     #[must_use]
