@@ -7,7 +7,7 @@
 )]
 
 extern crate alloc;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 extern crate std;
 
 mod authentication;
@@ -17,6 +17,8 @@ mod error;
 mod flow;
 mod message;
 pub mod server;
+#[cfg(test)]
+mod testing;
 
 pub use error::{ProtocolError, PublishError};
 pub use flow::{

@@ -1,1 +1,180 @@
-//! Tests.
+//! The server role against the statements of the standards.
+
+mod connect;
+mod messages;
+mod requests;
+
+use alloc::sync::Arc;
+use std::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use mqttstack_codec::{Auth, Packet, ProtocolVersion, ReasonCode};
+use mqttstack_limits::{Instant, Limits};
+
+use super::{Acceptance, EndCause, Ended, Event, Session};
+use crate::{
+    DeliveryOptions, ProtocolError, PublishError, SessionState, SubscriptionIds,
+    testing::{self, Script, Subject, at, hex_code, id, message, properties, variant},
+};
+
+/// A server session and what its owner has to remember.
+struct Server {
+    session: Session,
+    limits: Arc<Limits>,
+    /// What the last connection left.
+    stored: SessionState,
+}
+
+/// Runs a script against a server with these limits, from the opening of the transport.
+fn check(limits: Limits, script: Script<'_>) {
+    let limits = Arc::new(limits);
+    let mut server = Server {
+        session: Session::new(Arc::clone(&limits), at(0.0)),
+        limits,
+        stored: SessionState::new(),
+    };
+    testing::run(&mut server, script);
+}
+
+/// Limits that announce nothing, so that CONNACK is bare.
+fn quiet() -> Limits {
+    Limits {
+        receive_maximum: u16::MAX,
+        topic_alias_maximum: 0,
+        ..Limits::default()
+    }
+}
+
+/// Runs a script against a server that has accepted this CONNECT.
+fn check_connected(limits: Limits, connect: &str, script: Script<'_>) {
+    let limits = Arc::new(limits);
+    let mut session = Session::new(Arc::clone(&limits), at(0.0));
+    let connect = Packet::Connect(testing::connect(connect));
+    session.handle_packet(connect, at(0.0)).expect("accepted");
+    assert!(matches!(
+        session.poll_event(),
+        Some(Event::ConnectRequested(_))
+    ));
+    session.accept(Acceptance::default(), at(0.0));
+    assert!(session.poll_packet(at(0.0)).is_some(), "CONNACK");
+    let mut server = Server {
+        session,
+        limits,
+        stored: SessionState::new(),
+    };
+    testing::run(&mut server, script);
+}
+
+fn codes(words: &str) -> Vec<ReasonCode> {
+    words.split_whitespace().filter_map(hex_code).collect()
+}
+
+fn packet_id(words: &str) -> mqttstack_codec::PacketId {
+    let number = words
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix('#'));
+    id(number.and_then(|n| n.parse().ok()).expect("#identifier"))
+}
+
+impl Subject for Server {
+    fn receive(&mut self, packet: Packet, now: Instant) -> Result<(), ProtocolError> {
+        self.session.handle_packet(packet, now)
+    }
+
+    fn command(&mut self, verb: &str, words: &str, now: Instant) {
+        let session = &mut self.session;
+        let code = codes(words).first().copied().unwrap_or_default();
+        match verb {
+            "accept" | "resume" => {
+                let assigned = words
+                    .split_whitespace()
+                    .find_map(|word| word.strip_prefix("as:"));
+                let acceptance = Acceptance {
+                    state: core::mem::take(&mut self.stored),
+                    session_present: verb == "resume",
+                    assigned_client_id: assigned.map(Into::into),
+                    properties: properties(words),
+                };
+                session.accept(acceptance, now);
+            }
+            "refuse" => session.refuse_with(code, properties(words)),
+            "authenticate" => session.authenticate(Auth {
+                reason_code: code,
+                properties: properties(words),
+            }),
+            "publish" => {
+                let message = message(words);
+                let ids = properties(words);
+                let options = DeliveryOptions {
+                    qos: message.qos(),
+                    retain: message.retain(),
+                    subscription_ids: ids.subscription_identifiers().collect::<SubscriptionIds>(),
+                };
+                session.publish(message, options, now).expect("taken");
+            }
+            "acknowledge" => session.acknowledge_with(packet_id(words), code, properties(words)),
+            "suback" => session.suback_with(packet_id(words), codes(words), properties(words)),
+            "unsuback" => session.unsuback_with(packet_id(words), codes(words), properties(words)),
+            "disconnect" => session.disconnect_with(code, properties(words)),
+            "close" => session.handle_closed(),
+            // A new transport; the state of the old connection is stored.
+            "reopen" => {
+                session.handle_closed();
+                self.stored = session.detach().expect("a session");
+                self.session = Session::new(Arc::clone(&self.limits), now);
+            }
+            "settle" => self.stored.acknowledge(packet_id(words), code),
+            _ => panic!("no such verb: {verb}"),
+        }
+    }
+
+    fn time_out(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        self.session.handle_timeout(now)
+    }
+
+    fn version(&self) -> ProtocolVersion {
+        self.session.version().unwrap_or(ProtocolVersion::V5)
+    }
+
+    fn next_packet(&mut self, now: Instant) -> Option<Packet> {
+        let has_packet = self.session.has_packet();
+        let packet = self.session.poll_packet(now);
+        assert!(has_packet || packet.is_none(), "has_packet denied a packet");
+        packet.map(|packet| packet.into_packet(self.version()).expect("a packet"))
+    }
+
+    fn next_event(&mut self) -> Option<String> {
+        Some(match self.session.poll_event()? {
+            Event::ConnectRequested(connect) if connect.bridge => "connect bridge".into(),
+            Event::ConnectRequested(_) => "connect".into(),
+            Event::AuthReceived(auth) => format!("auth {:02X}", auth.reason_code.as_u8()),
+            Event::MessageReceived { message, packet_id } => {
+                let payload = String::from_utf8_lossy(message.payload()).to_string();
+                let id = packet_id.map(|id| format!(" #{id}")).unwrap_or_default();
+                format!("message {}={payload}{id}", message.topic())
+            }
+            Event::SubscribeRequested(subscribe) => format!("subscribe #{}", subscribe.packet_id),
+            Event::UnsubscribeRequested(request) => format!("unsubscribe #{}", request.packet_id),
+            Event::Ended(ended) => show_ended(&ended),
+        })
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        self.session.poll_timeout()
+    }
+}
+
+fn show_ended(ended: &Ended) -> String {
+    let cause = match &ended.cause {
+        EndCause::Protocol(error) => variant(error),
+        cause => format!("{cause:?}"),
+    };
+    let will = if ended.will.is_some() { " will" } else { "" };
+    match ended.session_expiry_interval {
+        0 => format!("ended {cause}{will}"),
+        seconds => format!("ended {cause}{will} session={seconds}"),
+    }
+}

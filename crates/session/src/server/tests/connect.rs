@@ -1,0 +1,781 @@
+//! From the first byte to the last: CONNECT, CONNACK, authentication, keep alive, the end.
+
+use mqttstack_codec::{DecodeError, QoS};
+
+use super::*;
+
+#[test]
+fn the_first_packet_has_to_be_connect() {
+    // v5 MQTT-3.1.0-1, v3.1.1 MQTT-3.1.0-1, v5 MQTT-3.14.0-1
+    for first in [
+        "CONNACK",
+        "PUBLISH a=x",
+        "PUBACK #1",
+        "PUBREC #1",
+        "PUBREL #1",
+        "PUBCOMP #1",
+        "SUBSCRIBE #1 f:a",
+        "SUBACK #1 00",
+        "UNSUBSCRIBE #1 f:a",
+        "UNSUBACK #1 00",
+        "PINGREQ",
+        "PINGRESP",
+        "DISCONNECT",
+        "AUTH 18 method=M",
+    ] {
+        let script = format!("> {first}\n* ended UnexpectedPacket\n> CONNECT\n> {first}");
+        check(quiet(), &script);
+        let mut session = Session::new(Arc::default(), at(0.0));
+        let packet_type = testing::packet(first).packet_type();
+        assert!(session.handle_packet_type(packet_type).is_err());
+        assert!(session.is_ended());
+    }
+}
+
+#[test]
+fn a_client_that_does_not_connect_in_time_is_closed() {
+    // v5 U-04
+    check(quiet(), "@ 9.9\n@ 10\n* ended ConnectTimeout\n> CONNECT");
+    // An owner that does not decide in time makes the server look busy, not the client wrong.
+    check(
+        quiet(),
+        "> CONNECT id=c
+         * connect
+         @ 10
+         < CONNACK 89
+         * ended ConnectTimeout",
+    );
+    check(
+        quiet(),
+        "> CONNECT v311 clean id=c
+         * connect
+         @ 10
+         < CONNACK 89
+         * ended ConnectTimeout",
+    );
+}
+
+#[test]
+fn a_second_connect_ends_the_connection() {
+    // v5 MQTT-3.1.0-2, v3.1.1 MQTT-3.1.0-2, v5 MQTT-4.13.1-1, v3.1.1 MQTT-4.8.0-1
+    check_connected(
+        quiet(),
+        "clean id=c will=w",
+        "> CONNECT clean id=c
+         < DISCONNECT 82
+         * ended UnexpectedPacket will",
+    );
+    check_connected(
+        quiet(),
+        "v311 clean id=c will=w",
+        "> CONNECT v311 clean id=c
+         * ended UnexpectedPacket will",
+    );
+}
+
+#[test]
+fn packets_of_the_other_direction_end_the_connection() {
+    // X311-2.2.1-b
+    for packet in ["CONNACK", "SUBACK #1 00", "UNSUBACK #1 00", "PINGRESP"] {
+        let script = format!("> {packet}\n< DISCONNECT 82\n* ended UnexpectedPacket");
+        check_connected(quiet(), "clean id=c", &script);
+        let script = format!("> {packet}\n* ended UnexpectedPacket");
+        check_connected(quiet(), "v311 clean id=c", &script);
+    }
+}
+
+#[test]
+fn a_new_session_is_announced_as_new() {
+    // v5 MQTT-3.1.2-6, v5 MQTT-3.1.4-4, v5 MQTT-3.1.4-5, v5 MQTT-3.2.2-3
+    // v3.1.1 MQTT-3.1.4-3, v3.1.1 MQTT-3.1.4-4, v3.1.1 MQTT-3.2.2-3
+    for connect in ["id=c", "v311 id=c", "v31 id=c", "v311 clean"] {
+        let script = format!("> CONNECT {connect}\n* connect\n! accept\n< CONNACK");
+        check(quiet(), &script);
+    }
+}
+
+#[test]
+fn a_clean_start_never_finds_a_session() {
+    // v5 MQTT-3.1.2-4, v5 MQTT-3.2.2-2, v3.1.1 MQTT-3.1.2-6, v3.1.1 MQTT-3.2.2-1; V31-clean
+    for (version, expiry) in [("session=9", " session=9"), ("v311", ""), ("v31", "")] {
+        check_connected(
+            quiet(),
+            &format!("{version} id=c"),
+            &format!(
+                "! publish q1 a=x
+                 < PUBLISH q1 #1 a=x
+                 ! reopen
+                 > CONNECT {version} clean id=c
+                 * connect
+                 ! resume
+                 < CONNACK
+                 ! publish q1 b=y
+                 < PUBLISH q1 #1 b=y
+                 ! close
+                 * ended TransportClosed{expiry}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_stored_session_goes_on() {
+    // v5 MQTT-3.1.2-5, v5 MQTT-3.1.2-23, v5 MQTT-3.2.2-3, v5 MQTT-4.1.0-1
+    // v3.1.1 MQTT-3.1.2-4, v3.1.1 MQTT-3.2.2-2, v3.1.1 MQTT-4.1.0-1, v3.1.1 MQTT-4.1.0-2
+    for (version, present) in [("session=9", " present"), ("v311", " present"), ("v31", "")] {
+        // V31-connack: a 3.1 client is not told. V31-reconnect
+        check_connected(
+            quiet(),
+            &format!("{version} id=c"),
+            &format!(
+                "! publish q1 a=x
+                 < PUBLISH q1 #1 a=x
+                 ! reopen
+                 > CONNECT {version} id=c
+                 * connect
+                 ! resume
+                 < CONNACK{present}
+                 < PUBLISH q1 #1 dup a=x"
+            ),
+        );
+    }
+}
+
+#[test]
+fn connack_comes_before_all_else_and_once() {
+    // v5 MQTT-3.2.0-1, v5 MQTT-3.2.0-2, v3.1.1 MQTT-3.2.0-1
+    check_connected(
+        quiet(),
+        "id=c session=9",
+        "! publish q2 a=x
+         < PUBLISH q2 #1 a=x
+         > PUBREC #1
+         < PUBREL #1
+         ! publish q1 b=y
+         < PUBLISH q1 #2 b=y
+         ! reopen
+         > CONNECT id=c session=9
+         * connect
+         ! resume
+         < CONNACK present
+         < PUBREL #1
+         < PUBLISH q1 #2 dup b=y
+         ! accept
+         ! refuse 87",
+    );
+}
+
+#[test]
+fn connack_announces_what_differs_from_the_defaults() {
+    // v5 MQTT-3.2.2-9, v5 MQTT-3.2.2-21, v5 MQTT-3.2.2-22
+    let limits = Limits {
+        receive_maximum: 5,
+        maximum_qos: QoS::AtLeastOnce,
+        retain_available: false,
+        packet_size_max: 1_000,
+        topic_alias_maximum: 3,
+        wildcard_subscriptions: false,
+        subscription_identifiers: false,
+        shared_subscriptions: false,
+        session_expiry_max: 100,
+        keep_alive_max: 30,
+        ..Limits::default()
+    };
+    check(
+        limits.clone(),
+        "> CONNECT clean ka=60 session=200
+         * connect
+         ! accept as:auto reason
+         < CONNACK session=100 rmax=5 maxqos=q1 noretain psize=1000 assigned=auto amax=3 \
+           nowildcards noids noshared serverka=30 reason",
+    );
+    check(
+        quiet(),
+        "> CONNECT clean id=c ka=60 session=200
+         * connect
+         ! accept as:ignored
+         < CONNACK",
+    );
+    // 3.x cannot be told.
+    check(
+        limits,
+        "> CONNECT v311 clean ka=60
+         * connect
+         ! accept as:auto reason
+         < CONNACK
+         @ 44
+         @ 45
+         * ended KeepAliveTimeout",
+    );
+}
+
+#[test]
+fn limits_at_their_extremes_still_make_a_connack() {
+    let limits = Limits {
+        receive_maximum: 0,
+        inflight_max: 0,
+        packet_size_max: 0,
+        keep_alive_min: u16::MAX,
+        session_expiry_max: 0,
+        ..quiet()
+    };
+    check(
+        limits,
+        "> CONNECT clean id=c ka=1 session=1
+         * connect
+         ! accept
+         < CONNACK session=0 rmax=1 psize=1 serverka=65535
+         ! publish q1 a=x
+         < PUBLISH q1 #1 a=x
+         ! close
+         * ended TransportClosed",
+    );
+}
+
+#[test]
+fn response_information_is_sent_on_request_only() {
+    // v5 MQTT-3.1.2-28
+    check(
+        quiet(),
+        "> CONNECT id=c
+         * connect
+         ! accept information=r user
+         < CONNACK user",
+    );
+    check(
+        quiet(),
+        "> CONNECT id=c inform
+         * connect
+         ! accept information=r user
+         < CONNACK information=r user",
+    );
+}
+
+#[test]
+fn what_the_owner_adds_to_connack_never_displaces_the_limits() {
+    check(
+        quiet(),
+        "> CONNECT id=c session=7
+         * connect
+         ! accept rmax=1 session=3 method=M data=d reference=r user
+         < CONNACK reference=r user",
+    );
+}
+
+#[test]
+fn explanations_yield_to_the_maximum_packet_size_of_the_client() {
+    // v5 MQTT-3.2.2-19, v5 MQTT-3.2.2-20
+    check(
+        quiet(),
+        "> CONNECT id=c psize=10
+         * connect
+         ! accept reason user
+         < CONNACK",
+    );
+    // v5 MQTT-3.1.2-24: not even the bare one fits.
+    check(
+        quiet(),
+        "> CONNECT id=c psize=4
+         * connect
+         ! accept
+         * ended ResponseTooLarge",
+    );
+}
+
+#[test]
+fn a_refused_connect_gets_one_connack_and_the_end() {
+    // v5 MQTT-3.2.2-7, v5 MQTT-4.13.2-1, v5 MQTT-3.1.4-6
+    check(
+        quiet(),
+        "> CONNECT id=c will=w session=9
+         * connect
+         ! refuse 9C reference=other reason
+         < CONNACK 9C reference=other reason
+         * ended Refused(UseAnotherServer)
+         > PUBLISH a=x
+         > SUBSCRIBE #1 f:a",
+    );
+}
+
+#[test]
+fn a_refused_3x_connect_gets_a_code_that_fits_or_none() {
+    // v3.1.1 MQTT-3.2.2-5, v3.1.1 MQTT-3.2.2-6, v3.1.1 MQTT-3.1.4-5, v3.1.1 MQTT-3.1.3-9
+    // X311-3.2.2.3-a, X311-3.1.4-b
+    for (code, connack, cause) in [
+        ("85", "< CONNACK 85", "ClientIdentifierNotValid"),
+        ("86", "< CONNACK 86", "BadUserNameOrPassword"),
+        ("87", "< CONNACK 87", "NotAuthorized"),
+        ("89", "< CONNACK 89", "ServerBusy"),
+        ("8B", "< CONNACK 88", "ServerShuttingDown"),
+        ("99", "", "PayloadFormatInvalid"),
+        ("9B", "", "QoSNotSupported"),
+    ] {
+        for version in ["v311", "v31"] {
+            check(
+                quiet(),
+                &format!(
+                    "> CONNECT {version} clean id=c
+                     * connect
+                     ! refuse {code} reason
+                     {connack}
+                     * ended Refused({cause})
+                     > SUBSCRIBE #1 f:a"
+                ),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_client_has_to_name_itself_where_its_version_says_so() {
+    // v3.1.1 MQTT-3.1.3-6, v3.1.1 MQTT-3.1.3-8; V31-clientid-empty
+    let refused = "< CONNACK 85\n* ended Refused(ClientIdentifierNotValid)";
+    check(quiet(), &format!("> CONNECT v311\n{refused}"));
+    check(quiet(), &format!("> CONNECT v31\n{refused}"));
+    check(quiet(), &format!("> CONNECT v31 clean\n{refused}"));
+    check(quiet(), "> CONNECT v311 clean\n* connect");
+    check(quiet(), "> CONNECT\n* connect");
+}
+
+#[test]
+fn client_identifiers_up_to_23_bytes_are_always_taken() {
+    // v5 MQTT-3.1.3-5, v3.1.1 MQTT-3.1.3-5; V31-clientid, X311-3.1.3.1-a
+    let limits = Limits {
+        client_id_bytes_max: 0,
+        ..quiet()
+    };
+    for version in ["v311", "v31", "v5"] {
+        let taken = "a".repeat(23);
+        check(
+            limits.clone(),
+            &format!("> CONNECT {version} id={taken}\n* connect"),
+        );
+        let refused = "a".repeat(24);
+        check(
+            limits.clone(),
+            &format!(
+                "> CONNECT {version} id={refused}
+                 < CONNACK 85
+                 * ended Refused(ClientIdentifierNotValid)"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_will_beyond_the_limits_is_refused() {
+    // v5 MQTT-3.2.2-12, v5 MQTT-3.2.2-13
+    let limits = Limits {
+        maximum_qos: QoS::AtMostOnce,
+        retain_available: false,
+        ..quiet()
+    };
+    check(
+        limits.clone(),
+        "> CONNECT id=c will=w q1\n< CONNACK 9B\n* ended Refused(QoSNotSupported)",
+    );
+    check(
+        limits,
+        "> CONNECT id=c will=w retain\n< CONNACK 9A\n* ended Refused(RetainNotSupported)",
+    );
+}
+
+#[test]
+fn what_is_pipelined_behind_connect_waits_for_the_answer() {
+    // X311-3.1.4-d, v3.1.1 MQTT-3.1.4-5
+    let mut session = Session::new(Arc::new(quiet()), at(0.0));
+    let connect = Packet::Connect(testing::connect("v311 clean id=c"));
+    session.handle_packet(connect, at(0.0)).expect("accepted");
+    assert!(session.is_deciding());
+    session.accept(Acceptance::default(), at(0.0));
+    assert!(!session.is_deciding());
+    let packet = testing::packet("PUBLISH a=x");
+    session.handle_packet(packet, at(0.0)).expect("accepted");
+}
+
+#[test]
+fn bytes_that_are_no_packet_get_the_answer_that_their_version_has() {
+    // v5 MQTT-3.1.4-1, v3.1.1 MQTT-3.1.4-1, v3.1.1 MQTT-3.1.2-2; V31-badconnect, BRG-5
+    use ProtocolVersion::{V5, V31, V311};
+    let level = |level| DecodeError::UnsupportedProtocolVersion { level };
+    for (error, version, answer) in [
+        (
+            DecodeError::InvalidWillQoS,
+            Some(V5),
+            Some((V5, "CONNACK 81")),
+        ),
+        (DecodeError::InvalidWillQoS, Some(V311), None),
+        (DecodeError::InvalidWillQoS, Some(V31), None),
+        (DecodeError::InvalidWillQoS, None, None),
+        (DecodeError::UnknownProtocolName, None, None),
+        (level(2), None, Some((V311, "CONNACK 84"))),
+        (level(0x83), None, Some((V311, "CONNACK 84"))),
+        (level(0x85), None, Some((V5, "CONNACK 84"))),
+        (level(6), None, Some((V5, "CONNACK 84"))),
+    ] {
+        let mut session = Session::new(Arc::new(quiet()), at(0.0));
+        session.handle_decode_error(error.clone(), version);
+        let sent = session.poll_packet(at(0.0));
+        let sent = sent.map(|packet| packet.into_packet(V5).expect("a packet"));
+        assert_eq!(
+            sent,
+            answer.map(|(_, words)| testing::packet(words)),
+            "{error:?}"
+        );
+        if let Some((version, _)) = answer {
+            assert_eq!(session.version(), Some(version));
+        }
+        assert!(matches!(session.poll_event(), Some(Event::Ended(_))));
+        assert!(session.is_ended());
+        assert_eq!(session.detach(), None);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_packet_end_an_accepted_connection() {
+    // v5 MQTT-4.13.1-1, v3.1.1 MQTT-4.8.0-1; v5 U-13
+    for (error, code) in [
+        (DecodeError::InvalidPublishQoS, "81"),
+        (DecodeError::PacketTooLarge { size: 9, limit: 8 }, "95"),
+    ] {
+        let mut session = Session::new(Arc::new(quiet()), at(0.0));
+        let connect = Packet::Connect(testing::connect("id=c"));
+        session.handle_packet(connect, at(0.0)).expect("accepted");
+        session.accept(Acceptance::default(), at(0.0));
+        session.handle_decode_error(error, None);
+        let last = session.poll_packet(at(0.0)).expect("DISCONNECT");
+        let last = last.into_packet(ProtocolVersion::V5).expect("a packet");
+        assert_eq!(last, testing::packet(&format!("DISCONNECT {code}")));
+    }
+}
+
+#[test]
+fn silence_for_one_and_a_half_keep_alives_ends_the_connection() {
+    // v5 MQTT-3.1.2-22, v3.1.1 MQTT-3.1.2-24; V31-keepalive
+    check_connected(
+        quiet(),
+        "clean id=c ka=10 will=w",
+        "@ 14.9
+         > PINGREQ
+         < PINGRESP
+         @ 29.8
+         @ 29.9
+         < DISCONNECT 8D
+         * ended KeepAliveTimeout will",
+    );
+    for version in ["v311", "v31"] {
+        check_connected(
+            quiet(),
+            &format!("{version} clean id=c ka=65535 will=w"),
+            "@ 98302\n@ 98302.5\n* ended KeepAliveTimeout will",
+        );
+    }
+    // 0 is off; X311-3.1.2.10-b
+    check_connected(
+        quiet(),
+        "clean id=c ka=0",
+        "@ 1000000\n> PINGREQ\n< PINGRESP",
+    );
+}
+
+#[test]
+fn pings_are_answered() {
+    // v5 MQTT-3.12.4-1, v3.1.1 MQTT-3.12.4-1
+    for version in ["v5", "v311", "v31"] {
+        check_connected(quiet(), &format!("{version} id=c"), "> PINGREQ\n< PINGRESP");
+    }
+}
+
+#[test]
+fn disconnect_deletes_the_will_if_it_is_a_normal_one() {
+    // v5 MQTT-3.14.4-3, v5 MQTT-3.14.4-1
+    for (disconnect, ended) in [
+        ("DISCONNECT", "ClientDisconnected(Success)"),
+        (
+            "DISCONNECT 04",
+            "ClientDisconnected(DisconnectWithWillMessage) will",
+        ),
+        ("DISCONNECT 81", "ClientDisconnected(MalformedPacket) will"),
+    ] {
+        let script = format!("> {disconnect}\n* ended {ended}\n> PINGREQ\n> DISCONNECT");
+        check_connected(quiet(), "id=c will=w", &script);
+    }
+    check_connected(
+        quiet(),
+        "v311 clean id=c will=w",
+        "> DISCONNECT\n* ended ClientDisconnected(Success)",
+    );
+    check_connected(
+        quiet(),
+        "id=c will=w",
+        "! close\n* ended TransportClosed will",
+    );
+}
+
+#[test]
+fn disconnect_may_change_the_session_expiry_but_not_raise_it_from_0() {
+    // v5 U-06
+    check_connected(
+        quiet(),
+        "id=c will=w",
+        "> DISCONNECT session=1
+         < DISCONNECT 82
+         * ended SessionExpiryRaised will",
+    );
+    check_connected(
+        Limits {
+            session_expiry_max: 50,
+            ..quiet()
+        },
+        "id=c session=10",
+        "> DISCONNECT session=100\n* ended ClientDisconnected(Success) session=50",
+    );
+    check_connected(
+        quiet(),
+        "id=c session=10",
+        "> DISCONNECT session=0\n* ended ClientDisconnected(Success)",
+    );
+    check_connected(
+        quiet(),
+        "id=c",
+        "> DISCONNECT session=0\n* ended ClientDisconnected(Success)",
+    );
+}
+
+#[test]
+fn the_session_expiry_in_force_is_reported() {
+    // v5 MQTT-3.1.2-23, v3.1.1 MQTT-3.1.2-4, v3.1.1 MQTT-3.1.2-6
+    for (connect, expiry) in [
+        ("id=c", ""),
+        ("id=c session=5", " session=5"),
+        ("id=c session=4294967295", " session=4294967295"),
+        ("v311 id=c", " session=4294967295"),
+        ("v311 clean id=c", ""),
+        ("v31 id=c", " session=4294967295"),
+    ] {
+        check_connected(
+            quiet(),
+            connect,
+            &format!("! close\n* ended TransportClosed{expiry}"),
+        );
+    }
+}
+
+#[test]
+fn a_server_that_ends_the_connection_tells_5_0_clients_why() {
+    // v5 MQTT-3.14.2-2, v5 MQTT-3.14.2-3, v5 MQTT-3.14.2-4, v5 MQTT-3.14.4-1, v5 MQTT-4.13.2-1
+    check_connected(
+        quiet(),
+        "id=c noproblem will=w",
+        "! disconnect 9D reference=other session=9 reason user
+         < DISCONNECT 9D reference=other reason user
+         * ended ServerDisconnected(ServerMoved) will
+         > PUBLISH a=x
+         ! disconnect 8B",
+    );
+    check_connected(
+        quiet(),
+        "id=c psize=12",
+        "! disconnect 8E reason
+         < DISCONNECT 8E
+         * ended ServerDisconnected(SessionTakenOver)",
+    );
+    check_connected(
+        quiet(),
+        "v311 id=c will=w",
+        "! disconnect 8E
+         * ended ServerDisconnected(SessionTakenOver) will session=4294967295",
+    );
+    // v5 MQTT-3.14.0-1: before CONNACK there is no DISCONNECT.
+    check(
+        quiet(),
+        "> CONNECT id=c
+         * connect
+         ! disconnect 8B
+         < CONNACK 88
+         * ended ServerDisconnected(ServerShuttingDown)",
+    );
+    check(
+        quiet(),
+        "! disconnect 8B\n* ended ServerDisconnected(ServerShuttingDown)",
+    );
+}
+
+#[test]
+fn authentication_goes_step_by_step_before_connack() {
+    // v5 MQTT-4.12.0-2, v5 MQTT-4.12.0-3, v5 MQTT-4.12.0-5
+    check(
+        quiet(),
+        "> CONNECT id=c method=M data=1
+         * connect
+         ! authenticate 00 data=2
+         < AUTH 18 method=M data=2
+         > AUTH 18 method=M data=3
+         * auth 18
+         ! accept data=4
+         < CONNACK method=M data=4",
+    );
+    // v5 MQTT-4.12.0-4
+    check(
+        quiet(),
+        "> CONNECT id=c method=M
+         * connect
+         ! authenticate method=M
+         < AUTH 18 method=M
+         ! refuse 8C
+         < CONNACK 8C
+         * ended Refused(BadAuthenticationMethod)
+         > AUTH 18 method=M",
+    );
+    // The client gives up.
+    check(
+        quiet(),
+        "> CONNECT id=c method=M will=w
+         * connect
+         > DISCONNECT
+         * ended ClientDisconnected(Success)",
+    );
+    check(
+        quiet(),
+        "> CONNECT id=c method=M
+         * connect
+         ! authenticate
+         < AUTH 18 method=M
+         @ 10
+         < CONNACK 80
+         * ended ConnectTimeout",
+    );
+}
+
+#[test]
+fn authentication_out_of_order_ends_the_connection() {
+    // v5 MQTT-4.12.0-7, v5 U-27, v5 MQTT-3.1.2-30
+    for (connect, packet, error) in [
+        ("method=M", "AUTH 18 method=M", "AuthenticationOutOfOrder"),
+        ("method=M", "AUTH 19 method=M", "AuthenticationOutOfOrder"),
+        (
+            "method=M",
+            "AUTH 18 method=N",
+            "AuthenticationMethodChanged",
+        ),
+        ("method=M", "PUBLISH a=x", "UnexpectedPacket"),
+        ("method=M", "CONNECT id=c", "UnexpectedPacket"),
+        ("", "AUTH 18 method=M", "UnexpectedPacket"),
+    ] {
+        check(
+            quiet(),
+            &format!(
+                "> CONNECT id=c {connect}
+                 * connect
+                 > {packet}
+                 < CONNACK 82
+                 * ended {error}"
+            ),
+        );
+    }
+    for (connect, packet, error) in [
+        ("method=M", "AUTH 18 method=M", "AuthenticationOutOfOrder"),
+        (
+            "method=M",
+            "AUTH 19 method=N",
+            "AuthenticationMethodChanged",
+        ),
+        ("", "AUTH 19 method=M", "UnexpectedPacket"),
+        ("v311 clean", "AUTH 19 method=M", "UnexpectedPacket"),
+    ] {
+        let farewell = if connect.starts_with("v311") {
+            ""
+        } else {
+            "< DISCONNECT 82"
+        };
+        check_connected(
+            quiet(),
+            &format!("id=c {connect}"),
+            &format!("> {packet}\n{farewell}\n* ended {error}"),
+        );
+    }
+}
+
+#[test]
+fn a_client_may_authenticate_again() {
+    // v5 MQTT-4.12.1-1, v5 MQTT-4.12.1-2, v5 MQTT-4.12.0-5
+    check_connected(
+        quiet(),
+        "id=c method=M",
+        "! authenticate data=unasked
+         > AUTH 19 method=M data=1
+         * auth 19
+         > PINGREQ
+         < PINGRESP
+         ! authenticate 18 data=2
+         < AUTH 18 method=M data=2
+         ! authenticate 18 data=twice
+         > AUTH 18 method=M data=3
+         * auth 18
+         ! authenticate 00 reason
+         < AUTH 00 method=M reason
+         > AUTH 19 method=M
+         * auth 19
+         ! disconnect 87
+         < DISCONNECT 87
+         * ended ServerDisconnected(NotAuthorized)",
+    );
+    // v5 MQTT-4.12.0-6: without a method there is nothing to send.
+    check_connected(quiet(), "id=c", "! authenticate data=1");
+    // v5 MQTT-3.15.2-2, v5 MQTT-3.15.2-3, v5 MQTT-3.1.2-29
+    check_connected(
+        quiet(),
+        "id=c method=M noproblem",
+        "> AUTH 19 method=M
+         * auth 19
+         ! authenticate 00 reason user
+         < AUTH 00 method=M",
+    );
+}
+
+#[test]
+fn the_bridge_bit_is_for_the_owner_to_judge() {
+    // BRG-accept, BRG-bit
+    check(
+        quiet(),
+        "> CONNECT v311 bridge id=c
+         * connect bridge
+         ! refuse 84
+         < CONNACK 84
+         * ended Refused(UnsupportedProtocolVersion)",
+    );
+    check(
+        quiet(),
+        "> CONNECT v31 bridge id=c
+         * connect bridge
+         ! accept
+         < CONNACK",
+    );
+}
+
+#[test]
+fn user_properties_are_bounded_in_every_packet() {
+    let limits = Limits {
+        user_properties_max: 1,
+        ..quiet()
+    };
+    check(
+        limits.clone(),
+        "> CONNECT id=c user user
+         < CONNACK 97
+         * ended TooManyUserProperties",
+    );
+    for packet in [
+        "PUBLISH a=x user user",
+        "PUBACK #1 user user",
+        "PUBREC #1 user user",
+        "PUBREL #1 user user",
+        "PUBCOMP #1 user user",
+        "SUBSCRIBE #1 f:a user user",
+        "UNSUBSCRIBE #1 f:a user user",
+        "DISCONNECT user user",
+    ] {
+        let script = format!("> {packet}\n< DISCONNECT 97\n* ended TooManyUserProperties");
+        check_connected(limits.clone(), "id=c", &script);
+    }
+}
