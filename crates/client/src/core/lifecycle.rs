@@ -214,6 +214,10 @@ impl ClientCore {
         let uses_bridge_bit = self.settings.bridge
             && !self.bridge_refused
             && self.settings.version != ProtocolVersion::V5;
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "most causes, and those that may be added, are worth another attempt"
+        )]
         match cause {
             EndCause::ClientDisconnected => return None,
             EndCause::Refused(connack) => {

@@ -426,10 +426,10 @@ impl ClientCore {
     #[must_use]
     pub fn poll_output(&mut self, now: Instant) -> Option<Output<'_>> {
         self.output.clear();
-        if let Reading::Paused { ping_now, .. } = &mut self.reading {
-            if core::mem::take(ping_now) {
-                let _ = Packet::<Shared>::PingReq.encode(self.settings.version, &mut self.output);
-            }
+        if let Reading::Paused { ping_now, .. } = &mut self.reading
+            && core::mem::take(ping_now)
+        {
+            let _ = Packet::<Shared>::PingReq.encode(self.settings.version, &mut self.output);
         }
         let mut payload = None;
         while payload.is_none() && self.output.len() < OUTPUT_BYTES {

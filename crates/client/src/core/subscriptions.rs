@@ -11,6 +11,9 @@ use mqttstack_codec::{
 const FILTERS_PER_REQUEST: usize = 64;
 const BYTES_PER_REQUEST: usize = 8 * 1024;
 
+/// What goes into one SUBSCRIBE.
+type Contents = (SubscribeFilters<Shared>, Properties<Shared>);
+
 /// The subscriptions that the server has granted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Subscriptions {
@@ -65,9 +68,7 @@ impl Subscriptions {
     }
 
     /// Returns the contents of the SUBSCRIBE packets that make all subscriptions anew.
-    pub(super) fn to_requests(
-        &self,
-    ) -> Result<Vec<(SubscribeFilters<Shared>, Properties<Shared>)>, EncodeError> {
+    pub(super) fn to_requests(&self) -> Result<Vec<Contents>, EncodeError> {
         let mut by_properties: BTreeMap<&[u8], (&Properties<Shared>, Vec<Subscription<'_>>)> =
             BTreeMap::new();
         for (filter, granted) in &self.granted {

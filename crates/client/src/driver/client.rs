@@ -33,7 +33,6 @@ pub struct Client {
 
 impl Client {
     /// Starts a client of the server at `url`: `mqtt://[user[:password]@]host[:port]`.
-    #[must_use]
     pub fn builder(url: &str) -> Builder {
         Builder::new(url)
     }

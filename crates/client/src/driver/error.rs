@@ -67,6 +67,10 @@ fn reason_string(properties: &Properties<Shared>) -> std::string::String {
 
 impl From<TransportError> for ConnectError {
     fn from(error: TransportError) -> Self {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "two causes have a variant of their own"
+        )]
         match error {
             TransportError::HostUnknown { .. } => Self::Dns(error),
             TransportError::TimedOut { .. } => Self::Timeout(error),
@@ -91,6 +95,7 @@ impl From<EndCause> for ConnectError {
             },
             EndCause::Protocol(error) => Self::Protocol(error),
             EndCause::ClientDisconnected => Self::Ended,
+            EndCause::TransportClosed => Self::Closed,
             // The list is open to the session only.
             _ => Self::Closed,
         }
@@ -170,6 +175,8 @@ fn describe(why: Undelivered) -> &'static str {
         Undelivered::Dropped => "it made room for others, or the connection was lost",
         Undelivered::Expired => "it expired in the queue",
         Undelivered::TooLarge => "it is larger than the server accepts",
+        Undelivered::QosNotSupported => "the server takes no message of this QoS",
+        Undelivered::RetainNotSupported => "the server retains no messages",
         Undelivered::SessionLost => "the server lost the session",
         _ => "no reason known",
     }

@@ -755,7 +755,11 @@ fn publish_outcome(outcome: Outcome) -> Result<Published, OperationError> {
             reason_code,
             properties,
         }),
-        other => Err(failure(other)),
+        other @ (Outcome::Subscribed { .. }
+        | Outcome::Unsubscribed { .. }
+        | Outcome::Undelivered(_)
+        | Outcome::Refused(_)
+        | Outcome::Cancelled) => Err(failure(other)),
     }
 }
 
