@@ -38,6 +38,21 @@ pub struct Load {
 const NAMES: u64 = 100_000;
 
 impl Load {
+    /// Every load, made for a number of subscriptions.
+    pub const ALL: [fn(u64) -> Self; 8] = [
+        |count| Self::mixed(count, 10),
+        |count| Self {
+            title: "mixed, one each",
+            ..Self::mixed(count, 100)
+        },
+        Self::exact,
+        Self::tenth_wildcards,
+        Self::all_plus,
+        Self::deep,
+        Self::hot,
+        Self::adversarial,
+    ];
+
     /// The main figure. Per 100 subscriptions: 90 filters of six levels without wildcards, five
     /// clients on one filter with `+`, four on one with `#`, one `org/+/...`; and two filters
     /// that match everything. A lookup matches 12; one in ten finds no filter of its own.

@@ -31,8 +31,24 @@ impl KeyedHash {
 
     /// Hashes a text.
     pub(crate) fn text(self, text: &str) -> u32 {
-        let mut state = Mixer(self.start ^ text.len() as u64, self.factor);
-        state.absorb(text.as_bytes());
+        self.bytes(text.as_bytes())
+    }
+
+    /// Hashes each level of a name; the hash of a level is that of its text. Returns how many
+    /// found room in `hashes`.
+    pub(crate) fn levels(self, name: &str, hashes: &mut [u32]) -> usize {
+        let levels = name.as_bytes().split(|byte| *byte == b'/');
+        let mut count = 0_usize;
+        for (hash, level) in hashes.iter_mut().zip(levels) {
+            *hash = self.bytes(level);
+            count = count.saturating_add(1);
+        }
+        count
+    }
+
+    fn bytes(self, bytes: &[u8]) -> u32 {
+        let mut state = Mixer(self.start ^ bytes.len() as u64, self.factor);
+        state.absorb(bytes);
         upper(state.finish())
     }
 
@@ -53,18 +69,31 @@ impl KeyedHash {
 struct Mixer(u64, u64);
 
 impl Mixer {
+    /// Absorbs bytes of a length that was absorbed before: the last word may overlap the one
+    /// before it.
     fn absorb(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {
             self.write_u64(u64::from_le_bytes(*word));
         }
         if !rest.is_empty() {
-            let mut last = [0; 8];
-            for (to, from) in last.iter_mut().zip(rest) {
-                *to = *from;
-            }
-            self.write_u64(u64::from_le_bytes(last));
+            let last = bytes.last_chunk::<8>();
+            self.write_u64(last.map_or_else(|| short_word(rest), |word| u64::from_le_bytes(*word)));
         }
+    }
+}
+
+/// Packs up to seven bytes, overlapping where they are more than four.
+fn short_word(bytes: &[u8]) -> u64 {
+    match (bytes, bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (_, Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        ([first, middle @ .., last], ..) => {
+            let middle = middle.first().map_or(0, |byte| u64::from(*byte));
+            u64::from(*first) | middle << 8 | u64::from(*last) << 16
+        }
+        (short, ..) => short.first().map_or(0, |byte| u64::from(*byte)),
     }
 }
 

@@ -26,6 +26,7 @@ mod shared;
 mod subscriptions;
 mod table;
 mod text;
+mod verdict;
 
 pub use error::TopicError;
 pub use filter::{SharedFilter, TopicFilter, TopicFilterBuf};
@@ -38,3 +39,4 @@ pub use rewrite::{Bound, RewriteError, TopicRewrite};
 #[cfg(feature = "std")]
 pub use shared::{ReadGuard, Shared, WriteGuard};
 pub use subscriptions::{Match, SubscriptionIndex};
+pub use verdict::Verdict;

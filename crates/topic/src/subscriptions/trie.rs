@@ -272,11 +272,7 @@ impl Trie {
         visit: &mut impl FnMut(Id) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let mut hashes = [0; LEVELS];
-        let mut level_count = 0_usize;
-        for (hash, level) in hashes.iter_mut().zip(name.levels()) {
-            *hash = self.hash.text(level);
-            level_count = level_count.saturating_add(1);
-        }
+        let level_count = self.hash.levels(name.as_str(), &mut hashes);
         let mut waiting = [None; LEVELS];
         let mut waiting_count = 0_usize;
         let mut next = Some((Link::left(root), 0_usize));
