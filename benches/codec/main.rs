@@ -5,6 +5,8 @@
 
 mod cpu_time;
 mod ours;
+#[cfg(feature = "peers")]
+mod peers;
 mod wires;
 
 use std::{alloc::System, hint::black_box, time::Duration};
@@ -38,6 +40,8 @@ fn main() {
 
 fn bench(criterion: &mut Criterion<ThreadCpuTime>, wire: &Wire) {
     let mut cases = ours::cases(wire);
+    #[cfg(feature = "peers")]
+    cases.extend(peers::cases(wire));
     let mut group = criterion.benchmark_group(wire.name);
     group.throughput(Throughput::Elements(wire.packets.len() as u64));
     for case in &mut cases {

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use mqttstack_codec::{Decoder, PacketRef, SliceSink};
 
 use super::{Case, Wire};
@@ -37,12 +37,12 @@ fn decode_borrowed(wire: &Wire) -> Case<'_> {
 
 fn decode_shared(wire: &Wire) -> Case<'_> {
     let decoder = Decoder::new().with_version(wire.version);
-    // A shared buffer, as a reader has it; one share for each run.
-    let bytes = Bytes::from(wire.bytes.clone());
+    let mut buffer = BytesMut::new();
     let run = move || {
-        let mut rest = bytes.clone();
+        // As a reader does: the bytes are copied into the buffer that packets share.
+        buffer.extend_from_slice(&wire.bytes);
         let mut count = 0;
-        while let Ok(Some(packet)) = decoder.decode_bytes(&mut rest) {
+        while let Ok(Some(packet)) = decoder.decode(&mut buffer) {
             black_box(&packet);
             count += 1;
         }
