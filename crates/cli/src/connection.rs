@@ -172,7 +172,7 @@ impl Connection {
             return Err(Failure::usage("-D will needs --will-topic"));
         }
         if self.debug {
-            builder = builder.on_event(|event| log(event));
+            builder = builder.on_event(log);
         }
         let endpoint = self.endpoint(&url)?;
         Ok(Prepared {

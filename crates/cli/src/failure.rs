@@ -92,10 +92,10 @@ impl Failure {
 
     /// The client could not be made, or did not get its first connection.
     pub(crate) fn builder(error: BuilderError, endpoint: &Endpoint) -> Self {
-        match error {
-            BuilderError::Connect(error) => Self::connect(&error, endpoint),
-            error => Self::usage(error.to_string()),
+        if let BuilderError::Connect(error) = error {
+            return Self::connect(&error, endpoint);
         }
+        Self::usage(error.to_string())
     }
 
     /// There is no connection, or no more.
@@ -167,6 +167,10 @@ impl Failure {
 }
 
 fn hint_for_refusal(reason_code: ReasonCode) -> Option<String> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only some codes can be helped"
+    )]
     let hint = match reason_code {
         ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized => {
             "check the user name (-u) and the password (--password-file, MQTTSTACK_PASSWORD)"

@@ -18,6 +18,10 @@ mod requests;
 mod settings;
 mod subscriptions;
 #[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it expects"
+)]
 mod tests;
 
 use alloc::{collections::VecDeque, vec::Vec};
