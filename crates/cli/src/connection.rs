@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     /// Port to connect to.
     #[arg(short, long, env = "MQTTSTACK_PORT", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
-    /// Everything in one: mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC.
+    /// Everything in one: mqtt://USER:PASSWORD@HOST:PORT/TOPIC; all but the host may be left out.
     #[arg(short = 'L', long, conflicts_with_all = ["host", "port"])]
     pub(crate) url: Option<String>,
     /// Address of this machine to connect from.

@@ -70,10 +70,10 @@ impl Failure {
 
     /// Standard output cannot be written; a reader that has gone away is no failure.
     pub(crate) fn output(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::new(0, String::new()),
-            _ => Self::new(Self::USAGE, format!("cannot write the output: {error}")),
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(0, String::new());
         }
+        Self::new(Self::USAGE, format!("cannot write the output: {error}"))
     }
 
     /// The server said no.
@@ -102,11 +102,8 @@ impl Failure {
     pub(crate) fn connect(error: &ConnectError, endpoint: &Endpoint) -> Self {
         let message = format!("{endpoint}: {error}");
         match error {
-            ConnectError::Refused { reason_code, .. } => Self {
-                hint: hint_for_refusal(*reason_code),
-                ..Self::refused(message)
-            },
-            ConnectError::Disconnected { reason_code, .. } => Self {
+            ConnectError::Refused { reason_code, .. }
+            | ConnectError::Disconnected { reason_code, .. } => Self {
                 hint: hint_for_refusal(*reason_code),
                 ..Self::refused(message)
             },
@@ -122,8 +119,12 @@ impl Failure {
                 hint: Some("is the broker running? -h and -p say where it listens".into()),
                 ..Self::new(Self::NETWORK, error.to_string())
             },
-            ConnectError::Timeout(_) => Self::new(Self::NETWORK, error.to_string()),
-            _ => Self::new(Self::NETWORK, message),
+            ConnectError::Timeout(_) | ConnectError::Transport(_) => {
+                Self::new(Self::NETWORK, error.to_string())
+            }
+            ConnectError::Protocol(_) | ConnectError::Ended | ConnectError::WaitTimedOut(_) | _ => {
+                Self::new(Self::NETWORK, message)
+            }
         }
     }
 
