@@ -266,6 +266,9 @@ impl Client {
     /// In 5.0, [`ReasonCode::DisconnectWithWillMessage`] has the will published.
     pub fn disconnect(&self, reason_code: ReasonCode) {
         let mut state = self.shared.lock();
+        if state.has_ended {
+            return;
+        }
         state.is_ending = true;
         // Not bounded by the room for requests: it comes once, and has to get through.
         state.controls.push_back(Control::Disconnect(reason_code));
