@@ -420,6 +420,13 @@ impl Outbound {
         }
     }
 
+    /// Returns how many messages could be taken without more memory.
+    #[cfg(test)]
+    pub(crate) fn spare_slots(&self) -> usize {
+        let queues = [&self.queue, &self.queue_qos0].map(VecDeque::capacity);
+        queues.into_iter().chain([self.window.spare_slots()]).sum()
+    }
+
     fn queued_messages(&self) -> usize {
         self.queue.len().saturating_add(self.queue_qos0.len())
     }

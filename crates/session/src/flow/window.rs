@@ -115,6 +115,12 @@ impl<T> Window<T> {
         self.live == u16::MAX
     }
 
+    /// Returns how many slots take memory.
+    #[cfg(test)]
+    pub(crate) fn spare_slots(&self) -> usize {
+        self.slots.capacity()
+    }
+
     /// Returns the identifiers in use, oldest exchange first.
     pub(crate) fn ids_in_order(&self) -> VecDeque<PacketId> {
         let set_aside = self.set_aside.iter().flat_map(|aside| &aside.exchanges);

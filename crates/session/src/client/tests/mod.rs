@@ -178,7 +178,7 @@ fn show_outcome(outcome: &Outcome) -> String {
         .into_iter()
         .map(|code: ReasonCode| format!(" {:02X}", code.as_u8()))
         .collect();
-    variant(outcome) + &codes
+    format!("{}{codes}", variant(outcome))
 }
 
 fn show_cause(cause: &EndCause) -> String {

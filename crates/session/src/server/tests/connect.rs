@@ -414,7 +414,7 @@ fn bytes_that_are_no_packet_get_the_answer_that_their_version_has() {
         (level(6), None, Some((V5, "CONNACK 84"))),
     ] {
         let mut session = Session::new(Arc::new(quiet()), at(0.0));
-        session.handle_decode_error(error.clone(), version);
+        session.handle_decode_error(error, version);
         let sent = session.poll_packet(at(0.0));
         let sent = sent.map(|packet| packet.into_packet(V5).expect("a packet"));
         assert_eq!(

@@ -168,9 +168,10 @@ impl Subject for Server {
 }
 
 fn show_ended(ended: &Ended) -> String {
-    let cause = match &ended.cause {
-        EndCause::Protocol(error) => variant(error),
-        cause => format!("{cause:?}"),
+    let cause = if let EndCause::Protocol(error) = &ended.cause {
+        variant(error)
+    } else {
+        format!("{:?}", ended.cause)
     };
     let will = if ended.will.is_some() { " will" } else { "" };
     match ended.session_expiry_interval {
