@@ -19,7 +19,7 @@ use proptest::{prelude::*, test_runner::RngSeed};
 /// What happens to a session.
 #[derive(Clone, Debug)]
 enum Step {
-    Packet(Packet),
+    Packet(Box<Packet>),
     Acknowledge(PacketId, ReasonCode),
     Publish(QoS),
     Answer(PacketId, ReasonCode),
@@ -169,7 +169,7 @@ fn connect() -> impl Strategy<Value = Connect> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => packet().prop_map(Step::Packet),
+        12 => packet().prop_map(|packet| Step::Packet(Box::new(packet))),
         4 => (id(), code()).prop_map(|(id, code)| Step::Acknowledge(id, code)),
         4 => qos().prop_map(Step::Publish),
         1 => (id(), code()).prop_map(|(id, code)| Step::Answer(id, code)),
@@ -226,7 +226,7 @@ fn run_server(first: Connect, steps: Vec<Step>) {
     session.accept(server::Acceptance::default(), now);
     for step in steps {
         match step {
-            Step::Packet(packet) => drop(session.handle_packet(packet, now)),
+            Step::Packet(packet) => drop(session.handle_packet(*packet, now)),
             Step::Acknowledge(id, code) => session.acknowledge(id, code),
             Step::Publish(qos) => {
                 let options = DeliveryOptions {
@@ -313,7 +313,7 @@ fn run_client(first: Connect, steps: Vec<Step>) {
     let mut requests = 0;
     for step in steps {
         match step {
-            Step::Packet(packet) => drop(session.handle_packet(packet, now)),
+            Step::Packet(packet) => drop(session.handle_packet(*packet, now)),
             Step::Acknowledge(id, code) => session.acknowledge(id, code),
             Step::Publish(qos) => drop(session.publish(message(qos), now).ok()),
             Step::Answer(..) => {
