@@ -1,5 +1,8 @@
 //! The application message: built once, then shared by every queue that holds it.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 

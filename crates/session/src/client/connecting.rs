@@ -30,8 +30,8 @@ pub(super) struct Connecting {
     authentication: Authentication,
     /// CONNECT, then steps of authentication.
     outgoing: VecDeque<Packet>,
-    /// Whether CONNECT has been handed out.
-    pub(super) is_announced: bool,
+    /// When something was handed out last: CONNECT, once it has a value.
+    pub(super) last_sent: Option<Instant>,
     /// When the CONNACK has to be there.
     pub(super) deadline: Instant,
 }
@@ -43,9 +43,9 @@ impl Connecting {
         }
     }
 
-    pub(super) fn poll_packet(&mut self) -> Option<Packet> {
+    pub(super) fn poll_packet(&mut self, now: Instant) -> Option<Packet> {
         let packet = self.outgoing.pop_front()?;
-        self.is_announced = true;
+        self.last_sent = Some(now);
         Some(packet)
     }
 
@@ -103,7 +103,7 @@ impl Session {
             terms: Terms::new(&connect.properties),
             authentication: Authentication::at_client(&connect.properties),
             outgoing: [Packet::Connect(connect)].into(),
-            is_announced: false,
+            last_sent: None,
             deadline: now + self.settings.limits.connect_timeout,
         }));
     }
@@ -182,7 +182,7 @@ impl Session {
                 .properties
                 .server_keep_alive()
                 .unwrap_or(connecting.keep_alive),
-            last_sent: now,
+            last_sent: connecting.last_sent.unwrap_or(now),
             ping_deadline: None,
             authentication: connecting.authentication.clone(),
             terms: connecting.terms,

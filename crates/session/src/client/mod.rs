@@ -240,7 +240,7 @@ impl Session {
     #[must_use]
     pub fn poll_packet(&mut self, now: Instant) -> Option<Outgoing> {
         match &mut self.phase {
-            Phase::Connecting(connecting) => connecting.poll_packet().map(Outgoing::Packet),
+            Phase::Connecting(connecting) => connecting.poll_packet(now).map(Outgoing::Packet),
             Phase::Connected(connected) => {
                 let packet = connected.flow.poll_packet(now);
                 if packet.is_some() {
@@ -387,7 +387,7 @@ impl Session {
         let (fit, disconnect) = match &self.phase {
             // A 3.1 client says nothing between CONNECT and CONNACK.
             Phase::Connecting(connecting)
-                if connecting.is_announced && connecting.version != ProtocolVersion::V31 =>
+                if connecting.last_sent.is_some() && connecting.version != ProtocolVersion::V31 =>
             {
                 let fit = Fit {
                     version: connecting.version,

@@ -308,12 +308,12 @@ impl Flow {
         }
     }
 
-    /// Returns whether a QoS 1 or 2 message may be sent that is not in flight yet. Messages that a
+    /// Returns whether a QoS 1 or 2 message may be sent that is not in flight yet, if there is none to
+    /// be sent again. Messages that a
     /// peer never finishes count, over as many connections as it likes.
     fn may_send_new(&self) -> bool {
         let outbound = &self.state.outbound;
         self.quota.has_room()
-            && self.resend.is_empty()
             && outbound.messages_in_flight() < self.limits.inflight_max.max(1)
             && !outbound.window.is_full()
     }

@@ -3,6 +3,7 @@
 mod connack;
 mod connected;
 mod connecting;
+mod ending;
 mod event;
 #[cfg(test)]
 mod tests;
@@ -11,16 +12,20 @@ use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
 use core::time::Duration;
 
 use mqttstack_codec::{
-    Auth, ConnAck, DecodeError, Disconnect, Packet, PacketId, PacketType, Properties, PropertyId,
-    ProtocolVersion, ReasonCode, Sender, Shared, Storage,
+    Auth, DecodeError, Packet, PacketId, PacketType, Properties, PropertyId, ProtocolVersion,
+    ReasonCode, Shared, Storage,
 };
 use mqttstack_limits::{Instant, Limits};
 
 pub use self::event::{Acceptance, EndCause, Ended, Event};
-use self::{connected::Connected, connecting::Deciding};
+use self::{
+    connected::Connected,
+    connecting::Deciding,
+    ending::{Farewell, Remains},
+};
 use crate::{
     DeliveryOptions, Message, Outgoing, ProtocolError, PublishError, PublishToken, QueueStatus,
-    SessionState, check::unexpected, flow::permitted,
+    SessionState, check::unexpected,
 };
 
 /// One connection at a server and, once it is accepted, the session on it.
@@ -56,30 +61,6 @@ enum Phase {
     Connected(Box<Connected>),
     /// Over.
     Ended(Box<Remains>),
-}
-
-/// What is left of a connection that is over.
-#[derive(Clone, Debug)]
-struct Remains {
-    /// The last packet, if one is still to be sent.
-    last: Option<Packet>,
-    version: ProtocolVersion,
-    state: Option<SessionState>,
-}
-
-/// What the client is told when its connection ends.
-struct Farewell {
-    reason: ReasonCode,
-    properties: Properties<Shared>,
-}
-
-impl From<ReasonCode> for Farewell {
-    fn from(reason: ReasonCode) -> Self {
-        Self {
-            reason,
-            properties: Properties::empty(),
-        }
-    }
 }
 
 impl Session {
@@ -477,82 +458,6 @@ impl Session {
     fn fail_if(&mut self, result: Result<(), ProtocolError>) {
         if let Err(error) = result {
             self.fail(&error);
-        }
-    }
-
-    /// Ends the connection once; `farewell` is what the client is told if it can be told.
-    ///
-    /// # Specification
-    ///
-    /// v5 MQTT-3.14.0-1: DISCONNECT goes to accepted clients only; others get a CONNACK.
-    fn end(&mut self, cause: EndCause, farewell: Option<Farewell>) {
-        let over = Phase::Ended(Box::new(Remains {
-            last: None,
-            version: ProtocolVersion::V5,
-            state: None,
-        }));
-        let (remains, will, session_expiry_interval) =
-            match core::mem::replace(&mut self.phase, over) {
-                ended @ Phase::Ended(_) => {
-                    self.phase = ended;
-                    return;
-                }
-                Phase::AwaitConnect { .. } => (Remains::nothing(), None, 0),
-                // The will of a CONNECT that was not accepted is never published.
-                Phase::Deciding(deciding) => (Remains::of_deciding(&deciding, farewell), None, 0),
-                Phase::Connected(mut connected) => {
-                    let will = connected.will.take().map(|will| *will);
-                    let expiry = connected.session_expiry;
-                    (Remains::of_connected(*connected, farewell), will, expiry)
-                }
-            };
-        self.phase = Phase::Ended(Box::new(remains));
-        self.events.push_back(Event::Ended(Box::new(Ended {
-            cause,
-            will,
-            session_expiry_interval,
-        })));
-    }
-}
-
-impl Remains {
-    const fn nothing() -> Self {
-        Self {
-            last: None,
-            version: ProtocolVersion::V5,
-            state: None,
-        }
-    }
-
-    fn of_deciding(deciding: &Deciding, farewell: Option<Farewell>) -> Self {
-        let last = farewell.and_then(|Farewell { reason, properties }| {
-            deciding.refusal(ConnAck {
-                session_present: false,
-                reason_code: permitted(reason, PacketType::ConnAck, Sender::Server),
-                properties,
-            })
-        });
-        Self {
-            last,
-            version: deciding.connect.version,
-            state: None,
-        }
-    }
-
-    fn of_connected(connected: Connected, farewell: Option<Farewell>) -> Self {
-        let fit = connected.flow.fit();
-        let last = farewell
-            .filter(|_| fit.version == ProtocolVersion::V5)
-            .and_then(|Farewell { reason, properties }| {
-                fit.apply(Packet::Disconnect(Disconnect {
-                    reason_code: fit.code(reason, PacketType::Disconnect),
-                    properties,
-                }))
-            });
-        Self {
-            last,
-            version: fit.version,
-            state: Some(connected.flow.into_state()),
         }
     }
 }

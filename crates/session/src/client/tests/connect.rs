@@ -250,6 +250,17 @@ fn a_client_pings_when_it_has_sent_nothing_for_the_keep_alive() {
         );
     }
     check_connected(quiet(), "id=c ka=0", "CONNACK", "@ 1000000");
+    // CONNECT counts from when it was sent, not from its answer.
+    check(
+        quiet(),
+        "! connect clean id=c ka=10
+         < CONNECT clean id=c ka=10
+         @ 8
+         > CONNACK
+         * connected
+         @ 10
+         < PINGREQ",
+    );
 }
 
 #[test]

@@ -849,6 +849,7 @@ fn a_full_queue_sheds_by_its_policy() {
 
 #[test]
 fn a_client_that_does_not_read_its_answers_is_disconnected() {
+    // v3.1.1 MQTT-4.8.0-2: this connection alone.
     let limits = Limits {
         response_bytes_max: 4_096,
         ..quiet()
