@@ -48,16 +48,15 @@ impl Moves {
         self.made.push_back((now, key));
     }
 
-    /// Returns where the session is that had this key.
-    pub(super) fn follow(&self, key: SessionKey) -> Option<Route> {
-        match self.routes.get(&key)? {
+    /// Returns where the session is that had this key, and the newest key of it that is known.
+    pub(super) fn follow(&self, key: SessionKey) -> Option<(Route, SessionKey)> {
+        match *self.routes.get(&key)? {
             // It may have gone on since.
-            Route::Renamed(newer) => self
-                .routes
-                .get(newer)
-                .copied()
-                .or(Some(Route::Renamed(*newer))),
-            Route::Away(worker) => Some(Route::Away(*worker)),
+            Route::Renamed(newer) => match self.routes.get(&newer) {
+                Some(next) => Some((*next, newer)),
+                None => Some((Route::Renamed(newer), newer)),
+            },
+            Route::Away(worker) => Some((Route::Away(worker), key)),
         }
     }
 }
@@ -74,9 +73,11 @@ mod tests {
     fn a_session_that_moved_twice_is_followed_to_where_it_is() {
         let mut moves = Moves::default();
         moves.note(key(0, 1), Route::Renamed(key(1, 7)), Instant::EPOCH);
-        assert_eq!(moves.follow(key(0, 1)), Some(Route::Renamed(key(1, 7))));
+        let renamed = (Route::Renamed(key(1, 7)), key(1, 7));
+        assert_eq!(moves.follow(key(0, 1)), Some(renamed));
         moves.note(key(1, 7), Route::Away(WorkerId::new(2)), Instant::EPOCH);
-        assert_eq!(moves.follow(key(0, 1)), Some(Route::Away(WorkerId::new(2))));
+        let away = (Route::Away(WorkerId::new(2)), key(1, 7));
+        assert_eq!(moves.follow(key(0, 1)), Some(away));
         assert_eq!(moves.follow(key(0, 2)), None);
     }
 
@@ -87,7 +88,7 @@ mod tests {
         moves.note(key(0, 0), route, Instant::EPOCH);
         moves.note(key(0, 1), route, Instant::EPOCH + REMEMBERED_FOR);
         assert_eq!(moves.follow(key(0, 0)), None);
-        assert_eq!(moves.follow(key(0, 1)), Some(route));
+        assert_eq!(moves.follow(key(0, 1)), Some((route, key(0, 1))));
         for slot in 0..100_000 {
             moves.note(key(0, slot), route, Instant::EPOCH + REMEMBERED_FOR);
         }

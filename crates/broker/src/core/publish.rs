@@ -255,13 +255,13 @@ impl Core {
     /// another member of its group.
     fn deliver_elsewhere(&mut self, message: &Message, target: Target, now: Instant) {
         match (self.moves.follow(target.session), target.group) {
-            (Some(Route::Away(worker)), _) => {
+            (Some((Route::Away(worker), session)), _) => {
                 let message = message.clone();
-                let targets = vec![target];
+                let targets = vec![Target { session, ..target }];
                 let message = WorkerMessage::Deliver { message, targets };
                 self.worker_messages.push_back((worker, message));
             }
-            (Some(Route::Renamed(session)), _) if self.sessions.get(session).is_some() => {
+            (Some((Route::Renamed(_), session)), _) if self.sessions.get(session).is_some() => {
                 self.deliver(message, Target { session, ..target }, now);
             }
             (_, Some(group)) => {

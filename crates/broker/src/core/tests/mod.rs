@@ -445,6 +445,13 @@ impl Net {
         self.pump();
     }
 
+    /// Hands on the first of what the workers told one another while it was held.
+    pub(super) fn release_one_worker_message(&mut self) {
+        let (worker, message) = self.on_the_way.pop_front().expect("one is held");
+        self.cores[usize::from(worker.index())].handle_worker_message(message, self.now);
+        self.pump();
+    }
+
     /// Until nobody has anything left to say.
     pub(super) fn pump(&mut self) {
         loop {
