@@ -1,5 +1,7 @@
 //! The hash table behind every index: one cache line a probe, and growth without a pause.
 
+use core::iter;
+
 use crate::{
     arena::{Arena, Id},
     pages::Pages,
@@ -31,6 +33,19 @@ impl IdTable {
     /// Returns the id with this hash that `is_it` recognises.
     pub(crate) fn find_id(&self, hash: u32, mut is_it: impl FnMut(Id) -> bool) -> Option<Id> {
         self.find(hash, |tagged| tagged.hash == hash && is_it(tagged.id))
+            .map(|tagged| tagged.id)
+    }
+
+    /// Returns all ids with this hash.
+    pub(crate) fn with_hash(&self, hash: u32) -> impl Iterator<Item = Id> {
+        let of = move |bucket: &Bucket<Tagged, 7>| {
+            let entries = bucket.entries.into_iter().flatten();
+            entries.filter(move |tagged| tagged.hash == hash)
+        };
+        let home = self.buckets.get(self.address(hash));
+        let next = |bucket: &&Bucket<Tagged, 7>| self.overflow.get(bucket.overflow?);
+        iter::successors(home, next)
+            .flat_map(of)
             .map(|tagged| tagged.id)
     }
 

@@ -36,6 +36,13 @@ impl Text {
         }
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::InPlace { len, .. } => *len as usize,
+            Self::Boxed(bytes) => bytes.len(),
+        }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         // Only `new` makes a text, and it is given one.
         str::from_utf8(self.as_bytes()).unwrap_or_default()

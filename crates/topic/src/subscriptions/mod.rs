@@ -1,7 +1,8 @@
 //! The subscription index: from a topic name to everyone who wants it.
 
-use core::{hash::Hash, ops::ControlFlow};
+use core::{hash::Hash, hint::black_box, ops::ControlFlow};
 
+mod batch;
 mod holdings;
 mod roster;
 mod trie;
@@ -17,6 +18,7 @@ use crate::{
     table::IdTable,
     text::Text,
 };
+use batch::Batch;
 use holdings::{Holding, Holdings};
 use roster::Subscribers;
 use trie::Trie;
@@ -218,16 +220,56 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         mut visit: impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let text = name.as_str();
-        if let Some(filter) = self.find_filter(text).and_then(|id| self.filters.get(id)) {
-            self.visit_filter(filter, &mut visit)?;
+        let mut batch = Batch::new();
+        for id in self.by_filter.with_hash(self.hash.text(text)) {
+            batch.push_equal(id);
+            if batch.is_full() {
+                self.visit_batch(&mut batch, text, &mut visit)?;
+            }
         }
-        self.wildcards
-            .candidates(name, |id| match self.filters.get(id) {
-                Some(filter) if text_matches(filter.text.as_bytes(), text.as_bytes()) => {
-                    self.visit_filter(filter, &mut visit)
-                }
-                Some(_) | None => ControlFlow::Continue(()),
-            })
+        self.wildcards.candidates(name, |id| {
+            batch.push(id);
+            if batch.is_full() {
+                self.visit_batch(&mut batch, text, &mut visit)?;
+            }
+            ControlFlow::Continue(())
+        })?;
+        self.visit_batch(&mut batch, text, &mut visit)
+    }
+
+    /// Visits those filters of a batch that match, and empties it.
+    fn visit_batch<'a>(
+        &'a self,
+        batch: &mut Batch,
+        name: &str,
+        visit: &mut impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        // These loads wait for nothing but memory, and all at the same time.
+        for (id, _) in batch.iter() {
+            black_box(self.filters.get(id).map(|filter| filter.text.len()));
+        }
+        for (id, _) in batch.iter() {
+            black_box(
+                self.filters
+                    .get(id)
+                    .and_then(|filter| filter.subscribers.first_key()),
+            );
+        }
+        for (id, is_equal) in batch.iter() {
+            let Some(filter) = self.filters.get(id) else {
+                continue;
+            };
+            let is_match = if is_equal {
+                filter.text.is(name)
+            } else {
+                text_matches(filter.text.as_bytes(), name.as_bytes())
+            };
+            if is_match {
+                self.visit_filter(filter, visit)?;
+            }
+        }
+        *batch = Batch::new();
+        ControlFlow::Continue(())
     }
 
     fn visit_filter<'a>(

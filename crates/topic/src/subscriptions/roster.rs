@@ -172,6 +172,15 @@ impl<K: Copy + Ord, V> Subscribers<K, V> {
         }
     }
 
+    pub(crate) fn first_key(&self) -> Option<K> {
+        match self {
+            Self::Nobody => None,
+            Self::One(key, _) => Some(*key),
+            Self::Few(few) => few.first().map(|member| member.0),
+            Self::Many(many) => many.roster.members.first().map(|member| member.0),
+        }
+    }
+
     fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         match self {
             Self::Nobody => None,
