@@ -1,3 +1,4 @@
-//! The loads that the benches of `mqttstack-topic` and the comparison with other crates share.
+//! The loads that the benches of `mqttstack-topic` share, and what they measure with.
 
 pub mod load;
+pub mod measure;

@@ -1,14 +1,17 @@
 //! Measures the subscription index: time, allocations and memory, one line per load and size.
+//!
+//! Arguments: sizes, and parts of the titles of loads; without any, all.
 
-use std::{alloc::System, hint::black_box, ops::ControlFlow, time::Duration};
+use std::{hint::black_box, ops::ControlFlow, time::Duration};
 
-use cpu_time::ThreadTime;
-use mqttstack_bench_topic::load::Load;
+use mqttstack_bench_topic::{
+    load::Load,
+    measure::{COUNTING, Counting, Memory, nanoseconds_each, time},
+};
 use mqttstack_topic::{Match, SubscriptionIndex, TopicFilter, TopicName};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+static ALLOCATOR: Counting = COUNTING;
 
 /// What a broker keeps of a subscription: 12 bytes.
 #[derive(Clone, Copy)]
@@ -41,15 +44,8 @@ fn main() {
     }
 }
 
-/// Processor time of this thread: other work on the machine counts as little as it can.
-fn time<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let start = ThreadTime::now();
-    let result = work();
-    (result, start.elapsed())
-}
-
 fn report(load: &Load) {
-    let memory = Region::new(ALLOCATOR);
+    let memory = Memory::start();
     let mut index = SubscriptionIndex::new(42);
     let options = Options {
         _identifier: 1,
@@ -63,11 +59,10 @@ fn report(load: &Load) {
             }
         }
     });
-    let change = memory.change();
-    let bytes = change.bytes_allocated as i64 - change.bytes_deallocated as i64;
+    let bytes = memory.live_bytes();
     let mut best = Duration::MAX;
     let mut matches = 0_u64;
-    let lookups = Region::new(ALLOCATOR);
+    let lookups = Memory::start();
     for _ in 0..PASSES {
         matches = 0;
         let ((), pass) = time(|| {
@@ -86,7 +81,7 @@ fn report(load: &Load) {
         });
         best = best.min(pass);
     }
-    let allocations = lookups.change().allocations;
+    let allocations = lookups.allocations();
     let ((), removal) = time(|| {
         for (key, filter) in &load.subscriptions {
             if let Ok(filter) = TopicFilter::new(filter) {
@@ -94,19 +89,17 @@ fn report(load: &Load) {
             }
         }
     });
-    let change = memory.change();
-    let left = change.bytes_allocated as i64 - change.bytes_deallocated as i64;
-    assert_eq!(left, 0, "memory is back to where it was");
-    let (names, subscriptions) = (load.names.len() as f64, load.subscriptions.len() as f64);
+    assert_eq!(memory.live_bytes(), 0, "memory is back to where it was");
+    let subscriptions = load.subscriptions.len();
     println!(
         "| {} | {} | {:.1} | {:.0} | {} | {:.0} | {:.0} | {:.0} |",
         load.title,
-        load.subscriptions.len(),
-        matches as f64 / names,
-        best.as_nanos() as f64 / names,
+        subscriptions,
+        matches as f64 / load.names.len() as f64,
+        nanoseconds_each(best, load.names.len()),
         allocations,
-        build.as_nanos() as f64 / subscriptions,
-        removal.as_nanos() as f64 / subscriptions,
-        bytes as f64 / subscriptions,
+        nanoseconds_each(build, subscriptions),
+        nanoseconds_each(removal, subscriptions),
+        bytes as f64 / subscriptions as f64,
     );
 }
