@@ -47,7 +47,7 @@ impl FrameHeader {
     }
 
     /// See [`Decoder::frame`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(decoder: Decoder, bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
         let [first_byte, rest @ ..] = bytes else {
             return Ok(None);
@@ -97,7 +97,7 @@ impl FrameHeader {
 }
 
 /// Checks the first byte of a packet.
-#[inline]
+#[inline(always)]
 fn check_first_byte(decoder: Decoder, first_byte: u8) -> Result<PacketType, DecodeError> {
     let flags = first_byte & 0x0F;
     let version = decoder.version;

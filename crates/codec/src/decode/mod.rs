@@ -123,7 +123,7 @@ impl Decoder {
     ///
     /// v5 MQTT-2.1.3-1, v5 MQTT-3.3.1-2, v5 MQTT-3.3.1-4, v5 U-13; v3.1.1 MQTT-2.2.2-2;
     /// X311-2.2.1-a, X311-2.2.3-a; V31-dup, V31-reserved.
-    #[inline]
+    #[inline(always)]
     pub fn frame(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, DecodeError> {
         FrameHeader::read(*self, bytes)
     }
@@ -148,12 +148,17 @@ impl Decoder {
             decoder: *self,
             source: source::Borrow,
         };
-        let packet = if header.packet_type() == PacketType::Publish {
-            Packet::Publish(parser.publish(header.flags(), body)?)
-        } else {
-            parser.packet(header, body)?
-        };
-        Ok(Some((packet, header.total_len())))
+        // Two ways that do not meet: a packet that is put together here is not copied again.
+        if header.packet_type() == PacketType::Publish {
+            return match parser.publish(header.flags(), body) {
+                Ok(publish) => Ok(Some((Packet::Publish(publish), header.total_len()))),
+                Err(error) => Err(error),
+            };
+        }
+        match parser.packet(header, body) {
+            Ok(packet) => Ok(Some((packet, header.total_len()))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the version that a CONNECT names, if its first bytes say one, whatever else is
@@ -222,7 +227,7 @@ impl Decoder {
     }
 
     /// Returns the fixed header and body of the first packet, or `None` if it is not all there.
-    #[inline]
+    #[inline(always)]
     fn split<'a>(&self, bytes: &'a [u8]) -> Result<Option<(FrameHeader, &'a [u8])>, DecodeError> {
         let Some(header) = self.frame(bytes)? else {
             return Ok(None);
@@ -321,9 +326,9 @@ mod shared {
             if header.packet_type() != PacketType::Publish {
                 return parser.packet(header, body);
             }
-            let (mut publish, payload) = parser.publish_head(header.flags(), body)?;
+            let (mut publish, payload_len) = parser.publish_head(header.flags(), body)?;
             // The frame itself becomes the payload, which saves counting a reference.
-            let payload_at = frame.len().saturating_sub(payload.len());
+            let payload_at = frame.len().saturating_sub(payload_len);
             if payload_at < frame.len() {
                 frame.advance(payload_at);
                 publish.payload = frame;
@@ -342,45 +347,46 @@ pub(crate) struct Parser<I> {
 
 impl<'a, I: Source<'a>> Parser<I> {
     /// Reads the body of a packet of any type but PUBLISH, which the callers know already.
+    #[inline(never)]
     fn packet(
         self,
         header: FrameHeader,
         body: &'a [u8],
     ) -> Result<Packet<I::Storage>, DecodeError> {
         let packet_type = header.packet_type();
-        Ok(match packet_type {
-            PacketType::Connect => Packet::Connect(self.connect(body)?),
-            PacketType::ConnAck => Packet::ConnAck(complete(|body| self.connack(body), body)?),
-            PacketType::Publish => Packet::Publish(self.publish(header.flags(), body)?),
-            PacketType::PubAck => {
-                Packet::PubAck(self.ack(packet_type, PropertyScope::PubAck, body)?)
-            }
-            PacketType::PubRec => {
-                Packet::PubRec(self.ack(packet_type, PropertyScope::PubRec, body)?)
-            }
-            PacketType::PubRel => {
-                Packet::PubRel(self.ack(packet_type, PropertyScope::PubRel, body)?)
-            }
-            PacketType::PubComp => {
-                Packet::PubComp(self.ack(packet_type, PropertyScope::PubComp, body)?)
-            }
+        match packet_type {
+            PacketType::Connect => self.connect(body).map(Packet::Connect),
+            PacketType::ConnAck => complete(|body| self.connack(body), body).map(Packet::ConnAck),
+            PacketType::Publish => self.publish(header.flags(), body).map(Packet::Publish),
+            PacketType::PubAck => self
+                .ack(packet_type, PropertyScope::PubAck, body)
+                .map(Packet::PubAck),
+            PacketType::PubRec => self
+                .ack(packet_type, PropertyScope::PubRec, body)
+                .map(Packet::PubRec),
+            PacketType::PubRel => self
+                .ack(packet_type, PropertyScope::PubRel, body)
+                .map(Packet::PubRel),
+            PacketType::PubComp => self
+                .ack(packet_type, PropertyScope::PubComp, body)
+                .map(Packet::PubComp),
             PacketType::Subscribe => {
-                Packet::Subscribe(complete(|body| self.subscribe(body), body)?)
+                complete(|body| self.subscribe(body), body).map(Packet::Subscribe)
             }
-            PacketType::SubAck => Packet::SubAck(complete(|body| self.suback(body), body)?),
+            PacketType::SubAck => complete(|body| self.suback(body), body).map(Packet::SubAck),
             PacketType::Unsubscribe => {
-                Packet::Unsubscribe(complete(|body| self.unsubscribe(body), body)?)
+                complete(|body| self.unsubscribe(body), body).map(Packet::Unsubscribe)
             }
-            PacketType::UnsubAck => Packet::UnsubAck(complete(|body| self.unsuback(body), body)?),
-            PacketType::PingReq => complete(primitive::nothing, body).map(|()| Packet::PingReq)?,
-            PacketType::PingResp => {
-                complete(primitive::nothing, body).map(|()| Packet::PingResp)?
+            PacketType::UnsubAck => {
+                complete(|body| self.unsuback(body), body).map(Packet::UnsubAck)
             }
+            PacketType::PingReq => complete(primitive::nothing, body).map(|()| Packet::PingReq),
+            PacketType::PingResp => complete(primitive::nothing, body).map(|()| Packet::PingResp),
             PacketType::Disconnect => {
-                Packet::Disconnect(complete(|body| self.disconnect(body), body)?)
+                complete(|body| self.disconnect(body), body).map(Packet::Disconnect)
             }
-            PacketType::Auth => Packet::Auth(complete(|body| self.auth(body), body)?),
-        })
+            PacketType::Auth => complete(|body| self.auth(body), body).map(Packet::Auth),
+        }
     }
 
     /// Reads a property block with its length; MQTT 3.x has none.

@@ -169,12 +169,6 @@ pub(crate) fn packet_id(input: &[u8]) -> Parsed<'_, PacketId> {
     }
 }
 
-/// All that is left.
-#[inline]
-pub(crate) fn rest(input: &[u8]) -> Parsed<'_, &[u8]> {
-    take(input.len(), input)
-}
-
 #[cold]
 fn truncated<'a, T>(needed: usize, input: &'a [u8]) -> Parsed<'a, T> {
     Err(DecodeError::FieldTruncated {

@@ -1,6 +1,6 @@
 //! Reads PUBLISH.
 
-use super::primitive::{Parsed, Variable, complete, field, packet_id, read_variable, rest};
+use super::primitive::{Parsed, Variable, complete, field, packet_id, read_variable};
 use super::{Decoder, FrameHeader, Parser, Source, cause};
 use crate::{
     DecodeError, DefaultStorage, Delivery, PacketType, Properties, PropertyId, PropertyScope,
@@ -20,29 +20,38 @@ const RETAIN: u8 = 0b0001;
 const QOS: u8 = 0b0110;
 const DUP: u8 = 0b1000;
 
+/// What a PUBLISH is made of: checked, and not put together yet.
+struct Fields<'a, S: Storage> {
+    topic: &'a [u8],
+    delivery: Delivery,
+    properties: Properties<S>,
+}
+
 impl<'a, I: Source<'a>> Parser<I> {
     /// Reads a PUBLISH.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish(
         self,
         flags: u8,
         body: &'a [u8],
     ) -> Result<Publish<I::Storage>, DecodeError> {
-        let (mut publish, payload) = self.publish_head(flags, body)?;
-        publish.payload = self.source.bytes(payload);
-        Ok(publish)
+        let (payload, fields) = self.fields(flags, body).map_err(cause)?;
+        Ok(self.assemble(flags, fields, self.source.bytes(payload)))
     }
 
-    /// Reads a PUBLISH up to its payload, which is left empty and returned beside it.
-    #[inline]
+    /// Reads a PUBLISH up to its payload, which is left empty and whose length is returned beside
+    /// it.
+    #[inline(always)]
     pub(super) fn publish_head(
         self,
         flags: u8,
         body: &'a [u8],
-    ) -> Result<(Publish<I::Storage>, &'a [u8]), DecodeError> {
-        let (payload, publish) = self.head(flags, body).map_err(cause)?;
-        let (_, payload) = rest(payload).map_err(cause)?;
-        Ok((publish, payload))
+    ) -> Result<(Publish<I::Storage>, usize), DecodeError> {
+        let (payload, fields) = self.fields(flags, body).map_err(cause)?;
+        Ok((
+            self.assemble(flags, fields, I::Storage::NO_BYTES),
+            payload.len(),
+        ))
     }
 
     /// Reads a head that is all there, fixed header included.
@@ -57,23 +66,46 @@ impl<'a, I: Source<'a>> Parser<I> {
             .position(|byte| *byte < 0x80)
             .unwrap_or(head.len());
         let body = head.get(body_at.saturating_add(2)..).unwrap_or_default();
-        complete(|body| self.head(flags, body), body)
+        let fields = complete(|body| self.fields(flags, body), body)?;
+        Ok(self.assemble(flags, fields, I::Storage::NO_BYTES))
     }
 
-    #[inline]
-    fn head(self, flags: u8, body: &'a [u8]) -> Parsed<'a, Publish<I::Storage>> {
+    #[inline(always)]
+    fn fields(self, flags: u8, body: &'a [u8]) -> Parsed<'a, Fields<'a, I::Storage>> {
         let (body, topic) = field(body)?;
         let (body, delivery) = delivery(flags, body)?;
         let (body, properties) = self.properties(PropertyScope::Publish, body)?;
         self.check_publish_topic(topic, &properties)?;
-        let publish = Publish {
+        Ok((
+            body,
+            Fields {
+                topic,
+                delivery,
+                properties,
+            },
+        ))
+    }
+
+    #[inline(always)]
+    fn assemble(
+        self,
+        flags: u8,
+        fields: Fields<'a, I::Storage>,
+        payload: <I::Storage as Storage>::Bytes,
+    ) -> Publish<I::Storage> {
+        let Fields {
+            topic,
+            delivery,
+            properties,
+        } = fields;
+        let topic = self.source.text(topic);
+        Publish {
             delivery,
             retain: flags & RETAIN != 0,
-            topic: self.source.text(topic),
+            topic,
             properties,
-            payload: I::Storage::NO_BYTES,
-        };
-        Ok((body, publish))
+            payload,
+        }
     }
 
     /// Checks the Topic Name of a PUBLISH, which only a Topic Alias can replace.
