@@ -156,9 +156,9 @@ fn check_utf8(text: &[u8], found: Found) -> Result<(), DecodeError> {
 
 /// Looks for bytes that need care. In UTF-8 the bytes of `+`, `#` and U+0000 stand for nothing
 /// else, so that this works on text that has not been checked yet.
-#[inline]
+#[inline(always)]
 fn scan(text: &[u8]) -> Found {
-    let mut seen = Seen::default();
+    let mut seen = Seen::NOTHING;
     let (words, tail) = text.as_chunks::<8>();
     for word in words {
         seen.add(u64::from_le_bytes(*word));
@@ -175,9 +175,9 @@ fn scan(text: &[u8]) -> Found {
 
 /// Looks for bytes that need care, and for wildcards that do not fill a level or, in the case of
 /// `#`, are not the last.
-#[inline]
+#[inline(always)]
 fn scan_filter(filter: &[u8]) -> (Found, bool) {
-    let mut seen = Seen::default();
+    let mut seen = Seen::NOTHING;
     // What comes first begins a level, as if a slash stood before it.
     let mut levels = Levels {
         after_slash: 0x80,
@@ -237,7 +237,7 @@ impl Levels {
 }
 
 /// Returns a word of the bytes of a text of 1 to 7, each at least once.
-#[inline]
+#[inline(always)]
 fn short_word(text: &[u8]) -> u64 {
     if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
         return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
@@ -255,28 +255,36 @@ fn short_word(text: &[u8]) -> u64 {
 const HIGH_BITS: u64 = repeat(0x80);
 const HARMLESS: u64 = repeat(b' ');
 
-/// High bits of the bytes that were met, of eight positions at once.
-#[derive(Default)]
+/// What has been met, of eight positions at once: the high bit of a byte tells.
 struct Seen {
+    /// Set for a byte that is not ASCII.
     not_ascii: u64,
-    nul: u64,
-    wildcard: u64,
+    /// Cleared for U+0000.
+    no_nul: u64,
+    /// Cleared for `+` or `#`.
+    no_wildcard: u64,
 }
 
 impl Seen {
-    #[inline]
-    fn add(&mut self, word: u64) {
+    const NOTHING: Self = Self {
+        not_ascii: 0,
+        no_nul: u64::MAX,
+        no_wildcard: u64::MAX,
+    };
+
+    #[inline(always)]
+    const fn add(&mut self, word: u64) {
         self.not_ascii |= word;
-        self.nul |= zero_bytes(word);
-        self.wildcard |= wildcards(word);
+        self.no_nul &= other_bytes(word);
+        self.no_wildcard &= no_wildcards(word);
     }
 
-    #[inline]
+    #[inline(always)]
     const fn found(&self) -> Found {
         Found {
             not_ascii: self.not_ascii & HIGH_BITS != 0,
-            nul: self.nul != 0,
-            wildcard: self.wildcard != 0,
+            nul: self.no_nul & HIGH_BITS != HIGH_BITS,
+            wildcard: self.no_wildcard & HIGH_BITS != HIGH_BITS,
         }
     }
 }
@@ -285,25 +293,30 @@ const fn repeat(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// Sets the high bit of each byte that is `+` or `#`, and of no other.
-#[inline]
-const fn wildcards(word: u64) -> u64 {
-    // The two differ in a single bit, 0x08: `+` is 0x2B, `#` is 0x23.
-    zero_bytes((word | repeat(b'+' ^ b'#')) ^ repeat(b'+'))
+/// Clears the high bit of each byte that is `+` or `#`, and of no other.
+#[inline(always)]
+const fn no_wildcards(word: u64) -> u64 {
+    // The two differ in a single bit.
+    other_bytes((word | repeat(b'+' ^ b'#')) ^ repeat(b'+'))
 }
 
 /// Sets the high bit of each byte that is 0, and of no other.
-#[inline]
+#[inline(always)]
 const fn zero_bytes(word: u64) -> u64 {
-    let low_bits = (word & !HIGH_BITS).wrapping_add(!HIGH_BITS);
-    !(low_bits | word) & HIGH_BITS
+    !other_bytes(word) & HIGH_BITS
+}
+
+/// Clears the high bit of each byte that is 0, and of no other; the low bits mean nothing.
+#[inline(always)]
+const fn other_bytes(word: u64) -> u64 {
+    (word & !HIGH_BITS).wrapping_add(!HIGH_BITS) | word
 }
 
 #[cfg(all(test, feature = "alloc"))]
 mod tests {
     use alloc::{vec, vec::Vec};
 
-    use super::{scan, scan_filter, short_word, wildcards, zero_bytes};
+    use super::{HIGH_BITS, no_wildcards, scan, scan_filter, short_word, zero_bytes};
 
     #[test]
     fn bytes_are_found_at_every_place_of_every_length() {
@@ -355,8 +368,9 @@ mod tests {
     #[test]
     fn words_tell_their_bytes_apart() {
         let word = u64::from_le_bytes(*b"+a#\0+\xAB\x01#");
+        let wildcards = !no_wildcards(word) & HIGH_BITS;
         assert_eq!(
-            wildcards(word).to_le_bytes(),
+            wildcards.to_le_bytes(),
             [0x80, 0, 0x80, 0, 0x80, 0, 0, 0x80]
         );
         assert_eq!(zero_bytes(word).to_le_bytes(), [0, 0, 0, 0x80, 0, 0, 0, 0]);

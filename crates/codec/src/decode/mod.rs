@@ -244,7 +244,7 @@ mod shared {
     use bytes::{Buf, Bytes, BytesMut};
 
     use super::{Decoder, FrameHeader, Parser, PublishHead, source::Share};
-    use crate::{DecodeError, Packet, PacketType};
+    use crate::{DecodeError, Packet, PacketType, Publish};
 
     impl Decoder {
         /// Takes the first packet off the buffer, or returns `None` if it is not all there.
@@ -264,7 +264,6 @@ mod shared {
                 return Ok(None);
             }
             self.decode_frame(header, buffer.split_to(header.total_len()).freeze())
-                .map(Some)
         }
 
         /// Takes the first packet off the bytes, or returns `None` if it is not all there.
@@ -282,7 +281,6 @@ mod shared {
                 return Ok(None);
             }
             self.decode_frame(header, bytes.split_to(header.total_len()))
-                .map(Some)
         }
 
         /// Takes the head of a PUBLISH, which is all but its payload, off the buffer, or returns
@@ -313,27 +311,27 @@ mod shared {
             }))
         }
 
+        #[inline]
         fn decode_frame(
             &self,
             header: FrameHeader,
             mut frame: Bytes,
-        ) -> Result<Packet, DecodeError> {
+        ) -> Result<Option<Packet>, DecodeError> {
             let parser = Parser {
                 decoder: *self,
                 source: Share(&frame),
             };
             let body = frame.get(header.header_len()..).unwrap_or_default();
             if header.packet_type() != PacketType::Publish {
-                return parser.packet(header, body);
+                return parser.packet(header, body).map(Some);
             }
-            let (mut publish, payload_len) = parser.publish_head(header.flags(), body)?;
+            let (publish, payload_len) = parser.publish_head(header.flags(), body)?;
             // The frame itself becomes the payload, which saves counting a reference.
-            let payload_at = frame.len().saturating_sub(payload_len);
-            if payload_at < frame.len() {
-                frame.advance(payload_at);
-                publish.payload = frame;
-            }
-            Ok(Packet::Publish(publish))
+            frame.advance(frame.len().saturating_sub(payload_len));
+            Ok(Some(Packet::Publish(Publish {
+                payload: frame,
+                ..publish
+            })))
         }
     }
 }
