@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+
+mod chance;
+mod hub;
+mod ledger;
+mod link;
+mod model;
+mod network;
+mod pair;
+mod station;
+mod world;
+
+pub use chance::{Chance, Seed};
+pub use hub::Hub;
+pub use ledger::SendLedger;
+pub use link::{Arrival, Direction, Link, LinkConditions, LinkError};
+pub use model::{Copy, Model};
+pub use network::{LinkId, Network, NetworkConditions, Observation};
+pub use pair::{Pair, PairSettings, Side, message};
+pub use station::{Delivery, Station};
+pub use world::{Report, Violation, World, WorldSettings};
+
+pub use mqttstack_broker as broker;
+pub use mqttstack_client as client;
+pub use mqttstack_codec as codec;
+pub use mqttstack_limits as limits;
+pub use mqttstack_session as session;

@@ -1,0 +1,579 @@
+//! Clients, links and workers under one clock that jumps from deadline to deadline.
+
+use std::{collections::BTreeMap, num::NonZero, ops::Range, time::Duration};
+
+use bytes::BytesMut;
+use mqttstack_broker::core::{ConnectionId, Drained, Notice, WorkerId};
+use mqttstack_client::core::TransportRequest;
+use mqttstack_codec::{Packet, ProtocolVersion};
+use mqttstack_limits::{Instant, Limits};
+
+use crate::{
+    Arrival, Chance, Direction, Hub, Link, LinkConditions, LinkError, SendLedger, Station,
+    hub::Output,
+};
+
+/// How often a network may turn without the clock moving before it counts as endless.
+const TURNS_MAX: u32 = 10_000;
+
+/// Names a link; a later link of the same client has another name.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LinkId(u64);
+
+/// What the world between clients and broker is like.
+#[derive(Clone, Debug)]
+pub struct NetworkConditions {
+    /// How links treat their bytes.
+    pub links: LinkConditions,
+    /// How long a letter of one worker to another is under way.
+    pub mail_delay: Range<Duration>,
+    /// How often, in percent, a connection cannot be opened.
+    pub refuse_percent: u8,
+}
+
+impl NetworkConditions {
+    /// Every connection opens, nothing is split, everything takes its even time.
+    pub const SMOOTH: Self = Self {
+        links: LinkConditions::SMOOTH,
+        mail_delay: Duration::from_micros(50)..Duration::from_micros(50),
+        refuse_percent: 0,
+    };
+
+    /// Uneven links, and connections that fail to open.
+    pub const ROUGH: Self = Self {
+        links: LinkConditions::ROUGH,
+        mail_delay: Duration::from_micros(10)..Duration::from_micros(200),
+        refuse_percent: 10,
+    };
+}
+
+/// What a broker was seen to do, in the order in which it did it.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// A worker has handled a packet of a client.
+    Handled {
+        /// The number of the client.
+        station: usize,
+        /// The packet.
+        packet: Packet,
+    },
+    /// A worker has something for the log.
+    Noticed(Notice),
+}
+
+/// Clients, links and the workers of one broker, in virtual time.
+///
+/// One [`step`](Self::step) lets one thing happen: bytes arrive, a letter is opened, a deadline
+/// passes. What a step shows to be wrong is kept in [`faults`](Self::faults): identifiers used
+/// twice, windows exceeded, deadlines in the past, loops without end.
+#[derive(Debug)]
+pub struct Network {
+    now: Instant,
+    chance: Chance,
+    conditions: NetworkConditions,
+    stations: Vec<Station>,
+    /// What each client sends; the broker's side is kept by Client Identifier.
+    client_ledgers: Vec<SendLedger>,
+    server_ledgers: BTreeMap<String, SendLedger>,
+    hub: Hub,
+    links: BTreeMap<LinkId, Wiring>,
+    links_made: u64,
+    observations: Vec<Observation>,
+    faults: Vec<String>,
+    turns: u32,
+    events: u64,
+}
+
+/// A link and its two ends.
+#[derive(Debug)]
+struct Wiring {
+    link: Link,
+    station: usize,
+    has_client: bool,
+    worker: usize,
+    connection: Option<ConnectionId>,
+    /// The worker waits for room.
+    is_blocked: bool,
+    /// What the client said in CONNECT.
+    receive_maximum: u16,
+}
+
+/// Something that is due.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Due {
+    Arrival(LinkId, Direction),
+    Mail,
+    Station(usize),
+    Worker(usize),
+}
+
+impl Network {
+    /// Creates a broker of so many workers and no clients.
+    #[must_use]
+    pub fn new(
+        workers: u8,
+        limits: Limits,
+        conditions: NetworkConditions,
+        mut chance: Chance,
+    ) -> Self {
+        let hub = Hub::new(
+            workers,
+            limits,
+            conditions.mail_delay.clone(),
+            chance.fork(),
+        );
+        Self {
+            // Not the epoch: what is computed backwards from now must not hide behind its edge.
+            now: Instant::from_micros(3_600_000_000),
+            chance,
+            conditions,
+            stations: Vec::new(),
+            client_ledgers: Vec::new(),
+            server_ledgers: BTreeMap::new(),
+            hub,
+            links: BTreeMap::new(),
+            links_made: 0,
+            observations: Vec::new(),
+            faults: Vec::new(),
+            turns: 0,
+            events: 0,
+        }
+    }
+
+    /// Adds a client; returns its number.
+    pub fn add(&mut self, station: Station) -> usize {
+        self.stations.push(station);
+        self.client_ledgers.push(SendLedger::default());
+        self.stations.len() - 1
+    }
+
+    /// Returns the present moment.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Returns the clients.
+    #[must_use]
+    pub fn stations(&self) -> &[Station] {
+        &self.stations
+    }
+
+    /// Returns the workers.
+    #[must_use]
+    pub const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Returns how many things have happened.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Returns what was found to be wrong.
+    #[must_use]
+    pub fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    /// Takes what the broker was seen to do since the last call.
+    pub fn take_observations(&mut self) -> Vec<Observation> {
+        std::mem::take(&mut self.observations)
+    }
+
+    /// Returns the link of a client, if it has one.
+    #[must_use]
+    pub fn link(&self, station: usize) -> Option<&Link> {
+        let id = self.stations.get(station)?.link?;
+        self.links.get(&id).map(|wiring| &wiring.link)
+    }
+
+    /// Returns the link of a client, to do it harm.
+    pub fn link_mut(&mut self, station: usize) -> Option<&mut Link> {
+        let id = self.stations.get(station)?.link?;
+        self.links.get_mut(&id).map(|wiring| &mut wiring.link)
+    }
+
+    /// Has a client do something, and moves what it says into its link.
+    pub fn drive<R>(&mut self, station: usize, verb: impl FnOnce(&mut Station, Instant) -> R) -> R {
+        let result = verb(&mut self.stations[station], self.now);
+        self.settle();
+        result
+    }
+
+    /// From now on, the world is like this; links that are open stay as they are.
+    pub fn set_conditions(&mut self, conditions: NetworkConditions) {
+        self.conditions = conditions;
+    }
+
+    /// Lets the next thing happen; returns false if nothing is to come.
+    pub fn step(&mut self) -> bool {
+        self.step_until(Instant::NEVER)
+    }
+
+    /// Lets everything happen that is due within `duration`.
+    pub fn advance(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while self.faults.is_empty() && self.step_until(until) {}
+        self.now = self.now.max(until);
+    }
+
+    /// Returns whether nothing is under way, and every client either has what it wants or wants
+    /// nothing.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let client_is_quiet = |station: &Station| station.core.is_stopped() || station.is_settled();
+        let server_owes = |wiring: &Wiring| {
+            let client_id = self.stations[wiring.station].core.client_id();
+            let ledger = self.server_ledgers.get(client_id);
+            wiring.connection.is_some() && ledger.is_some_and(|ledger| !ledger.is_empty())
+        };
+        self.hub.is_idle()
+            && self.stations.iter().all(client_is_quiet)
+            && self.links.values().all(|it| it.link.is_idle() && !server_owes(it))
+            // A connection that only one side knows is to end.
+            && self.links.values().all(|it| it.has_client && it.connection.is_some())
+    }
+
+    fn step_until(&mut self, until: Instant) -> bool {
+        let Some((at, due)) = self.next_due() else {
+            return false;
+        };
+        if at > until {
+            return false;
+        }
+        if at < self.now {
+            self.fault(format!("{due:?} was due at {at}, it is {}", self.now));
+        }
+        if at > self.now {
+            self.now = at;
+            self.turns = 0;
+        }
+        self.turns += 1;
+        if self.turns > TURNS_MAX {
+            self.fault(format!("no end of {due:?} at {}", self.now));
+        }
+        self.events += 1;
+        match due {
+            Due::Arrival(id, Direction::ToServer) => self.arrive_at_server(id),
+            Due::Arrival(id, Direction::ToClient) => self.arrive_at_client(id),
+            Due::Mail => self.hub.deliver_mail(self.now),
+            Due::Station(index) => {
+                let core = &mut self.stations[index].core;
+                core.handle_timeout(self.now);
+                if core.poll_timeout().is_some_and(|at| at <= self.now) {
+                    self.fault(format!("client {index} is due again at once"));
+                }
+            }
+            Due::Worker(index) => {
+                let core = &mut self.hub.cores[index];
+                core.handle_timeout(self.now);
+                if core.poll_timeout().is_some_and(|at| at <= self.now) {
+                    self.fault(format!("worker {index} is due again at once"));
+                }
+            }
+        }
+        self.settle();
+        true
+    }
+
+    fn next_due(&self) -> Option<(Instant, Due)> {
+        let arrivals = self.links.iter().flat_map(|(id, wiring)| {
+            let is_paused = wiring
+                .connection
+                .is_some_and(|connection| self.hub.cores[wiring.worker].is_paused(connection));
+            let ways = Direction::BOTH.into_iter();
+            let ways = ways.filter(move |way| *way == Direction::ToClient || !is_paused);
+            ways.filter_map(|way| Some((wiring.link.poll_timeout(way)?, Due::Arrival(*id, way))))
+        });
+        let stations = self.stations.iter().enumerate();
+        let stations =
+            stations.filter_map(|(index, it)| Some((it.core.poll_timeout()?, Due::Station(index))));
+        let workers = self.hub.cores.iter().enumerate();
+        let workers =
+            workers.filter_map(|(index, core)| Some((core.poll_timeout()?, Due::Worker(index))));
+        let mail = self.hub.next_arrival().map(|at| (at, Due::Mail));
+        arrivals.chain(mail).chain(stations).chain(workers).min()
+    }
+
+    fn arrive_at_server(&mut self, id: LinkId) {
+        let now = self.now;
+        let Some(wiring) = self.links.get_mut(&id) else {
+            return;
+        };
+        let arrival = wiring.link.poll_arrival(Direction::ToServer, now);
+        let (station, worker) = (wiring.station, wiring.worker);
+        let Some(connection) = wiring.connection else {
+            return self.drop_if_over(id);
+        };
+        match arrival {
+            Ok(Some(Arrival::Bytes(bytes, packets))) => {
+                if !self.hub.cores[worker].is_over(connection) {
+                    for packet in packets {
+                        self.on_handled(id, station, packet);
+                    }
+                }
+                self.hub.cores[worker].handle_input(connection, &bytes, now);
+            }
+            Ok(Some(Arrival::End)) => {
+                self.drain(worker, connection, id);
+                self.hub.cores[worker].handle_closed(connection, now);
+                self.detach_server(id);
+            }
+            Ok(None) => {}
+            Err(error) => self.link_fault(id, &error),
+        }
+    }
+
+    fn on_handled(&mut self, id: LinkId, station: usize, packet: Packet) {
+        if let Packet::Connect(connect) = &packet {
+            if let Some(wiring) = self.links.get_mut(&id) {
+                wiring.receive_maximum = match connect.version {
+                    ProtocolVersion::V5 => connect
+                        .properties
+                        .receive_maximum()
+                        .map_or(u16::MAX, NonZero::get),
+                    ProtocolVersion::V31 | ProtocolVersion::V311 => u16::MAX,
+                };
+            }
+        } else {
+            let client_id = self.stations[station].core.client_id();
+            let received = self
+                .server_ledgers
+                .get_mut(client_id)
+                .map(|it| it.on_received(&packet));
+            if let Some(Err(fault)) = received {
+                self.fault(format!("from client {station}: {fault}"));
+            }
+        }
+        self.observations
+            .push(Observation::Handled { station, packet });
+    }
+
+    fn arrive_at_client(&mut self, id: LinkId) {
+        let now = self.now;
+        let Some(wiring) = self.links.get_mut(&id) else {
+            return;
+        };
+        let arrival = wiring.link.poll_arrival(Direction::ToClient, now);
+        let index = wiring.station;
+        let (worker, connection) = (wiring.worker, wiring.connection);
+        let has_room = wiring.link.in_flight(Direction::ToClient) == 0;
+        if has_room && std::mem::take(&mut wiring.is_blocked) {
+            if let Some(connection) = connection {
+                self.hub.cores[worker].handle_writable(connection, now);
+            }
+        }
+        if !self.links.get(&id).is_some_and(|it| it.has_client) {
+            return self.drop_if_over(id);
+        }
+        match arrival {
+            Ok(Some(Arrival::Bytes(bytes, packets))) => {
+                for packet in packets {
+                    let ledger = &mut self.client_ledgers[index];
+                    if let Packet::ConnAck(connack) = &packet {
+                        let maximum = connack.properties.receive_maximum();
+                        let maximum = maximum.map_or(u16::MAX, NonZero::get);
+                        ledger.begin(maximum, connack.session_present);
+                    } else if let Err(fault) = ledger.on_received(&packet) {
+                        self.fault(format!("to client {index}: {fault}"));
+                    }
+                }
+                self.stations[index].core.handle_input(&bytes, now);
+            }
+            Ok(Some(Arrival::End)) => {
+                self.stations[index].core.handle_closed(now);
+                self.detach_client(id);
+            }
+            Ok(None) => {}
+            Err(error) => self.link_fault(id, &error),
+        }
+    }
+
+    /// Moves everything that anybody has to say until nobody has.
+    fn settle(&mut self) {
+        for _ in 0..TURNS_MAX {
+            let mut any = false;
+            for index in 0..self.stations.len() {
+                any |= self.pump_station(index);
+            }
+            for worker in 0..self.hub.cores.len() {
+                any |= self.pump_worker(worker);
+            }
+            if !any {
+                return;
+            }
+        }
+        self.fault("no end of things to say".into());
+    }
+
+    fn pump_station(&mut self, index: usize) -> bool {
+        let now = self.now;
+        let station = &mut self.stations[index];
+        let mut any = station.take_events();
+        if let Some(output) = station.core.poll_output(now) {
+            let mut bytes = output.bytes.to_vec();
+            bytes.extend(output.payload.unwrap_or_default());
+            self.send_from_client(index, &bytes);
+            any = true;
+        }
+        match self.stations[index].core.poll_transport() {
+            Some(TransportRequest::Open) => self.open(index),
+            Some(TransportRequest::Close) => {
+                if let Some(id) = self.stations[index].link {
+                    if let Some(wiring) = self.links.get_mut(&id) {
+                        wiring.link.finish(Direction::ToServer, now);
+                    }
+                    self.detach_client(id);
+                }
+                self.stations[index].core.handle_closed(now);
+            }
+            Some(other) => self.fault(format!("unknown request {other:?}")),
+            None => return any,
+        }
+        true
+    }
+
+    fn send_from_client(&mut self, index: usize, bytes: &[u8]) {
+        let Some(id) = self.stations[index].link else {
+            return;
+        };
+        let Some(wiring) = self.links.get_mut(&id) else {
+            return;
+        };
+        match wiring.link.write(Direction::ToServer, bytes, self.now) {
+            Ok(packets) => {
+                for packet in packets {
+                    if let Err(fault) = self.client_ledgers[index].on_sent(&packet) {
+                        self.fault(format!("client {index}: {fault}"));
+                    }
+                }
+            }
+            Err(error) => self.link_fault(id, &error),
+        }
+    }
+
+    fn open(&mut self, index: usize) {
+        let now = self.now;
+        let worker = self.chance.index(self.hub.cores.len());
+        let core = &mut self.stations[index].core;
+        if self.chance.percent(self.conditions.refuse_percent) {
+            return core.handle_closed(now);
+        }
+        self.links_made += 1;
+        let id = LinkId(self.links_made);
+        let limits = self.hub.limits.clone();
+        let opened = self.hub.cores[worker].handle_opened(id.0, "simulated", limits, now);
+        let Some(connection) = opened else {
+            return core.handle_closed(now);
+        };
+        let version = core.settings().version;
+        let link = Link::new(version, self.conditions.links.clone(), self.chance.fork());
+        let wiring = Wiring {
+            link,
+            station: index,
+            has_client: true,
+            worker,
+            connection: Some(connection),
+            is_blocked: false,
+            receive_maximum: u16::MAX,
+        };
+        self.links.insert(id, wiring);
+        core.handle_connected(now);
+        self.stations[index].link = Some(id);
+    }
+
+    fn pump_worker(&mut self, worker: usize) -> bool {
+        let mut any = false;
+        while let Some((connection, handle)) = self.hub.cores[worker].poll_dirty() {
+            any = true;
+            self.drain(worker, connection, LinkId(handle));
+        }
+        while let Some((to, message)) = self.hub.cores[worker].poll_worker_message() {
+            any = true;
+            let from = WorkerId::new(u8::try_from(worker).unwrap_or(u8::MAX));
+            self.hub.post(from, to, message, self.now);
+        }
+        while let Some(notice) = self.hub.cores[worker].poll_notice() {
+            any = true;
+            self.observations.push(Observation::Noticed(notice));
+        }
+        any
+    }
+
+    /// Moves what a worker has to say on a connection into its link.
+    fn drain(&mut self, worker: usize, connection: ConnectionId, id: LinkId) {
+        let now = self.now;
+        let Some(wiring) = self.links.get_mut(&id) else {
+            return;
+        };
+        let mut output = Output {
+            waiting: wiring.link.in_flight(Direction::ToClient),
+            bytes: BytesMut::new(),
+        };
+        let core = &mut self.hub.cores[worker];
+        let drained = core.drain(connection, now, &mut output);
+        let written = wiring.link.write(Direction::ToClient, &output.bytes, now);
+        wiring.is_blocked = drained == Drained::Full;
+        if drained == Drained::Close {
+            wiring.link.finish(Direction::ToClient, now);
+            core.handle_closed(connection, now);
+        }
+        let (index, receive_maximum) = (wiring.station, wiring.receive_maximum);
+        match written {
+            Ok(packets) => self.on_written(index, receive_maximum, &packets),
+            Err(error) => self.link_fault(id, &error),
+        }
+        if drained == Drained::Close {
+            self.detach_server(id);
+        }
+    }
+
+    fn on_written(&mut self, index: usize, receive_maximum: u16, packets: &[Packet]) {
+        let client_id = self.stations[index].core.client_id().to_owned();
+        for packet in packets {
+            let ledger = self.server_ledgers.entry(client_id.clone()).or_default();
+            let sent = match packet {
+                Packet::ConnAck(connack) if !connack.reason_code.is_error() => {
+                    ledger.begin(receive_maximum, connack.session_present);
+                    Ok(())
+                }
+                packet => ledger.on_sent(packet),
+            };
+            if let Err(fault) = sent {
+                self.fault(format!("broker to client {index}: {fault}"));
+            }
+        }
+    }
+
+    fn detach_client(&mut self, id: LinkId) {
+        if let Some(wiring) = self.links.get_mut(&id) {
+            wiring.has_client = false;
+            self.stations[wiring.station].link = None;
+        }
+        self.drop_if_over(id);
+    }
+
+    fn detach_server(&mut self, id: LinkId) {
+        if let Some(wiring) = self.links.get_mut(&id) {
+            wiring.connection = None;
+        }
+        self.drop_if_over(id);
+    }
+
+    fn drop_if_over(&mut self, id: LinkId) {
+        let is_over = |wiring: &Wiring| !wiring.has_client && wiring.connection.is_none();
+        if self.links.get(&id).is_some_and(is_over) {
+            self.links.remove(&id);
+        }
+    }
+
+    fn link_fault(&mut self, id: LinkId, error: &LinkError) {
+        self.fault(format!("{id:?} {:?}: {}", error.direction, error.error));
+    }
+
+    fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+    }
+}

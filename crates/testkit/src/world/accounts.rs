@@ -1,0 +1,142 @@
+//! Who is owed which copies, who got which, and in which order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mqttstack_codec::{Publish, QoS, Shared};
+
+use crate::{Copy, Delivery};
+
+/// The books of all clients.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    clients: Vec<Books>,
+    /// Payloads that the broker has seen; each names one publication.
+    seen: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Books {
+    copies: BTreeMap<Copy, Account>,
+    /// The highest number delivered, for each publisher, QoS of the publisher, topic and QoS of
+    /// the delivery.
+    last: BTreeMap<(String, String, String, QoS), u64>,
+    /// What the client's topic aliases stand for on its present connection.
+    aliases: BTreeMap<u16, String>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Account {
+    /// How many copies the broker was to send, at most.
+    sent: u64,
+    /// How many must have arrived in the end.
+    required: u64,
+    received: u64,
+    /// Whether a first publication, and not only the repeat of one, is the reason.
+    is_first: bool,
+}
+
+impl Accounts {
+    pub(super) fn new(clients: usize) -> Self {
+        Self {
+            clients: vec![Books::default(); clients],
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Returns whether the broker sees this payload for the first time.
+    pub(super) fn is_first(&mut self, payload: &str) -> bool {
+        self.seen.insert(payload.into())
+    }
+
+    /// Returns the topic of a PUBLISH.
+    pub(super) fn resolve_alias(&mut self, index: usize, publish: &Publish<Shared>) -> String {
+        let topic: &str = &publish.topic;
+        let aliases = &mut self.clients[index].aliases;
+        match publish.properties.topic_alias() {
+            Some(alias) if topic.is_empty() => aliases.get(&alias).cloned().unwrap_or_default(),
+            Some(alias) => {
+                aliases.insert(alias, topic.into());
+                topic.into()
+            }
+            None => topic.into(),
+        }
+    }
+
+    /// A client is on a new connection.
+    pub(super) fn on_connected(&mut self, index: usize) {
+        self.clients[index].aliases.clear();
+    }
+
+    /// A client is to get a copy.
+    pub(super) fn owe(&mut self, index: usize, copy: Copy, is_first: bool) {
+        let account = self.clients[index].copies.entry(copy).or_default();
+        account.sent += 1;
+        account.required += 1;
+        account.is_first |= is_first;
+    }
+
+    /// The session of a client is over, and with it what it was owed.
+    pub(super) fn forgive(&mut self, index: usize) {
+        for account in self.clients[index].copies.values_mut() {
+            account.required = account.received;
+        }
+    }
+
+    /// A client has got a copy.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.3.1-1, v5 MQTT-4.3.3-10, v5 MQTT-4.6.0-6, v5 MQTT-3.3.4-2; v3.1.1 MQTT-4.6.0-6.
+    pub(super) fn on_delivered(&mut self, index: usize, delivery: &Delivery) -> Result<(), String> {
+        let books = &mut self.clients[index];
+        let copy = Copy {
+            topic: delivery.topic.clone(),
+            payload: delivery.payload.clone(),
+            qos: delivery.qos,
+            retain: delivery.retain,
+        };
+        let Some(account) = books.copies.get_mut(&copy) else {
+            return Err(format!("client {index} got what it was not owed: {copy:?}"));
+        };
+        account.received += 1;
+        let is_limited = delivery.qos != QoS::AtLeastOnce;
+        if is_limited && account.received > account.sent {
+            return Err(format!(
+                "client {index} got too often {copy:?}: {account:?}"
+            ));
+        }
+        if copy.retain || account.received > 1 || !account.is_first {
+            return Ok(());
+        }
+        let mut parts = copy.payload.split(':').map(str::to_owned);
+        let (Some(publisher), Some(number), Some(qos)) = (parts.next(), parts.next(), parts.next())
+        else {
+            return Ok(());
+        };
+        let number: u64 = number.parse().unwrap_or_default();
+        let stream = (publisher, qos, copy.topic.clone(), copy.qos);
+        let last = books.last.entry(stream).or_default();
+        if number < *last {
+            return Err(format!("client {index} got {copy:?} after number {last}"));
+        }
+        *last = number;
+        Ok(())
+    }
+
+    /// Everybody is here, nothing is under way: nobody is owed anything above QoS 0.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.3.2-1, v5 MQTT-4.3.3-1, v5 MQTT-4.4.0-1, v5 MQTT-4.5.0-1; v3.1.1 MQTT-4.4.0-1,
+    /// v3.1.1 MQTT-4.5.0-1.
+    pub(super) fn check_complete(&self) -> Result<(), String> {
+        for (index, books) in self.clients.iter().enumerate() {
+            for (copy, account) in &books.copies {
+                if copy.qos != QoS::AtMostOnce && account.received < account.required {
+                    return Err(format!("client {index} never got {copy:?}: {account:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Whole worlds from seeds.
+
+use mqttstack_testkit::{Seed, World, WorldSettings};
+
+/// How many steps of work each seed gets.
+const STEPS: usize = 400;
+
+fn check(settings: &WorldSettings, seeds: impl IntoIterator<Item = u64>) {
+    for seed in seeds {
+        if let Err(violation) = World::run_with(settings, Seed(seed), STEPS) {
+            panic!("{violation}");
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn one_worker_keeps_its_promises_under_faults() {
+    check(&WorldSettings::default(), 0..150);
+}
+
+#[test]
+fn several_workers_keep_their_promises_under_faults() {
+    let settings = WorldSettings {
+        workers: 3,
+        ..WorldSettings::default()
+    };
+    check(&settings, 0..150);
+}
+
+#[test]
+fn a_seed_replays_to_the_same_deliveries_at_the_same_moments() {
+    for seed in [1, 2, 3] {
+        let run = || World::run(Seed(seed), STEPS).unwrap_or_else(|it| panic!("{it}"));
+        let report = run();
+        assert!(report.delivered > 0 && report.connections > 0);
+        assert_eq!(report, run());
+    }
+}
+
+#[test]
+#[ignore = "runs what TESTKIT_SEED, TESTKIT_SEEDS, TESTKIT_WORKERS and TESTKIT_CLIENTS ask for"]
+fn replay() {
+    let first = number("TESTKIT_SEED").unwrap_or(0);
+    let count = number("TESTKIT_SEEDS").unwrap_or(1);
+    let settings = WorldSettings {
+        workers: number("TESTKIT_WORKERS").map_or(1, |it| u8::try_from(it).unwrap()),
+        clients: number("TESTKIT_CLIENTS").map_or(5, |it| usize::try_from(it).unwrap()),
+        ..WorldSettings::default()
+    };
+    let mut bad = Vec::new();
+    for seed in first..first + count {
+        match World::run_with(&settings, Seed(seed), STEPS) {
+            Ok(report) if count == 1 => println!("{report:?}"),
+            Ok(_) => {}
+            Err(violation) if count == 1 => panic!("{violation}"),
+            Err(violation) => {
+                println!("{seed}: {}", violation.what);
+                bad.push(seed);
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{} of {count} seeds: {bad:?}", bad.len());
+}
