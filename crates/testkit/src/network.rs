@@ -75,6 +75,8 @@ pub struct Network {
     /// What each client sends; the broker's side is kept by Client Identifier.
     client_ledgers: Vec<SendLedger>,
     server_ledgers: BTreeMap<String, SendLedger>,
+    /// By Client Identifier, whether the broker resumed a session when it last let the client in.
+    resumed: BTreeMap<String, bool>,
     hub: Hub,
     links: BTreeMap<LinkId, Wiring>,
     links_made: u64,
@@ -96,6 +98,8 @@ struct Wiring {
     is_blocked: bool,
     /// What the client said in CONNECT.
     receive_maximum: u16,
+    /// Whether the client goes on with what it has, if CONNACK (of 3.1) does not say.
+    resumes: bool,
 }
 
 /// Something that is due.
@@ -130,6 +134,7 @@ impl Network {
             stations: Vec::new(),
             client_ledgers: Vec::new(),
             server_ledgers: BTreeMap::new(),
+            resumed: BTreeMap::new(),
             hub,
             links: BTreeMap::new(),
             links_made: 0,
@@ -329,6 +334,7 @@ impl Network {
     fn on_handled(&mut self, id: LinkId, station: usize, packet: Packet) {
         if let Packet::Connect(connect) = &packet {
             if let Some(wiring) = self.links.get_mut(&id) {
+                wiring.resumes = !connect.clean_start;
                 wiring.receive_maximum = match connect.version {
                     ProtocolVersion::V5 => connect
                         .properties
@@ -359,6 +365,7 @@ impl Network {
         let arrival = wiring.link.poll_arrival(Direction::ToClient, now);
         let index = wiring.station;
         let (worker, connection) = (wiring.worker, wiring.connection);
+        let resumes = wiring.resumes;
         let has_room = wiring.link.in_flight(Direction::ToClient) == 0;
         if has_room && std::mem::take(&mut wiring.is_blocked) {
             if let Some(connection) = connection {
@@ -375,7 +382,11 @@ impl Network {
                     if let Packet::ConnAck(connack) = &packet {
                         let maximum = connack.properties.receive_maximum();
                         let maximum = maximum.map_or(u16::MAX, NonZero::get);
-                        ledger.begin(maximum, connack.session_present);
+                        let is_resumed = match self.stations[index].core.settings().version {
+                            ProtocolVersion::V31 => resumes,
+                            ProtocolVersion::V311 | ProtocolVersion::V5 => connack.session_present,
+                        };
+                        ledger.begin(maximum, is_resumed);
                     } else if let Err(fault) = ledger.on_received(&packet) {
                         self.fault(format!("to client {index}: {fault}"));
                     }
@@ -478,6 +489,7 @@ impl Network {
             connection: Some(connection),
             is_blocked: false,
             receive_maximum: u16::MAX,
+            resumes: false,
         };
         self.links.insert(id, wiring);
         core.handle_connected(now);
@@ -486,6 +498,18 @@ impl Network {
 
     fn pump_worker(&mut self, worker: usize) -> bool {
         let mut any = false;
+        while let Some(notice) = self.hub.cores[worker].poll_notice() {
+            any = true;
+            if let Notice::Connected {
+                client_id,
+                session_present,
+                ..
+            } = &notice
+            {
+                self.resumed.insert(client_id.to_string(), *session_present);
+            }
+            self.observations.push(Observation::Noticed(notice));
+        }
         while let Some((connection, handle)) = self.hub.cores[worker].poll_dirty() {
             any = true;
             self.drain(worker, connection, LinkId(handle));
@@ -494,10 +518,6 @@ impl Network {
             any = true;
             let from = WorkerId::new(u8::try_from(worker).unwrap_or(u8::MAX));
             self.hub.post(from, to, message, self.now);
-        }
-        while let Some(notice) = self.hub.cores[worker].poll_notice() {
-            any = true;
-            self.observations.push(Observation::Noticed(notice));
         }
         any
     }
@@ -536,7 +556,9 @@ impl Network {
             let ledger = self.server_ledgers.entry(client_id.clone()).or_default();
             let sent = match packet {
                 Packet::ConnAck(connack) if !connack.reason_code.is_error() => {
-                    ledger.begin(receive_maximum, connack.session_present);
+                    // A CONNACK of 3.1 does not say it.
+                    let is_resumed = self.resumed.get(&client_id).copied();
+                    ledger.begin(receive_maximum, is_resumed.unwrap_or_default());
                     Ok(())
                 }
                 packet => ledger.on_sent(packet),

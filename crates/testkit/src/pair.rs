@@ -9,7 +9,7 @@ use mqttstack_codec::{
 use mqttstack_limits::Limits;
 use mqttstack_session::Message;
 
-use crate::{Chance, Direction, Link, Network, NetworkConditions, Seed, Station};
+use crate::{Chance, Direction, Link, Network, NetworkConditions, Seed, Station, station};
 
 /// How many things may happen before a [`Pair`] counts as restless.
 const STEPS_MAX: usize = 20_000;
@@ -128,7 +128,7 @@ impl Pair {
             client.keep_alive = settings.keep_alive;
             client.limits = Arc::new(settings.client_limits.clone());
             client.clean_start = if settings.is_persistent {
-                CleanStart::FirstOnly
+                station::persistent(settings.version)
             } else {
                 CleanStart::Always
             };

@@ -2,11 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use mqttstack_client::core::{ClientCore, Event, OperationId, Outcome, Settings, SettingsError};
+use mqttstack_client::core::{
+    CleanStart, ClientCore, Event, OperationId, Outcome, Settings, SettingsError,
+};
 use mqttstack_client::session::client::EndCause;
-use mqttstack_codec::{QoS, ReasonCode};
+use mqttstack_codec::{ProtocolVersion, QoS, ReasonCode};
 
 use crate::{LinkId, Seed};
+
+/// Returns the setting with which every session of a client outlives its connections.
+///
+/// In 3.x, a session that begins clean ends with its first connection: there, none may.
+#[must_use]
+pub const fn persistent(version: ProtocolVersion) -> CleanStart {
+    match version {
+        ProtocolVersion::V5 => CleanStart::FirstOnly,
+        ProtocolVersion::V31 | ProtocolVersion::V311 => CleanStart::Never,
+    }
+}
 
 /// A message as an application got it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -15,7 +15,9 @@ use mqttstack_codec::{
 use mqttstack_limits::Limits;
 
 use self::{accounts::Accounts, workload::Workload};
-use crate::{Chance, Delivery, Model, Network, NetworkConditions, Observation, Seed, Station};
+use crate::{
+    Chance, Delivery, Model, Network, NetworkConditions, Observation, Seed, Station, station,
+};
 
 /// How many things may happen after the work is done, before the world counts as restless.
 const SETTLE_STEPS_MAX: usize = 100_000;
@@ -355,7 +357,7 @@ impl World {
     }
 
     fn on_handled(&mut self, index: usize, packet: &Packet) -> Result<(), String> {
-        self.note(|| format!("broker handles of client {index} {packet:?}"));
+        self.note(|| format!("broker handles of client {index} {}", brief(packet)));
         let client_id = client_id(index);
         match packet {
             Packet::Connect(connect) => self.inhabitants[index].asked_clean = connect.clean_start,
@@ -490,7 +492,7 @@ fn client_settings(index: usize, is_persistent: bool, chance: &mut Chance) -> Se
         ProtocolVersion::V31,
     ]);
     settings.clean_start = if is_persistent {
-        CleanStart::FirstOnly
+        station::persistent(settings.version)
     } else {
         CleanStart::Always
     };
@@ -536,5 +538,41 @@ fn is_expected_end(cause: &server::EndCause) -> bool {
         server::EndCause::Refused(reason) => *reason == ReasonCode::ServerBusy,
         server::EndCause::ServerDisconnected(reason) => *reason == ReasonCode::SessionTakenOver,
         _ => false,
+    }
+}
+
+/// Returns what matters of a packet, in one line.
+fn brief(packet: &Packet) -> String {
+    let name = packet.packet_type().name();
+    match packet {
+        Packet::Connect(connect) => {
+            format!("{name} {} clean {}", connect.version, connect.clean_start)
+        }
+        Packet::Publish(publish) => {
+            let (delivery, payload) = (publish.delivery, String::from_utf8_lossy(&publish.payload));
+            format!("{name} {delivery:?} {} {payload:?}", &*publish.topic)
+        }
+        Packet::Subscribe(subscribe) => {
+            let filters: Vec<_> = subscribe.filters.iter().collect();
+            format!("{name} {filters:?}")
+        }
+        Packet::Unsubscribe(unsubscribe) => {
+            let filters: Vec<_> = unsubscribe.filters.iter().collect();
+            format!("{name} {filters:?}")
+        }
+        Packet::Disconnect(disconnect) => format!("{name} {:?}", disconnect.reason_code),
+        Packet::ConnAck(_)
+        | Packet::PubAck(_)
+        | Packet::PubRec(_)
+        | Packet::PubRel(_)
+        | Packet::PubComp(_)
+        | Packet::SubAck(_)
+        | Packet::UnsubAck(_)
+        | Packet::PingReq
+        | Packet::PingResp
+        | Packet::Auth(_) => match packet.packet_id() {
+            Some(id) => format!("{name} {id}"),
+            None => name.into(),
+        },
     }
 }
