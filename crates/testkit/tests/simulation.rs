@@ -1,6 +1,8 @@
 //! Whole worlds from seeds.
 
-use mqttstack_testkit::{Seed, World, WorldSettings};
+use std::time::Duration;
+
+use mqttstack_testkit::{NetworkConditions, Seed, World, WorldSettings};
 
 /// How many steps of work each seed gets.
 const STEPS: usize = 400;
@@ -49,11 +51,16 @@ fn replay() {
     let settings = WorldSettings {
         workers: number("TESTKIT_WORKERS").map_or(1, |it| u8::try_from(it).unwrap()),
         clients: number("TESTKIT_CLIENTS").map_or(5, |it| usize::try_from(it).unwrap()),
-        ..WorldSettings::default()
+        conditions: NetworkConditions {
+            mail_delay: Duration::from_micros(10)
+                ..Duration::from_micros(number("TESTKIT_MAIL_MICROS").unwrap_or(200)),
+            ..NetworkConditions::ROUGH
+        },
     };
+    let steps = number("TESTKIT_STEPS").map_or(STEPS, |it| usize::try_from(it).unwrap());
     let mut bad = Vec::new();
     for seed in first..first + count {
-        match World::run_with(&settings, Seed(seed), STEPS) {
+        match World::run_with(&settings, Seed(seed), steps) {
             Ok(report) if count == 1 => println!("{report:?}"),
             Ok(_) => {}
             Err(violation) if count == 1 => panic!("{violation}"),
