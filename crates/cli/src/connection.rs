@@ -294,7 +294,7 @@ fn log(event: &ConnectionEvent) {
     }
 }
 
-fn parse_version(text: &str) -> Result<ProtocolVersion, String> {
+pub(crate) fn parse_version(text: &str) -> Result<ProtocolVersion, String> {
     match text {
         "5" | "50" | "5.0" | "mqttv5" => Ok(ProtocolVersion::V5),
         "311" | "3.1.1" | "4" | "mqttv311" => Ok(ProtocolVersion::V311),

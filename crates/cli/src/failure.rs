@@ -21,6 +21,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) const USAGE: u8 = 1;
+    pub(crate) const USAGE_BESIDE_VERDICT: u8 = 2;
     const NETWORK: u8 = 2;
     const REFUSED: u8 = 3;
     const TIMED_OUT: u8 = 4;
@@ -39,6 +40,18 @@ impl Failure {
         Self {
             hint: Some("see --help".into()),
             ..Self::new(Self::USAGE, message.into())
+        }
+    }
+
+    /// For the commands whose answer is their exit code: 1 is a no, so what is wrong with the
+    /// arguments or the input is [`USAGE_BESIDE_VERDICT`](Self::USAGE_BESIDE_VERDICT).
+    pub(crate) fn beside_verdict(self) -> Self {
+        match self.code {
+            Self::USAGE => Self {
+                code: Self::USAGE_BESIDE_VERDICT,
+                ..self
+            },
+            _ => self,
         }
     }
 

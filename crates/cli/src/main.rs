@@ -6,6 +6,7 @@ mod completions;
 mod connection;
 mod failure;
 mod format;
+mod inspect;
 mod interrupt;
 mod matching;
 mod payload;

@@ -59,6 +59,15 @@ struct Answer<'a> {
 
 /// Writes a verdict for each topic.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    match judge_all(args).map_err(Failure::beside_verdict)? {
+        Verdict::Match => Ok(()),
+        Verdict::NoMatch => Err(Failure::verdict(1)),
+        Verdict::IllFormed => Err(Failure::verdict(2)),
+    }
+}
+
+/// Writes a verdict for each topic, and returns the worst.
+fn judge_all(args: &Args) -> Result<Verdict, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut worst = Verdict::Match;
     if args.lines {
@@ -74,11 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     out.flush().map_err(Failure::output)?;
-    match worst {
-        Verdict::Match => Ok(()),
-        Verdict::NoMatch => Err(Failure::verdict(1)),
-        Verdict::IllFormed => Err(Failure::verdict(2)),
-    }
+    Ok(worst)
 }
 
 fn judge<'a>(filter: &'a str, topic: &'a str) -> Answer<'a> {
