@@ -12,7 +12,13 @@ use crate::{Message, ProtocolError, PublishToken, SubscriptionIds, Undelivered};
 pub enum Event {
     /// The server has accepted the connection. With `session_present` false, the server knows of
     /// no subscriptions, and everything that was in flight has been reported as
-    /// [`Outcome::Undelivered`] or queued again, by [`LostSession`](super::LostSession).
+    /// [`Outcome::Undelivered`] or queued again, by [`LostSession`](super::LostSession). A 3.1
+    /// server does not say: there it is always false, and a session that did not ask to be clean
+    /// goes on.
+    ///
+    /// The properties hold what the server has to say, an Assigned Client Identifier, Response
+    /// Information and Server Reference among it; what it can do is
+    /// [`Session::server`](super::Session::server).
     Connected(Box<ConnAck<Shared>>),
     /// A message has arrived. With a Packet Identifier it waits for
     /// [`acknowledge`](super::Session::acknowledge).

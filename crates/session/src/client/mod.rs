@@ -67,13 +67,20 @@ impl Phase {
 }
 
 impl Session {
-    /// Returns a session that has not begun.
+    /// Returns a session that has not begun: an MQTT 5.0 server that claims to have one is left.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.2.2-4.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self::with_state(settings, SessionState::new(), false)
     }
 
     /// Returns a session that goes on with the state of an earlier one.
+    ///
+    /// With an empty state this takes up whatever the server has kept for this Client Identifier, be
+    /// it from a connection whose CONNACK never arrived.
     #[must_use]
     pub fn resume(settings: Settings, state: SessionState) -> Self {
         Self::with_state(settings, state, true)

@@ -309,8 +309,8 @@ impl Flow {
     }
 
     /// Returns whether a QoS 1 or 2 message may be sent that is not in flight yet, if there is none to
-    /// be sent again. Messages that a
-    /// peer never finishes count, over as many connections as it likes.
+    /// be sent again. Messages that a peer never finishes count, over as many connections as it
+    /// likes.
     fn may_send_new(&self) -> bool {
         let outbound = &self.state.outbound;
         self.quota.has_room()

@@ -86,6 +86,30 @@ fn an_alias_never_takes_a_packet_past_the_maximum_size() {
 }
 
 #[test]
+fn messages_of_all_qos_leave_in_the_order_in_which_they_came() {
+    // v5 MQTT-4.6.0-5, v3.1.1 MQTT-4.6.0-5; beyond them, QoS 0 keeps its place as well.
+    let mut flow = flow(SessionState::new(), Limits::default(), anything());
+    for (n, qos) in [
+        QoS::AtLeastOnce,
+        QoS::AtMostOnce,
+        QoS::ExactlyOnce,
+        QoS::AtMostOnce,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let message = message(&std::format!("a={n}"));
+        assert!(flow.publish(message, options(qos), at(0.0)).is_ok());
+    }
+    for n in 0..4 {
+        let Some(Outgoing::Publish(publish)) = flow.poll_packet(at(0.0)) else {
+            panic!("message {n} is missing");
+        };
+        assert_eq!(publish.message().payload(), std::format!("{n}").as_bytes());
+    }
+}
+
+#[test]
 fn a_session_whose_identifiers_are_all_in_use_waits() {
     // v5 MQTT-2.2.1-3, v3.1.1 MQTT-2.3.1-2
     let mut flow = flow(SessionState::new(), Limits::default(), anything());

@@ -44,11 +44,11 @@ impl Connected {
     ) -> Result<(), ProtocolError> {
         let packet_type = PacketType::SubAck;
         let fit = self.flow.fit();
-        let codes = codes.into_iter().map(|code| match fit.version {
-            ProtocolVersion::V5 => fit.code(code, packet_type),
+        let known = codes.into_iter().map(|code| fit.code(code, packet_type));
+        let codes = known.map(|code| match fit.version {
             ProtocolVersion::V311 if code.is_error() => ReasonCode::UnspecifiedError,
             ProtocolVersion::V31 if code.is_error() => ReasonCode::Success,
-            ProtocolVersion::V31 | ProtocolVersion::V311 => code,
+            ProtocolVersion::V31 | ProtocolVersion::V311 | ProtocolVersion::V5 => code,
         });
         let packet = Packet::SubAck(SubAck {
             packet_id,

@@ -7,17 +7,17 @@ fn every_subscribe_is_answered_in_the_words_of_its_version() {
     // v5 MQTT-3.8.4-1, v5 MQTT-3.8.4-2, v5 MQTT-3.8.4-6, v5 MQTT-3.9.3-1, v5 MQTT-2.2.1-6
     // v3.1.1 MQTT-3.8.4-1, v3.1.1 MQTT-3.8.4-2, v3.1.1 MQTT-3.8.4-4, v3.1.1 MQTT-2.3.1-7; V31-suback
     for (version, suback) in [
-        ("v5", "01 87 97 80"),
-        ("v311", "01 80 80 80"),
-        ("v31", "01 00 00 00"),
+        ("v5", "01 87 97 80 00"),
+        ("v311", "01 80 80 80 00"),
+        ("v31", "01 00 00 00 00"),
     ] {
         check_connected(
             quiet(),
             &format!("{version} id=c"),
             &format!(
-                "> SUBSCRIBE #10 f:a f:b f:c f:d
+                "> SUBSCRIBE #10 f:a f:b f:c f:d f:e
                  * subscribe #10
-                 ! suback #10 01 87 97 8E
+                 ! suback #10 01 87 97 8E 10
                  < SUBACK #10 {suback}"
             ),
         );
