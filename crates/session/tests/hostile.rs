@@ -182,9 +182,33 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Limits small enough to be reached.
-fn limits() -> Arc<Limits> {
-    Arc::new(Limits {
+/// Limits small enough to be reached, or with nothing allowed at all.
+fn limits() -> impl Strategy<Value = Arc<Limits>> {
+    prop_oneof![4 => Just(small()), 1 => Just(nothing())].prop_map(Arc::new)
+}
+
+fn nothing() -> Limits {
+    Limits {
+        connect_timeout: Duration::ZERO,
+        packet_size_max: 0,
+        payload_size_max: 0,
+        user_properties_max: 0,
+        client_id_bytes_max: 0,
+        keep_alive_max: 1,
+        session_expiry_max: 0,
+        receive_maximum: 0,
+        inflight_max: 0,
+        topic_alias_maximum: 0,
+        topic_aliases_used_max: 0,
+        queue_messages_max: 0,
+        queue_bytes_max: 0,
+        response_bytes_max: 0,
+        ..Limits::default()
+    }
+}
+
+fn small() -> Limits {
+    Limits {
         receive_maximum: 3,
         inflight_max: 3,
         payload_size_max: 15,
@@ -192,7 +216,7 @@ fn limits() -> Arc<Limits> {
         response_bytes_max: 2_000,
         topic_alias_maximum: 3,
         ..Limits::default()
-    })
+    }
 }
 
 fn message(qos: QoS) -> Message {
@@ -217,10 +241,9 @@ fn check_bounds(status: mqttstack_session::QueueStatus, requests: usize, owed: u
     assert!(owed <= 100, "{owed} acknowledgements wait");
 }
 
-fn run_server(first: Connect, steps: Vec<Step>) {
-    let limits = limits();
+fn run_server(limits: &Arc<Limits>, first: Connect, steps: Vec<Step>) {
     let mut now = Instant::EPOCH;
-    let mut session = server::Session::new(Arc::clone(&limits), now);
+    let mut session = server::Session::new(Arc::clone(limits), now);
     let mut ended = 0;
     let _ = session.handle_packet(Packet::Connect(first), now);
     session.accept(server::Acceptance::default(), now);
@@ -272,7 +295,7 @@ fn run_server(first: Connect, steps: Vec<Step>) {
                 assert_eq!(ended, 1);
                 ended = 0;
                 let state = session.detach().unwrap_or_default();
-                session = server::Session::new(Arc::clone(&limits), now);
+                session = server::Session::new(Arc::clone(limits), now);
                 let connect: Connect = Connect {
                     clean_start: false,
                     ..Connect::new(ProtocolVersion::V5, "client")
@@ -301,9 +324,9 @@ fn run_server(first: Connect, steps: Vec<Step>) {
     }
 }
 
-fn run_client(first: Connect, steps: Vec<Step>) {
+fn run_client(limits: Arc<Limits>, first: Connect, steps: Vec<Step>) {
     let settings = client::Settings {
-        limits: limits(),
+        limits,
         ..client::Settings::default()
     };
     let mut now = Instant::EPOCH;
@@ -362,6 +385,36 @@ fn run_client(first: Connect, steps: Vec<Step>) {
     }
 }
 
+#[test]
+fn timers_saturate_at_the_end_of_time() {
+    let limits = Arc::new(Limits {
+        connect_timeout: Duration::MAX,
+        keep_alive_min: u16::MAX,
+        ..Limits::default()
+    });
+    let settings = client::Settings {
+        limits: Arc::clone(&limits),
+        ping_timeout: Duration::MAX,
+        ..client::Settings::default()
+    };
+    let late = Instant::from_micros(u64::MAX - 1);
+    let mut client = client::Session::new(settings);
+    let mut server = server::Session::new(limits, late);
+    client.connect(Connect::new(ProtocolVersion::V5, "c"), late);
+    assert_eq!(client.poll_timeout(), Some(Instant::NEVER));
+    assert_eq!(server.poll_timeout(), Some(Instant::NEVER));
+    let connect = client.poll_packet(late).expect("CONNECT");
+    let connect = connect.into_packet(ProtocolVersion::V5).expect("valid");
+    assert_eq!(server.handle_packet(connect, late), Ok(()));
+    server.accept(server::Acceptance::default(), late);
+    assert_eq!(server.poll_timeout(), Some(Instant::NEVER));
+    let connack = server.poll_packet(late).expect("CONNACK");
+    let connack = connack.into_packet(ProtocolVersion::V5).expect("valid");
+    assert_eq!(client.handle_packet(connack, late), Ok(()));
+    assert_eq!(client.handle_timeout(late), Ok(()));
+    assert!(client.is_connected() && server.is_connected());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 150,
@@ -372,17 +425,19 @@ proptest! {
 
     #[test]
     fn a_server_session_survives_anything(
+        limits in limits(),
         first in connect(),
         steps in proptest::collection::vec(step(), 0..120),
     ) {
-        run_server(first, steps);
+        run_server(&limits, first, steps);
     }
 
     #[test]
     fn a_client_session_survives_anything(
+        limits in limits(),
         first in connect(),
         steps in proptest::collection::vec(step(), 0..120),
     ) {
-        run_client(first, steps);
+        run_client(limits, first, steps);
     }
 }

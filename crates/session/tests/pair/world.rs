@@ -138,7 +138,7 @@ impl World {
 
     fn is_quiet(&self) -> bool {
         let idle = |status: mqttstack_session::QueueStatus| {
-            status.queued_messages == 0 && status.inflight == 0
+            status.queued_messages == 0 && status.queued_bytes == 0 && status.inflight == 0
         };
         self.client.is_connected()
             && self.server.is_connected()
