@@ -121,6 +121,11 @@ impl Connection {
         !self.unread.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn unread_capacity(&self) -> usize {
+        self.unread.capacity()
+    }
+
     /// Drops what is kept: nobody will look at it.
     pub(super) fn drop_unread(&mut self) {
         self.unread = BytesMut::new();

@@ -534,7 +534,8 @@ impl Core {
             .session
             .version()
             .unwrap_or(mqttstack_codec::ProtocolVersion::V5);
-        let full = usize::try_from(connection.limits.output_bytes_max).unwrap_or(usize::MAX);
+        // An outlet that is always full would never take anything.
+        let full = usize::try_from(connection.limits.output_bytes_max.max(1)).unwrap_or(usize::MAX);
         let mut failed: Option<EncodeError> = None;
         while outlet.waiting() < full || connection.session.is_ended() {
             let Some(packet) = connection.session.poll_packet(now) else {

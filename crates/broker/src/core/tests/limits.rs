@@ -1,1 +1,317 @@
-//! limits
+//! What happens at the edges.
+
+use bytes::Bytes;
+use mqttstack_limits::Overflow;
+
+use super::*;
+
+fn small_queue(overflow: Overflow) -> Plan {
+    Plan {
+        limits: Limits {
+            queue_messages_max: 3,
+            overflow,
+            ..Limits::default()
+        },
+        ..Plan::default()
+    }
+}
+
+#[test]
+fn a_full_queue_does_what_the_policy_says() {
+    // R3
+    for (overflow, kept) in [
+        (Overflow::DropOldest, Some(["2", "3", "4"])),
+        (Overflow::DropNewest, Some(["0", "1", "2"])),
+        (Overflow::EndSession, None),
+    ] {
+        let mut net = Net::planned(small_queue(overflow));
+        let publisher = net.join_v5("p");
+        let client = net.join(lasting(V5, "c", 100));
+        net.subscribe(client, "t", 1);
+        net.cut(client);
+        for n in 0..5 {
+            net.say(publisher, "t", &n.to_string(), 1);
+        }
+        net.expect(publisher, &[]);
+        let client = net.dial(lasting(V5, "c", 100));
+        let heard = net.hear(client);
+        assert_eq!(heard[0].contains("session-present"), kept.is_some());
+        let expected: Vec<_> = kept.iter().flatten().map(|n| format!("t={n} q1")).collect();
+        assert_eq!(heard[1..], expected, "{overflow:?}");
+    }
+}
+
+#[test]
+fn a_connected_client_whose_session_overflows_is_told() {
+    // R3
+    let mut net = Net::planned(small_queue(Overflow::EndSession));
+    let publisher = net.join_v5("p");
+    let mut connect = lasting(V5, "c", 100);
+    connect.properties = Properties::builder()
+        .session_expiry_interval(100)
+        .receive_maximum(1)
+        .build()
+        .expect("valid");
+    let client = net.join(with_will(connect, 0));
+    net.subscribe(client, "t", 1);
+    net.stop_answering(client);
+    net.subscribe(publisher, "will/#", 0);
+    for n in 0..6 {
+        net.say(publisher, "t", &n.to_string(), 1);
+    }
+    net.expect_end(client, &["t=0 q1 id=1", "DISCONNECT quota exceeded (0x97)"]);
+    net.expect(publisher, &["will/c=gone q0"]);
+    let dropped = |notice: &Notice| matches!(notice, Notice::SessionDropped { .. });
+    assert_eq!(net.notices.iter().filter(|it| dropped(it)).count(), 1);
+}
+
+#[test]
+fn wills_that_overflow_one_session_after_another_do_not_pile_up() {
+    // R2: each session's will is what ends the next
+    const SESSIONS: usize = 5_000;
+    let mut net = Net::planned(Plan {
+        limits: Limits {
+            queue_messages_max: 1,
+            overflow: Overflow::EndSession,
+            ..Limits::default()
+        },
+        ..Plan::default()
+    });
+    let publisher = net.join_v5("p");
+    for n in 0..SESSIONS {
+        let client_id = n.to_string();
+        let mut connect = with_will(lasting(V5, &client_id, u32::MAX), u32::MAX);
+        if let Some(will) = &mut connect.will {
+            will.topic = format!("next/{}", n + 1).into();
+        }
+        let client = net.join(connect);
+        net.subscribe(client, &format!("next/{n}"), 1);
+        net.cut(client);
+        net.say(publisher, &format!("next/{n}"), "fills the queue", 1);
+    }
+    net.say(publisher, "next/0", "one too many", 1);
+    assert_eq!(net.cores[0].directory().session_count(), 1);
+}
+
+#[test]
+fn only_so_many_sessions_connections_and_retained_messages() {
+    // R5, R4
+    let mut net = Net::planned(Plan {
+        broker_limits: BrokerLimits {
+            connections_max: 4,
+            pending_connections_max: 1,
+            sessions_max: 2,
+            retained_messages_max: 2,
+            retained_bytes_max: 40,
+            ..BrokerLimits::default()
+        },
+        ..Plan::default()
+    });
+    let first = net.join(lasting(V5, "1", 100));
+    let second = net.join(lasting(V311, "2", 0));
+    for (version, told) in [
+        (V5, "CONNACK quota exceeded (0x97)"),
+        (V311, "CONNACK server unavailable (0x88)"),
+    ] {
+        let third = net.dial(clean(version, "3"));
+        net.expect_end(third, &[told]);
+    }
+    // Those who have a session are let in.
+    net.cut(second);
+    net.join(lasting(V311, "2", 0));
+    let pending = net.open(0);
+    assert_eq!(net.try_open(0), None, "one may wait for its CONNECT");
+    net.cut(pending);
+    assert!(net.try_open(0).is_some());
+
+    net.stop_answering(first);
+    let success = "PUBACK id=1 no matching subscribers (0x10)";
+    let refused = "PUBACK id=1 quota exceeded (0x97)";
+    for (topic, payload, answer) in [
+        ("a", "x", success),
+        ("b", "x", success),
+        ("c", "x", refused),
+        ("a", "replaced", success),
+        ("b", "0123456789012345678901234567890", refused),
+        ("a", "", success),
+        ("c", "x", success),
+    ] {
+        net.send(first, Packet::Publish(retained(topic, payload, 1)));
+        net.expect(first, &[answer]);
+    }
+    assert_eq!(net.cores[0].directory().retained_count(), (2, 4));
+}
+
+#[test]
+fn a_client_that_does_not_read_costs_so_much_and_no_more() {
+    // R3
+    let mut net = Net::planned(Plan {
+        limits: Limits {
+            output_bytes_max: 10_000,
+            queue_messages_max: 50,
+            ..Limits::default()
+        },
+        ..Plan::default()
+    });
+    let publisher = net.join_v5("p");
+    let slow = net.join_v5("slow");
+    let quick = net.join_v5("quick");
+    net.subscribe(slow, "t", 0);
+    net.subscribe(quick, "t", 0);
+    net.stop_reading(slow);
+    for _ in 0..1_000 {
+        net.say(publisher, "t", &"x".repeat(1_000), 0);
+    }
+    assert_eq!(net.hear(quick).len(), 1_000);
+    assert!(net.peers[slow].incoming.bytes.len() < 12_000);
+    assert!(net.is_paused(slow));
+    // It is not heard while it does not listen, and goes on when it does.
+    net.send(slow, Packet::PingReq);
+    net.read_again(slow);
+    let heard = net.hear(slow);
+    assert!(heard.contains(&"PINGRESP".to_owned()));
+    assert!((50..70).contains(&heard.len()), "{}", heard.len());
+    net.say(publisher, "t", "y", 0);
+    net.expect(slow, &["t=y q0"]);
+}
+
+#[test]
+fn a_claimed_size_reserves_nothing() {
+    // F1
+    let mut net = Net::new();
+    let client = net.join_v5("c");
+    net.send_hex(client, "30 FF FF FF 7F 00 01 74 00");
+    let connection = net.cores[0].connection(net.id_of(client)).expect("open");
+    assert!(connection.unread_capacity() < 1_000);
+    // Before CONNECT was accepted, the claim alone is too much.
+    let early = net.open(0);
+    net.send_hex(early, "10 FF FF FF 7F");
+    net.expect_end(early, &[]);
+    let early = net.open(0);
+    net.send_hex(early, "30");
+    net.expect_end(early, &[]);
+}
+
+#[test]
+fn a_packet_that_comes_byte_by_byte_is_looked_at_once() {
+    // F4: with a look at all of it for each byte this would take hours
+    let mut net = Net::new();
+    let subscriber = net.join_v5("s");
+    net.subscribe(subscriber, "t", 0);
+    let publisher = net.join_v5("p");
+    let mut publish = message("t", "", 0);
+    publish.payload = Bytes::from(vec![b'x'; 1_000_000]);
+    let mut bytes = BytesMut::new();
+    Packet::Publish(publish)
+        .encode(V5, &mut bytes)
+        .expect("encodes");
+    for byte in &bytes {
+        net.send_bytes(publisher, &[*byte]);
+    }
+    assert_eq!(net.hear(subscriber).len(), 1);
+}
+
+#[test]
+fn packets_larger_than_announced_end_the_connection() {
+    // v5 U-13, v5 MQTT-3.2.2-15
+    let mut net = Net::planned(Plan {
+        limits: Limits {
+            packet_size_max: 100,
+            ..Limits::default()
+        },
+        ..Plan::default()
+    });
+    let client = net.join_v5("c");
+    net.send_hex(client, "30 62");
+    assert!(!net.is_closed(client), "exactly as large as announced");
+    let client = net.join_v5("d");
+    net.send_hex(client, "30 63");
+    net.expect_end(client, &["DISCONNECT packet too large (0x95)"]);
+}
+
+#[test]
+fn limits_at_their_extremes_do_not_break_anything() {
+    // N1
+    for value in [0, 1, u32::MAX] {
+        let small = u16::try_from(value).unwrap_or(u16::MAX);
+        let mut net = Net::planned(Plan {
+            limits: Limits {
+                connect_timeout: Duration::from_secs(u64::from(value)),
+                user_properties_max: value,
+                client_id_bytes_max: small,
+                topic_levels_max: u8::try_from(value).unwrap_or(u8::MAX).max(2),
+                keep_alive_min: small,
+                keep_alive_max: small,
+                session_expiry_max: value,
+                receive_maximum: small,
+                inflight_max: small,
+                topic_alias_maximum: small,
+                topic_aliases_used_max: small,
+                queue_messages_max: value,
+                queue_bytes_max: u64::from(value),
+                output_bytes_max: value,
+                subscriptions_max: value,
+                ..Limits::default()
+            },
+            ..Plan::default()
+        });
+        let mut connect = with_will(lasting(V5, "c", u32::MAX), u32::MAX);
+        connect.keep_alive = u16::MAX;
+        let client = net.join(connect);
+        net.ask(client, &[("#", options(2))], None);
+        for qos in 0..=2 {
+            net.publish(client, retained("t", "x", qos));
+        }
+        net.pass(seconds(10_000_000));
+        let again = net.dial(lasting(V5, "c", u32::MAX));
+        net.cut(again);
+        net.pass(seconds(10_000_000_000));
+    }
+}
+
+#[test]
+fn legal_packets_over_and_over_leave_nothing_behind() {
+    // R2
+    let mut net = Net::new();
+    let client = net.join_v5("c");
+    for round in 0..500 {
+        net.subscribe(client, &format!("a/{round}/#"), 1);
+        net.unsubscribe(client, &[&format!("a/{round}/#")]);
+        net.publish(client, retained(&format!("r/{round}"), "x", 0));
+        net.publish(client, retained(&format!("r/{round}"), "", 0));
+    }
+    net.hear(client);
+    let directory = net.cores[0].directory();
+    assert_eq!(directory.subscription_count(), 0);
+    assert_eq!(directory.retained_count(), (0, 0));
+    // QoS 2 that is never released is bounded by the identifiers there are, and one at a time.
+    net.stop_answering(client);
+    for _ in 0..2_000 {
+        net.send(client, Packet::Publish(message("t", "x", 2)));
+    }
+    assert!(!net.is_closed(client));
+    let key = net.cores[0].directory().find("c").expect("connected");
+    net.cut(client);
+    assert!(net.cores[0].sessions.get(key).is_none());
+}
+
+#[test]
+fn topics_of_any_depth_are_survived() {
+    // R1
+    let slashes = "/".repeat(65_535);
+    let mut net = Net::new();
+    let client = net.join_v5("c");
+    net.stop_answering(client);
+    net.ask(client, &[(&slashes, options(0))], None);
+    net.expect(client, &["SUBACK id=1 topic filter invalid (0x8F)"]);
+    net.send(client, Packet::Publish(retained(&slashes, "x", 1)));
+    net.expect(client, &["PUBACK id=1 topic name invalid (0x90)"]);
+    net.unsubscribe(client, &[&slashes]);
+    net.expect(client, &["UNSUBACK id=2 topic filter invalid (0x8F)"]);
+    let mut connect = with_will(clean(V5, "w"), 0);
+    if let Some(will) = &mut connect.will {
+        will.topic = slashes.as_str().into();
+    }
+    let refused = net.dial(connect);
+    net.expect_end(refused, &["CONNACK topic name invalid (0x90)"]);
+}

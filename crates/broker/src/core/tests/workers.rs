@@ -1,1 +1,84 @@
-//! workers
+//! What several workers do together.
+
+use super::*;
+
+#[test]
+fn a_message_reaches_subscribers_of_all_workers_with_one_item_for_each() {
+    let mut net = Net::workers(4);
+    let publisher = net.join_at(2, clean(V5, "p"));
+    let subscribers: Vec<Who> = (0..8)
+        .map(|n| {
+            let who = net.join_at(n % 4, clean(V5, &format!("s{n}")));
+            net.subscribe(who, "t/#", 1);
+            who
+        })
+        .collect();
+    net.holds_worker_messages = true;
+    net.say(publisher, "t/a", "x", 1);
+    assert_eq!(net.on_the_way.len(), 3);
+    net.release_worker_messages();
+    for who in subscribers {
+        net.expect(who, &["t/a=x q1"]);
+    }
+}
+
+#[test]
+fn retained_messages_are_the_same_everywhere() {
+    let mut net = Net::workers(2);
+    let publisher = net.join(clean(V5, "p"));
+    let reader = net.join_at(1, clean(V5, "r"));
+    let mut publish = retained("t", "x", 1);
+    publish.properties = Properties::builder()
+        .message_expiry_interval(10)
+        .build()
+        .expect("valid");
+    net.publish(publisher, publish);
+    net.subscribe(reader, "t", 1);
+    net.expect(reader, &["t=x q1 retain {message expiry interval: 10s}"]);
+    net.pass(seconds(10));
+    assert_eq!(net.cores[1].directory().retained_count(), (0, 0));
+}
+
+#[test]
+fn a_will_reaches_another_worker_in_its_time() {
+    let mut net = Net::workers(2);
+    let watcher = net.join_at(1, clean(V5, "w"));
+    net.subscribe(watcher, "will/#", 1);
+    let client = net.join(with_will(lasting(V5, "c", 100), 10));
+    net.cut(client);
+    net.pass(seconds(9));
+    net.expect(watcher, &[]);
+    net.pass(seconds(1));
+    net.expect(watcher, &["will/c=gone q1"]);
+}
+
+#[test]
+fn no_local_holds_after_a_move() {
+    // v5 MQTT-3.8.3-3
+    let mut net = Net::workers(2);
+    let client = net.join(lasting(V5, "c", 100));
+    let mut options = options(1);
+    options.no_local = true;
+    net.subscribe_with(client, "t", options, None);
+    let client = net.join_at(1, lasting(V5, "c", 100));
+    net.say(client, "t", "own", 1);
+    let other = net.join(clean(V5, "o"));
+    net.say(other, "t", "other", 1);
+    net.expect(client, &["t=other q1"]);
+}
+
+#[test]
+fn connections_are_counted_together() {
+    let mut net = Net::planned(Plan {
+        workers: 2,
+        broker_limits: BrokerLimits {
+            connections_max: 3,
+            ..BrokerLimits::default()
+        },
+        ..Plan::default()
+    });
+    let clients = [0, 1, 1].map(|core| net.open(core));
+    assert_eq!(net.try_open(0), None);
+    net.cut(clients[2]);
+    assert!(net.try_open(0).is_some());
+}
