@@ -171,7 +171,7 @@ impl Load {
             (index / 100, format!("{}/z", levels.join("/")))
         });
         let name = vec!["a"; depth as usize + 1].join("/");
-        Self::shuffled("adversarial", subscriptions.collect(), vec![name; 10])
+        Self::shuffled("adversarial", subscriptions.collect(), vec![name; 2])
     }
 
     fn shuffled(

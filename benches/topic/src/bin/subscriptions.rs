@@ -5,7 +5,7 @@
 use std::{hint::black_box, ops::ControlFlow, time::Duration};
 
 use mqttstack_bench_topic::{
-    load::Load,
+    load::{Load, Subscription},
     measure::{COUNTING, Counting, Memory, nanoseconds_each, time},
 };
 use mqttstack_topic::{Match, SubscriptionIndex, TopicFilter, TopicName};
@@ -32,8 +32,10 @@ fn main() {
     if sizes.is_empty() {
         sizes = vec![1_000, 100_000, 1_000_000];
     }
-    println!("| load | subscriptions | matches | lookup | allocations | insert | remove | bytes |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!(
+        "| load | subscriptions | matches | lookup | allocations | insert | by key | remove | bytes |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for size in sizes {
         for load in Load::ALL {
             let load = load(size);
@@ -44,21 +46,31 @@ fn main() {
     }
 }
 
-fn report(load: &Load) {
-    let memory = Memory::start();
-    let mut index = SubscriptionIndex::new(42);
+/// Builds an index from the subscriptions in their order.
+fn index_of(subscriptions: &[Subscription]) -> (SubscriptionIndex<u64, Options>, Duration) {
     let options = Options {
         _identifier: 1,
         _granted: 2,
         _flags: 3,
     };
-    let ((), build) = time(|| {
-        for (key, filter) in &load.subscriptions {
+    time(|| {
+        let mut index = SubscriptionIndex::new(42);
+        for (key, filter) in subscriptions {
             if let Ok(filter) = TopicFilter::new(filter) {
                 index.insert(&filter, *key, options);
             }
         }
-    });
+        index
+    })
+}
+
+fn report(load: &Load) {
+    let mut by_key = load.subscriptions.clone();
+    by_key.sort();
+    let (index, build_by_key) = index_of(&by_key);
+    drop((index, by_key));
+    let memory = Memory::start();
+    let (mut index, build) = index_of(&load.subscriptions);
     let bytes = memory.live_bytes();
     let mut best = Duration::MAX;
     let mut matches = 0_u64;
@@ -92,13 +104,14 @@ fn report(load: &Load) {
     assert_eq!(memory.live_bytes(), 0, "memory is back to where it was");
     let subscriptions = load.subscriptions.len();
     println!(
-        "| {} | {} | {:.1} | {:.0} | {} | {:.0} | {:.0} | {:.0} |",
+        "| {} | {} | {:.1} | {:.0} | {} | {:.0} | {:.0} | {:.0} | {:.0} |",
         load.title,
         subscriptions,
         matches as f64 / load.names.len() as f64,
         nanoseconds_each(best, load.names.len()),
         allocations,
         nanoseconds_each(build, subscriptions),
+        nanoseconds_each(build_by_key, subscriptions),
         nanoseconds_each(removal, subscriptions),
         bytes as f64 / subscriptions as f64,
     );
