@@ -92,10 +92,10 @@ impl Hub {
     }
 
     pub(crate) fn deliver_mail(&mut self, now: Instant) {
-        if let Some((_, (to, message))) = self.mail.pop_first() {
-            if let Some(core) = self.cores.get_mut(usize::from(to.index())) {
-                core.handle_worker_message(message, now);
-            }
+        if let Some((_, (to, message))) = self.mail.pop_first()
+            && let Some(core) = self.cores.get_mut(usize::from(to.index()))
+        {
+            core.handle_worker_message(message, now);
         }
     }
 }

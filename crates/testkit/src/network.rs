@@ -55,7 +55,7 @@ pub enum Observation {
         /// The number of the client.
         station: usize,
         /// The packet.
-        packet: Packet,
+        packet: Box<Packet>,
     },
     /// A worker has something for the log.
     Noticed(Notice),
@@ -354,6 +354,7 @@ impl Network {
                 self.fault(format!("from client {station}: {fault}"));
             }
         }
+        let packet = Box::new(packet);
         self.observations
             .push(Observation::Handled { station, packet });
     }
@@ -368,10 +369,11 @@ impl Network {
         let (worker, connection) = (wiring.worker, wiring.connection);
         let resumes = wiring.resumes;
         let has_room = wiring.link.in_flight(Direction::ToClient) == 0;
-        if has_room && std::mem::take(&mut wiring.is_blocked) {
-            if let Some(connection) = connection {
-                self.hub.cores[worker].handle_writable(connection, now);
-            }
+        if has_room
+            && std::mem::take(&mut wiring.is_blocked)
+            && let Some(connection) = connection
+        {
+            self.hub.cores[worker].handle_writable(connection, now);
         }
         if !self.links.get(&id).is_some_and(|it| it.has_client) {
             return self.drop_if_over(id);
@@ -555,15 +557,14 @@ impl Network {
         let client_id = self.stations[index].core.client_id().to_owned();
         for packet in packets {
             let ledger = self.server_ledgers.entry(client_id.clone()).or_default();
-            let sent = match packet {
-                Packet::ConnAck(connack) if !connack.reason_code.is_error() => {
-                    // A CONNACK of 3.1 does not say it.
-                    let is_resumed = self.resumed.get(&client_id).copied();
-                    ledger.begin(receive_maximum, is_resumed.unwrap_or_default());
-                    Ok(())
-                }
-                packet => ledger.on_sent(packet),
-            };
+            if let Packet::ConnAck(connack) = packet
+                && !connack.reason_code.is_error()
+            {
+                // A CONNACK of 3.1 does not say it.
+                let is_resumed = self.resumed.get(&client_id).copied();
+                ledger.begin(receive_maximum, is_resumed.unwrap_or_default());
+            }
+            let sent = ledger.on_sent(packet);
             if let Err(fault) = sent {
                 self.fault(format!("broker to client {index}: {fault}"));
             }

@@ -14,7 +14,7 @@ use crate::{LinkId, Seed};
 ///
 /// In 3.x, a session that begins clean ends with its first connection: there, none may.
 #[must_use]
-pub const fn persistent(version: ProtocolVersion) -> CleanStart {
+pub(crate) const fn persistent(version: ProtocolVersion) -> CleanStart {
     match version {
         ProtocolVersion::V5 => CleanStart::FirstOnly,
         ProtocolVersion::V31 | ProtocolVersion::V311 => CleanStart::Never,
@@ -87,6 +87,7 @@ impl Station {
                 }
                 Event::SubscriptionLost { filter, .. } => self.lost_subscriptions.push(filter),
                 Event::Ended { cause, .. } => self.last_end = Some(cause),
+                Event::Connected(_) | Event::AuthReceived(_) | Event::OpenFailed { .. } => {}
                 // The list of events is open to the client only.
                 _ => {}
             }

@@ -333,12 +333,12 @@ impl World {
 
     fn check_client(&mut self, index: usize) -> Result<(), String> {
         let station = &self.network.stations()[index];
-        if let Some(client::EndCause::Protocol(error)) = station.last_end() {
-            if !is_silence(error) {
-                return Err(format!(
-                    "client {index} was told what it must not be: {error}"
-                ));
-            }
+        if let Some(client::EndCause::Protocol(error)) = station.last_end()
+            && !is_silence(error)
+        {
+            return Err(format!(
+                "client {index} was told what it must not be: {error}"
+            ));
         }
         let seen = self.inhabitants[index].deliveries_seen;
         let new: Vec<Delivery> = station
@@ -438,15 +438,17 @@ impl World {
                     return Err(format!("the connection of {client_id:?} ended: {cause:?}"));
                 }
                 let client_id = client_id.as_deref();
-                if let Some((id, index)) = client_id.and_then(|id| Some((id, index_of(id)?))) {
-                    if !self.inhabitants[index].is_persistent {
-                        self.model.end_session(id);
-                        self.accounts.forgive(index);
-                    }
+                if let Some((id, index)) = client_id.and_then(|id| Some((id, index_of(id)?)))
+                    && !self.inhabitants[index].is_persistent
+                {
+                    self.model.end_session(id);
+                    self.accounts.forgive(index);
                 }
                 Ok(())
             }
-            other => Err(format!("nobody wanted {other:?}")),
+            Notice::SessionDropped { .. } => Err(format!("nobody wanted {notice:?}")),
+            // What may be added later is not known to be expected.
+            _ => Err(format!("unknown {notice:?}")),
         }
     }
 
