@@ -17,6 +17,7 @@ const STRICT: TopicLimits = TopicLimits {
 };
 
 /// Returns the bytes of a packet: first byte, length, body.
+#[expect(clippy::unwrap_used, reason = "numbers below 128")]
 fn packet(first: u8, body: &[u8]) -> BytesMut {
     let mut bytes = BytesMut::from(&[first][..]);
     let mut length = body.len();
@@ -29,6 +30,7 @@ fn packet(first: u8, body: &[u8]) -> BytesMut {
     bytes
 }
 
+#[expect(clippy::unwrap_used, reason = "no text here is longer")]
 fn field(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap();
     [&length.to_be_bytes(), text.as_bytes()].concat()
