@@ -87,9 +87,10 @@ impl Flow {
             Ok(None) => None,
             Ok(Some((packet, length))) => {
                 self.taken = length;
-                let version = match &packet {
-                    Packet::Connect(connect) => connect.version,
-                    _ => decoder.version,
+                let version = if let Packet::Connect(connect) = &packet {
+                    connect.version
+                } else {
+                    decoder.version
                 };
                 Some(Item {
                     offset,

@@ -89,9 +89,12 @@ impl Input {
         let mut head = [0; 4];
         let length =
             fill(&mut self.reader, &mut head).map_err(|error| Failure::input(name, &error))?;
-        let head = head.get(..length).unwrap_or_default().to_vec();
+        let mut head = head.get(..length).unwrap_or_default().to_vec();
         let buffered = self.reader.buffer();
-        let format = look_at(&[&head, buffered].concat());
+        head.extend_from_slice(buffered);
+        let length = buffered.len();
+        self.reader.consume(length);
+        let format = look_at(&head);
         let rest = std::mem::replace(
             &mut self.reader,
             BufReader::with_capacity(1, Box::new(io::empty())),

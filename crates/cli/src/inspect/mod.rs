@@ -149,7 +149,9 @@ fn inspect(args: &Args) -> Result<Verdict, Failure> {
             };
             capture::run(input.reader, &input.name, selection, decoder, &mut report)?;
         }
-        format => stream(Bytes::new(input, format), decoder, &mut report)?,
+        format @ (Format::Hex | Format::Base64 | Format::Raw | Format::Auto) => {
+            stream(Bytes::new(input, format), decoder, &mut report)?
+        }
     }
     report.flush()?;
     Ok(report.verdict())

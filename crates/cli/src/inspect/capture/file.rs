@@ -87,10 +87,9 @@ impl<R: Read> Frames<R> {
     /// Reads the header of a file.
     pub(crate) fn new(mut reader: R) -> Result<Self, CaptureError> {
         let mut magic = [0; 4];
-        read_exact(&mut reader, &mut magic).map_err(|error| match error {
-            CaptureError::CutShort => CaptureError::UnknownMagic,
-            error => error,
-        })?;
+        if !read_all(&mut reader, &mut magic)? {
+            return Err(CaptureError::UnknownMagic);
+        }
         let (order, ticks_per_second) = match magic {
             [0xA1, 0xB2, 0xC3, 0xD4] => (Order::Big, 1_000_000),
             [0xD4, 0xC3, 0xB2, 0xA1] => (Order::Little, 1_000_000),
@@ -177,7 +176,10 @@ impl<R: Read> Frames<R> {
             let size = self.order.u32(&header, 4);
             let bad = CaptureError::BadBlock { block_type, size };
             // Type and length before the body, the length again behind it.
-            let Some(length) = size.checked_sub(12).filter(|length| length % 4 == 0) else {
+            let Some(length) = size
+                .checked_sub(12)
+                .filter(|length| length.is_multiple_of(4))
+            else {
                 return Err(bad);
             };
             let fixed = match block_type {
@@ -220,7 +222,7 @@ impl<R: Read> Frames<R> {
         };
         let size = self.order.u32(&header, 4);
         // Type, length, magic, version, section length, options, length again.
-        if size < 28 || size % 4 != 0 {
+        if size < 28 || !size.is_multiple_of(4) {
             return Err(CaptureError::BadBlock {
                 block_type: SECTION_HEADER,
                 size,
@@ -370,13 +372,20 @@ fn time(ticks: u64, ticks_per_second: u64) -> Option<Timestamp> {
     Timestamp::new(seconds, nanoseconds).ok()
 }
 
+/// Fills the buffer from a file that must not end before.
 fn read_exact(reader: &mut impl Read, buffer: &mut [u8]) -> Result<(), CaptureError> {
-    reader
-        .read_exact(buffer)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => CaptureError::CutShort,
-            _ => error.into(),
-        })
+    match read_all(reader, buffer)? {
+        true => Ok(()),
+        false => Err(CaptureError::CutShort),
+    }
+}
+
+/// Fills the buffer; returns whether the file was long enough.
+fn read_all(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
+    }
 }
 
 fn index(number: u32) -> usize {

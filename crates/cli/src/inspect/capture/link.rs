@@ -163,7 +163,9 @@ pub(super) mod tests {
         let mut packet = vec![0x45, 0];
         packet.extend(length.to_be_bytes());
         packet.extend([0, 0, 0x40, 0, 64, PROTOCOL_TCP, 0, 0]);
-        packet.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        // The server is 10.0.0.2, the client 10.0.0.1.
+        let host = |port| if port == 1883 { 2 } else { 1 };
+        packet.extend([10, 0, 0, host(source), 10, 0, 0, host(destination)]);
         packet.extend(tcp_segment((source, destination), sequence, flags, payload));
         packet
     }

@@ -22,7 +22,7 @@ use file::{Frame, Frames};
 use link::segment;
 
 /// How many connections are followed at a time; beyond it, the oldest is given up.
-const CONNECTIONS_MAX: usize = 65_536;
+const CONNECTIONS_MAX: usize = 16_384;
 /// How many bytes may wait, in all connections together, for the rest of their packets.
 const BUFFERED_BYTES_MAX: usize = 512 * 1024 * 1024;
 

@@ -58,7 +58,7 @@ struct Walk<'a, W> {
 
 /// Why a walk does not go on.
 enum Halt {
-    /// A field does not fit into what is left.
+    /// A field does not fit into what is left, or does not end.
     CutShort,
     Output(io::Error),
 }

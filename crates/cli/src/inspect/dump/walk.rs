@@ -5,7 +5,8 @@ use std::io::Write;
 use mqttstack_codec::{PacketType, PropertyId, ProtocolVersion};
 
 use super::{
-    Step, Walk,
+    super::style::Role,
+    Halt, Step, Walk,
     meaning::{self, Shape, Shown},
 };
 
@@ -183,7 +184,8 @@ impl<'a, W: Write> Walk<'a, W> {
     fn block(&mut self) -> Step {
         while let Some(id) = self.rest.first() {
             let Some(id) = PropertyId::from_u8(*id) else {
-                self.show(self.rest.len(), &format!("unknown property 0x{id:02X}"), "")?;
+                let (length, id) = (self.rest.len(), format!("0x{id:02X}"));
+                self.show(length, "unknown property", id)?;
                 break;
             };
             self.property(id)?;
@@ -205,7 +207,7 @@ impl<'a, W: Write> Walk<'a, W> {
                         self.show(1 + length, name, meaning::number(id, number))?;
                         Ok(())
                     }
-                    None => self.peek(value.len() + 2, name).map(|_| ()),
+                    None => self.endless(1, name),
                 }
             }
             Shape::Text | Shape::Binary => {
@@ -271,15 +273,19 @@ impl<'a, W: Write> Walk<'a, W> {
                 self.show(length, name, meaning(value))?;
                 Ok(value)
             }
-            None if self.rest.len() < 4 => {
-                self.peek(self.rest.len() + 1, name)?;
-                Ok(0)
-            }
-            None => {
-                self.show(4, name, "continues past its fourth byte")?;
-                Err(super::Halt::CutShort)
-            }
+            None => self.endless(0, name).map(|()| 0),
         }
+    }
+
+    /// Shows a Variable Byte Integer, `at` so many bytes from here, that has no end.
+    fn endless(&mut self, at: usize, name: &str) -> Step {
+        let end = at + 4;
+        if self.rest.len() < end {
+            return self.peek(self.rest.len() + 1, name).map(|_| ());
+        }
+        let fault = "continues past its fourth byte";
+        self.show(end, name, self.style.paint(Role::Fault, fault))?;
+        Err(Halt::CutShort)
     }
 
     /// Returns where a field ends that begins `at` so many bytes from here, and its value.
