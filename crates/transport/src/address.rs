@@ -2,6 +2,8 @@
 
 use core::fmt;
 use std::net::{IpAddr, SocketAddr};
+#[cfg(all(unix, feature = "unix"))]
+use std::path::Path;
 
 /// The address of one end of a stream.
 #[non_exhaustive]
@@ -9,6 +11,9 @@ use std::net::{IpAddr, SocketAddr};
 pub enum PeerAddress {
     /// An internet address; an IPv4 address is never shown in its IPv6 disguise.
     Ip(SocketAddr),
+    /// A Unix domain socket, by the file that the listener made; the client has none.
+    #[cfg(all(unix, feature = "unix"))]
+    Unix(Box<Path>),
     /// A stream in memory; the number tells pairs apart in logs.
     Memory(u64),
 }
@@ -19,6 +24,8 @@ impl PeerAddress {
     pub const fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Ip(address) => Some(address.ip()),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) => None,
             Self::Memory(_) => None,
         }
     }
@@ -28,6 +35,8 @@ impl PeerAddress {
     pub const fn socket_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) => None,
             Self::Memory(_) => None,
         }
     }
@@ -37,6 +46,8 @@ impl PeerAddress {
     pub const fn is_local(&self) -> bool {
         match self {
             Self::Ip(address) => address.ip().is_loopback(),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) => true,
             Self::Memory(_) => true,
         }
     }
@@ -46,6 +57,8 @@ impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Memory(pair) => write!(f, "memory:{pair}"),
         }
     }

@@ -15,6 +15,10 @@ mod tcp_options;
 #[cfg(test)]
 mod test_loop;
 mod token_map;
+#[cfg(all(unix, feature = "unix"))]
+mod unix;
+#[cfg(all(unix, feature = "unix"))]
+mod unix_listener;
 
 pub use address::PeerAddress;
 pub use connect::{ConnectOptions, connect};
@@ -28,6 +32,10 @@ pub use tcp::TcpStream;
 pub use tcp_listener::{ListenOptions, TcpListener};
 pub use tcp_options::{KeepAlive, TcpOptions};
 pub use token_map::{Token, TokenMap};
+#[cfg(all(unix, feature = "unix"))]
+pub use unix::UnixStream;
+#[cfg(all(unix, feature = "unix"))]
+pub use unix_listener::{UnixListenOptions, UnixListener};
 
 /// What the poller watches; a layer hands on the one of the stream below it.
 pub use mio::event::Source;
