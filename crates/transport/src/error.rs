@@ -64,6 +64,10 @@ pub enum TransportError {
         /// Where to listen or to connect to.
         address: PeerAddress,
     },
+    /// A WebSocket did not come about, or ended against the rules.
+    #[cfg(feature = "websocket")]
+    #[error(transparent)]
+    WebSocket(#[from] crate::WebSocketError),
     /// Anything else that the system reports.
     #[error("{}", describe(*kind, *code))]
     Io {
@@ -99,6 +103,9 @@ impl TransportError {
 /// Names the cause of an error on an open stream.
 impl From<&io::Error> for TransportError {
     fn from(error: &io::Error) -> Self {
+        if let Some(error) = of_layer(error) {
+            return error;
+        }
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "the standard library's list of kinds is open"
@@ -120,6 +127,16 @@ impl From<io::Error> for TransportError {
     fn from(error: io::Error) -> Self {
         Self::from(&error)
     }
+}
+
+/// Unpacks what a layer has said through an [`io::Error`].
+fn of_layer(error: &io::Error) -> Option<TransportError> {
+    let inner = error.get_ref()?;
+    #[cfg(feature = "websocket")]
+    if let Some(error) = inner.downcast_ref::<crate::WebSocketError>() {
+        return Some(error.clone().into());
+    }
+    inner.downcast_ref::<TransportError>().cloned()
 }
 
 /// Says in the system's words what went wrong.

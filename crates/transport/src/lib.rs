@@ -4,6 +4,7 @@ mod address;
 mod connect;
 mod endpoint;
 mod error;
+mod layer;
 mod listener;
 pub mod memory;
 mod output_queue;
@@ -19,11 +20,14 @@ mod token_map;
 mod unix;
 #[cfg(all(unix, feature = "unix"))]
 mod unix_listener;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 pub use address::PeerAddress;
 pub use connect::{ConnectOptions, connect};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::TransportError;
+pub use layer::{Layer, LayeredListener, TLS_HANDSHAKE};
 pub use listener::{AcceptError, Listener, Retry};
 pub use output_queue::{OutputQueue, WriteProgress};
 pub use poller::{Event, Events, Poller, Waker};
@@ -36,6 +40,11 @@ pub use token_map::{Token, TokenMap};
 pub use unix::UnixStream;
 #[cfg(all(unix, feature = "unix"))]
 pub use unix_listener::{UnixListenOptions, UnixListener};
+#[cfg(feature = "websocket")]
+pub use websocket::{
+    WebSocketClient, WebSocketClientOptions, WebSocketError, WebSocketFacts, WebSocketServer,
+    WebSocketServerOptions, WebSocketStream,
+};
 
 /// What the poller watches; a layer hands on the one of the stream below it.
 pub use mio::event::Source;

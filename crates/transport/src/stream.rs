@@ -132,13 +132,20 @@ pub enum Handshake {
 pub struct Peer {
     /// Where it is.
     pub address: PeerAddress,
+    /// What it said when it opened a WebSocket.
+    #[cfg(feature = "websocket")]
+    pub websocket: Option<Box<crate::WebSocketFacts>>,
 }
 
 impl Peer {
     /// Creates the facts about a peer of which only the address is known.
     #[must_use]
     pub const fn new(address: PeerAddress) -> Self {
-        Self { address }
+        Self {
+            address,
+            #[cfg(feature = "websocket")]
+            websocket: None,
+        }
     }
 }
 
