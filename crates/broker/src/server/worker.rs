@@ -33,6 +33,8 @@ const ACCEPT_BUDGET: usize = 256;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long connections may take to end when the broker shuts down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the peers' ends are awaited once everything is written.
+const SHUTDOWN_LINGER: Duration = Duration::from_millis(250);
 
 /// What a worker is made of.
 pub(super) struct Parts {
@@ -69,6 +71,8 @@ pub(super) struct Worker {
     deadlines: BTreeSet<(Instant, Token)>,
     /// When the worker is done, whatever is still open.
     done_at: Option<Instant>,
+    /// Whether, in a shutdown, every last packet has been written.
+    is_written: bool,
     buffer: Box<[u8]>,
 }
 
@@ -109,6 +113,7 @@ impl Worker {
             ready: VecDeque::new(),
             deadlines: BTreeSet::new(),
             done_at: None,
+            is_written: false,
             buffer: vec![0; READ_BYTES].into(),
         })
     }
@@ -139,6 +144,7 @@ impl Worker {
             self.on_deadlines(now);
             self.flush(now);
             self.pass_on();
+            self.shorten_shutdown(now);
             if self.is_done(now) {
                 return Ok(());
             }
@@ -177,6 +183,20 @@ impl Worker {
         }
         self.done_at = Some(now + SHUTDOWN_TIMEOUT);
         self.core.shut_down(now);
+    }
+
+    /// When everything is written, there is little left to wait for.
+    fn shorten_shutdown(&mut self, now: Instant) {
+        let Some(done_at) = self.done_at.filter(|_| !self.is_written) else {
+            return;
+        };
+        self.is_written = self.sources.iter().all(|(_, source)| match source {
+            Source::Link(link) => matches!(link.phase, LinkPhase::Lingering { .. }),
+            Source::Listener { .. } => true,
+        });
+        if self.is_written {
+            self.done_at = Some(done_at.min(now + SHUTDOWN_LINGER));
+        }
     }
 
     fn is_done(&self, now: Instant) -> bool {
