@@ -21,8 +21,8 @@ fn decode_borrowed(wire: &Wire) -> Case<'_> {
     let run = move || {
         let mut rest = &wire.bytes[..];
         let mut count = 0;
-        while let Ok(Some((packet, used))) = decoder.decode_ref(rest) {
-            black_box(&packet);
+        while let Ok(Some((ref packet, used))) = decoder.decode_ref(rest) {
+            black_box(packet);
             rest = &rest[used..];
             count += 1;
         }
@@ -42,8 +42,8 @@ fn decode_shared(wire: &Wire) -> Case<'_> {
         // As a reader does: the bytes are copied into the buffer that packets share.
         buffer.extend_from_slice(&wire.bytes);
         let mut count = 0;
-        while let Ok(Some(packet)) = decoder.decode(&mut buffer) {
-            black_box(&packet);
+        while let Ok(Some(ref packet)) = decoder.decode(&mut buffer) {
+            black_box(packet);
             count += 1;
         }
         assert_eq!(count, wire.packets.len());

@@ -115,8 +115,8 @@ fn mqttrs(wire: &Wire) -> Vec<Case<'_>> {
     let run_decode = move || {
         let mut rest = &wire.bytes[..];
         let mut count = 0;
-        while let Ok(Some(packet)) = mqttrs::decode_slice(rest) {
-            black_box(&packet);
+        while let Ok(Some(ref packet)) = mqttrs::decode_slice(rest) {
+            black_box(packet);
             rest = &rest[frame_len(rest)..];
             count += 1;
         }
