@@ -47,11 +47,18 @@ impl NetworkConditions {
     };
 }
 
-/// What a broker was seen to do, in the order in which it did it.
+/// What was seen to happen, in its order.
 #[derive(Clone, Debug)]
 pub enum Observation {
     /// A worker has handled a packet of a client.
     Handled {
+        /// The number of the client.
+        station: usize,
+        /// The packet.
+        packet: Box<Packet>,
+    },
+    /// A packet has arrived at a client.
+    Arrived {
         /// The number of the client.
         station: usize,
         /// The packet.
@@ -182,7 +189,7 @@ impl Network {
         &self.faults
     }
 
-    /// Takes what the broker was seen to do since the last call.
+    /// Takes what was seen to happen since the last call.
     pub fn take_observations(&mut self) -> Vec<Observation> {
         std::mem::take(&mut self.observations)
     }
@@ -382,7 +389,9 @@ impl Network {
             Ok(Some(Arrival::Bytes(bytes, packets))) => {
                 for packet in packets {
                     let ledger = &mut self.client_ledgers[index];
-                    if let Packet::ConnAck(connack) = &packet {
+                    if let Packet::ConnAck(connack) = &packet
+                        && !connack.reason_code.is_error()
+                    {
                         let maximum = connack.properties.receive_maximum();
                         let maximum = maximum.map_or(u16::MAX, NonZero::get);
                         let is_resumed = match self.stations[index].core.settings().version {
@@ -393,6 +402,10 @@ impl Network {
                     } else if let Err(fault) = ledger.on_received(&packet) {
                         self.fault(format!("to client {index}: {fault}"));
                     }
+                    self.observations.push(Observation::Arrived {
+                        station: index,
+                        packet: Box::new(packet),
+                    });
                 }
                 self.stations[index].core.handle_input(&bytes, now);
             }

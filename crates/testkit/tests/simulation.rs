@@ -63,7 +63,10 @@ fn replay() {
         match World::run_with(&settings, Seed(seed), steps) {
             Ok(report) if count == 1 => println!("{report:?}"),
             Ok(_) => {}
-            Err(violation) if count == 1 => panic!("{violation}"),
+            Err(violation) if count == 1 => {
+                println!("{}", violation.trace.join("\n"));
+                panic!("{violation}")
+            }
             Err(violation) => {
                 println!("{seed}: {}", violation.what);
                 bad.push(seed);

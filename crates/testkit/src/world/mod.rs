@@ -3,7 +3,7 @@
 mod accounts;
 mod workload;
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use mqttstack_broker::core::Notice;
 use mqttstack_broker::session::{ProtocolError, server};
@@ -22,7 +22,7 @@ use crate::{
 /// How many things may happen after the work is done, before the world counts as restless.
 const SETTLE_STEPS_MAX: usize = 100_000;
 
-/// How many lines of trace a violation shows.
+/// How many lines of trace a violation shows of all that it has.
 const TRACE_LINES: usize = 120;
 
 /// What a world is made of; the rest comes from the seed.
@@ -75,13 +75,14 @@ pub struct Violation {
     pub step: usize,
     /// What is wrong.
     pub what: String,
-    /// What happened last.
+    /// Everything that happened.
     pub trace: Vec<String>,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.trace {
+        let skipped = self.trace.len().saturating_sub(TRACE_LINES);
+        for line in self.trace.iter().skip(skipped) {
             writeln!(f, "  {line}")?;
         }
         writeln!(f, "violation in step {}: {}", self.step, self.what)?;
@@ -131,7 +132,7 @@ pub struct World {
     accounts: Accounts,
     inhabitants: Vec<Inhabitant>,
     report: Report,
-    trace: Option<VecDeque<String>>,
+    trace: Option<Vec<String>>,
 }
 
 impl World {
@@ -139,7 +140,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`Violation`], with the trace of what happened last.
+    /// [`Violation`], with the trace of what happened.
     pub fn run(seed: Seed, steps: usize) -> Result<Report, Box<Violation>> {
         Self::run_with(&WorldSettings::default(), seed, steps)
     }
@@ -148,7 +149,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`Violation`], with the trace of what happened last.
+    /// [`Violation`], with the trace of what happened.
     pub fn run_with(
         settings: &WorldSettings,
         seed: Seed,
@@ -192,7 +193,7 @@ impl World {
             model: Model::default(),
             inhabitants,
             report: Report::default(),
-            trace: is_traced.then(VecDeque::new),
+            trace: is_traced.then(Vec::new),
         }
     }
 
@@ -317,6 +318,10 @@ impl World {
         for observation in self.network.take_observations() {
             let entered = match observation {
                 Observation::Handled { station, packet } => self.on_handled(station, &packet),
+                Observation::Arrived { station, packet } => {
+                    self.note(|| format!("client {station} handles {}", brief(&packet)));
+                    Ok(())
+                }
                 Observation::Noticed(notice) => self.on_notice(&notice),
             };
             entered.map_err(|what| self.violation(step, what))?;
@@ -467,10 +472,7 @@ impl World {
 
     fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
-            if trace.len() == TRACE_LINES {
-                trace.pop_front();
-            }
-            trace.push_back(format!("{} {}", self.network.now(), line()));
+            trace.push(format!("{} {}", self.network.now(), line()));
         }
     }
 
