@@ -236,3 +236,27 @@ fn an_item_says_where_it_comes_from() {
          \"time\":\"1970-01-01T00:00:00Z\",\"type\":\"pingreq\"}\n"
     );
 }
+
+#[test]
+fn a_capture_may_be_anything() {
+    let whole = pcap(&conversation());
+    let mut seed = 7_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    for _ in 0..5_000 {
+        let mut file = whole.clone();
+        for _ in 0..=random(8) {
+            let place = random(file.len());
+            file[place] = u8::try_from(random(256)).unwrap();
+        }
+        let mut report = Report::in_json(std::io::sink());
+        let selection = Selection {
+            ports: vec![1883],
+            from: Sender::Any,
+        };
+        // What comes of it differs; that it ends is what counts.
+        let _ = run(&file[..], "capture", selection, Decoder::new(), &mut report);
+    }
+}
