@@ -1,4 +1,8 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "server", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "server"),
+    doc = "The core of an MQTT broker, without I/O."
+)]
 #![warn(clippy::indexing_slicing)]
 
 pub mod core;

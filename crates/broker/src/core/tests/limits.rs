@@ -103,7 +103,6 @@ fn only_so_many_sessions_connections_and_retained_messages() {
             sessions_max: 2,
             retained_messages_max: 2,
             retained_bytes_max: 40,
-            ..BrokerLimits::default()
         },
         ..Plan::default()
     });

@@ -524,6 +524,7 @@ impl Net {
 
     fn on_packet(&mut self, who: Who, packet: &Packet<Shared>) {
         let peer = &mut self.peers[who];
+        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is answered")]
         let answer: Option<Packet<Shared>> = match packet {
             _ if !peer.answers => None,
             Packet::Publish(publish) => match publish.delivery {
@@ -542,13 +543,13 @@ impl Net {
             _ => None,
         };
         let is_routine = peer.answers
-            && match packet {
+            && matches!(
+                packet,
                 Packet::PubAck(ack)
                 | Packet::PubRec(ack)
                 | Packet::PubRel(ack)
-                | Packet::PubComp(ack) => !ack.reason_code.is_error(),
-                _ => false,
-            };
+                | Packet::PubComp(ack) if !ack.reason_code.is_error()
+            );
         if !is_routine {
             peer.heard.push(describe(packet, peer.answers));
         }
