@@ -92,9 +92,9 @@ pub enum Drained {
 /// One worker of a broker: its connections, its sessions, and its share of the routing.
 ///
 /// Inputs are the `handle_*` calls. After any of them, drain [`poll_dirty`](Self::poll_dirty)
-/// (and [`drain`](Self::drain) each connection it names), [`poll_worker_message`]
-/// (Self::poll_worker_message) and [`poll_notice`](Self::poll_notice), then read
-/// [`poll_timeout`](Self::poll_timeout). A driver that collects a turn's worth of inputs first
+/// (and [`drain`](Self::drain) each connection it names),
+/// [`poll_worker_message`](Self::poll_worker_message) and [`poll_notice`](Self::poll_notice), then
+/// read [`poll_timeout`](Self::poll_timeout). A driver that collects a turn's worth of inputs first
 /// sends everything that a connection gets with one write.
 pub struct Core {
     worker: WorkerId,

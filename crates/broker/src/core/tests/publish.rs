@@ -29,7 +29,7 @@ fn the_qos_of_a_delivery_is_the_lower_of_published_and_granted() {
 
 #[test]
 fn what_travels_end_to_end_arrives_unaltered_and_in_order() {
-    // v5 MQTT-3.3.2-4, v5 MQTT-3.3.2-15, v5 MQTT-3.3.2-16, v5 MQTT-3.3.2-17, v5 MQTT-3.3.2-18,
+    // X311-3.3.2.1-a (topics are not changed either); v5 MQTT-3.3.2-4, v5 MQTT-3.3.2-15, v5 MQTT-3.3.2-16, v5 MQTT-3.3.2-17, v5 MQTT-3.3.2-18,
     // v5 MQTT-3.3.2-20
     let mut net = Net::new();
     let (publisher, subscriber) = (net.join_v5("p"), net.join_v5("s"));
@@ -241,7 +241,7 @@ impl Access for NoSecrets {
 
 #[test]
 fn a_publish_that_is_not_allowed_is_refused_where_it_can_be() {
-    // v3.1.1 MQTT-3.3.5-2; V31-puback-deny
+    // v3.1.1 MQTT-3.3.5-2; V31-puback-deny, X311-4.7.3-b
     let refused: [(_, [&str; 2]); 3] = [
         (
             V5,
