@@ -1,6 +1,6 @@
 //! The hash table behind every index: one cache line a probe, and growth without a pause.
 
-use core::iter;
+use core::{hint::black_box, iter};
 
 use crate::{
     arena::{Arena, Id},
@@ -88,6 +88,15 @@ impl<E: Entry, const N: usize> Table<E, N> {
             overflow: Arena::new(),
             len: 0,
         }
+    }
+
+    /// Begins to fetch the bucket of a hash, without waiting for it.
+    pub(crate) fn touch(&self, hash: u32) {
+        black_box(
+            self.buckets
+                .get(self.address(hash))
+                .map(|bucket| bucket.overflow),
+        );
     }
 
     /// Returns the entry with this hash that `is_it` recognises.

@@ -51,6 +51,11 @@ impl<K: Copy + Eq + Hash> Holdings<K> {
         }
     }
 
+    /// Begins to fetch what a key holds, without waiting for it.
+    pub(crate) fn touch(&self, key: &K) {
+        self.by_key.touch(self.hash.key(key));
+    }
+
     /// Notes a subscription that the key did not have.
     pub(crate) fn add(&mut self, key: K, holding: Holding) {
         match self.find(&key).and_then(|id| self.owners.get_mut(id)) {

@@ -102,6 +102,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
 
     /// Subscribes a key, or replaces the value of its subscription and returns the old one.
     pub fn insert(&mut self, filter: &TopicFilter<'_>, key: K, value: V) -> Option<V> {
+        self.holdings.touch(&key);
         let (old, holding) = if filter.shared_group().is_some() {
             let id = self.find_or_add_group(filter);
             let old = self.groups.get_mut(id)?.members.insert(key, value);
@@ -120,6 +121,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
 
     /// Unsubscribes a key and returns the value of its subscription.
     pub fn remove(&mut self, filter: &TopicFilter<'_>, key: &K) -> Option<V> {
+        self.holdings.touch(key);
         let holding = self.find(filter)?;
         let value = self.remove_value(holding, key)?;
         self.holdings.remove(key, holding);
