@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use mqttstack_codec::QoS;
+use mqttstack_codec::{QoS, RetainHandling, SubscriptionOptions};
 
 /// One copy of a message that a client is to get.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -16,23 +16,25 @@ pub struct Copy {
     pub payload: String,
     /// The QoS: the lower of the publisher's and the subscription's.
     pub qos: QoS,
-    /// Whether it comes out of the retained store.
+    /// Whether it comes out of the retained store, or was published to it and the subscription
+    /// wants to know.
     pub retain: bool,
 }
 
 /// What a client has subscribed to.
-type Filters = BTreeMap<String, QoS>;
+type Filters = BTreeMap<String, SubscriptionOptions>;
 
 /// Who is subscribed to what, and what is retained.
 ///
 /// ```
-/// use mqttstack_testkit::{Model, codec::QoS};
+/// use mqttstack_testkit::Model;
+/// use mqttstack_testkit::codec::{QoS, SubscriptionOptions};
 ///
 /// let mut model = Model::default();
 /// model.begin_session("reader", false);
-/// model.subscribe("reader", "a/+", QoS::AtLeastOnce);
-/// model.subscribe("reader", "#", QoS::AtMostOnce);
-/// let copies = model.publish("a/b", "x", QoS::ExactlyOnce, false);
+/// model.subscribe("reader", "a/+", SubscriptionOptions::new(QoS::AtLeastOnce));
+/// model.subscribe("reader", "#", SubscriptionOptions::new(QoS::AtMostOnce));
+/// let copies = model.publish("writer", "a/b", "x", QoS::ExactlyOnce, false);
 /// assert_eq!(copies.len(), 1, "one copy, whatever the number of filters that match");
 /// assert_eq!(copies[0].1.qos, QoS::AtLeastOnce);
 /// ```
@@ -63,16 +65,25 @@ impl Model {
     }
 
     /// A client subscribes; returns the retained messages that it gets for it.
-    pub fn subscribe(&mut self, client_id: &str, filter: &str, granted: QoS) -> Vec<Copy> {
-        if let Some(filters) = self.sessions.get_mut(client_id) {
-            filters.insert(filter.into(), granted);
-        }
-        let retained = self.retained.iter();
+    pub fn subscribe(
+        &mut self,
+        client_id: &str,
+        filter: &str,
+        options: SubscriptionOptions,
+    ) -> Vec<Copy> {
+        let filters = self.sessions.entry(client_id.into()).or_default();
+        let is_new = filters.insert(filter.into(), options).is_none();
+        let wants_retained = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        let retained = self.retained.iter().filter(|_| wants_retained);
         let matching = retained.filter(|(topic, _)| matches(filter, topic));
         let copies = matching.map(|(topic, (payload, qos))| Copy {
             topic: topic.clone(),
             payload: payload.clone(),
-            qos: (*qos).min(granted),
+            qos: (*qos).min(options.qos),
             retain: true,
         });
         copies.collect()
@@ -85,10 +96,11 @@ impl Model {
         }
     }
 
-    /// Somebody publishes; returns who gets a copy: one for each session, at the highest QoS of
-    /// its subscriptions that match.
+    /// A client publishes; returns who gets a copy: one for each session, at the highest QoS of
+    /// its subscriptions that match and want it.
     pub fn publish(
         &mut self,
+        publisher: &str,
         topic: &str,
         payload: &str,
         qos: QoS,
@@ -101,13 +113,19 @@ impl Model {
         }
         let mut copies = Vec::new();
         for (client_id, filters) in &self.sessions {
-            let matching = filters.iter().filter(|(filter, _)| matches(filter, topic));
-            if let Some(granted) = matching.map(|(_, granted)| *granted).max() {
+            let matching: Vec<&SubscriptionOptions> = filters
+                .iter()
+                .filter(|(filter, _)| matches(filter, topic))
+                .map(|(_, options)| options)
+                .filter(|options| !(options.no_local && publisher == client_id))
+                .collect();
+            if let Some(granted) = matching.iter().map(|options| options.qos).max() {
+                let keeps_retain = matching.iter().any(|options| options.retain_as_published);
                 let copy = Copy {
                     topic: topic.into(),
                     payload: payload.into(),
                     qos: qos.min(granted),
-                    retain: false,
+                    retain: retain && keeps_retain,
                 };
                 copies.push((client_id.clone(), copy));
             }
@@ -187,7 +205,7 @@ mod tests {
         // v5 MQTT-3.3.1-5, v5 MQTT-3.3.1-6
         let mut model = Model::default();
         for (payload, expected) in [("x", Some("x")), ("y", Some("y")), ("", None)] {
-            model.publish("t", payload, QoS::AtMostOnce, true);
+            model.publish("writer", "t", payload, QoS::AtMostOnce, true);
             assert_eq!(model.retained().next().map(|(_, it)| it), expected);
         }
     }

@@ -12,6 +12,7 @@ pub(super) struct Accounts {
     clients: Vec<Books>,
     /// Payloads that the broker has seen; each names one publication.
     seen: BTreeSet<String>,
+    is_ordered: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -36,10 +37,11 @@ struct Account {
 }
 
 impl Accounts {
-    pub(super) fn new(clients: usize) -> Self {
+    pub(super) fn new(clients: usize, is_ordered: bool) -> Self {
         Self {
             clients: vec![Books::default(); clients],
             seen: BTreeSet::new(),
+            is_ordered,
         }
     }
 
@@ -117,7 +119,7 @@ impl Accounts {
         let number: u64 = number.parse().unwrap_or_default();
         let stream = (publisher, qos, copy.topic.clone(), copy.qos);
         let last = books.last.entry(stream).or_default();
-        if number < *last {
+        if number < *last && self.is_ordered {
             return Err(format!("client {index} got {copy:?} after number {last}"));
         }
         *last = number;

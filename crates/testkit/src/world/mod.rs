@@ -11,12 +11,13 @@ use mqttstack_client::core::{CleanStart, ReconnectPolicy, Settings};
 use mqttstack_client::session::client::{self, LostSession};
 use mqttstack_codec::{
     Packet, Properties, ProtocolVersion, QoS, ReasonCode, SubscribeFilters, Subscription,
+    Utf8Bytes, Will,
 };
 use mqttstack_limits::Limits;
 
 use self::{accounts::Accounts, workload::Workload};
 use crate::{
-    Chance, Delivery, Model, Network, NetworkConditions, Observation, Seed, Station, station,
+    Chance, Copy, Delivery, Model, Network, NetworkConditions, Observation, Seed, Station, station,
 };
 
 /// How many things may happen after the work is done, before the world counts as restless.
@@ -34,6 +35,8 @@ pub struct WorldSettings {
     pub clients: usize,
     /// What lies between them.
     pub conditions: NetworkConditions,
+    /// Whether order is looked at.
+    pub is_ordered: bool,
 }
 
 impl Default for WorldSettings {
@@ -43,6 +46,7 @@ impl Default for WorldSettings {
             workers: 1,
             clients: 5,
             conditions: NetworkConditions::ROUGH,
+            is_ordered: true,
         }
     }
 }
@@ -110,7 +114,8 @@ struct Inhabitant {
 
 /// Clients, links and workers that a seed brings to life, and the books that are kept of them.
 ///
-/// After each step hold: QoS 2 at most once, QoS 0 at most once for each arrival, nothing that
+/// There is one thing that MQTT does not promise and the books therefore do not ask: the order of
+/// what was published more than once. After each step hold: QoS 2 at most once, QoS 0 at most once for each arrival, nothing that
 /// nobody subscribed to, order for each publisher, topic and QoS, no identifier used twice, no
 /// window exceeded, Session Present exactly when there is a session, no end of a connection that
 /// nobody wanted, no deadline in the past. In the end: QoS 1 at least once, QoS 2 exactly once,
@@ -186,7 +191,7 @@ impl World {
         }
         Self {
             workload: Workload::new(chance.fork()),
-            accounts: Accounts::new(inhabitants.len()),
+            accounts: Accounts::new(inhabitants.len(), settings.is_ordered),
             settings,
             seed,
             network,
@@ -373,20 +378,19 @@ impl World {
                 // A repeat of QoS 2 is no publication.
                 if publish.qos() != QoS::ExactlyOnce || is_first {
                     self.report.published += 1;
-                    let copies =
-                        self.model
-                            .publish(&topic, &payload, publish.qos(), publish.retain);
-                    for (reader, copy) in copies {
-                        if let Some(reader) = index_of(&reader) {
-                            self.accounts.owe(reader, copy, is_first);
-                        }
-                    }
+                    let (qos, retain) = (publish.qos(), publish.retain);
+                    let copies = self
+                        .model
+                        .publish(&client_id, &topic, &payload, qos, retain);
+                    self.owe(copies, is_first);
                 }
             }
             Packet::Subscribe(subscribe) => {
                 for asked in subscribe.filters.iter() {
-                    let qos = asked.options.qos;
-                    for copy in self.model.subscribe(&client_id, asked.filter, qos) {
+                    let copies = self
+                        .model
+                        .subscribe(&client_id, asked.filter, asked.options);
+                    for copy in copies {
                         self.accounts.owe(index, copy, false);
                     }
                 }
@@ -449,12 +453,35 @@ impl World {
                     self.model.end_session(id);
                     self.accounts.forgive(index);
                 }
+                let leaves_will = !matches!(cause, server::EndCause::ClientDisconnected(_));
+                if let Some((id, will)) = client_id.zip(self.will_of(client_id))
+                    && leaves_will
+                {
+                    let (topic, payload) = (&will.topic, String::from_utf8_lossy(&will.payload));
+                    let copies = self
+                        .model
+                        .publish(id, topic, &payload, will.qos, will.retain);
+                    self.owe(copies, false);
+                }
                 Ok(())
             }
             Notice::SessionDropped { .. } => Err(format!("nobody wanted {notice:?}")),
             // What may be added later is not known to be expected.
             _ => Err(format!("unknown {notice:?}")),
         }
+    }
+
+    fn owe(&mut self, copies: Vec<(String, Copy)>, is_first: bool) {
+        for (reader, copy) in copies {
+            if let Some(reader) = index_of(&reader) {
+                self.accounts.owe(reader, copy, is_first);
+            }
+        }
+    }
+
+    fn will_of(&self, client_id: Option<&str>) -> Option<Will> {
+        let station = self.network.stations().get(index_of(client_id?)?)?;
+        station.core.settings().will.clone()
     }
 
     fn stamp(&mut self, index: usize, delivery: &Delivery) {
@@ -505,6 +532,13 @@ fn client_settings(index: usize, is_persistent: bool, chance: &mut Chance) -> Se
         settings.lost_session = LostSession::GiveUp;
     }
     settings.keep_alive = 10;
+    settings.will = chance.percent(50).then(|| Will {
+        qos: *chance.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]),
+        retain: chance.percent(30),
+        properties: Properties::empty(),
+        topic: Utf8Bytes::from("a/c"),
+        payload: format!("the will of {index}").into(),
+    });
     settings.limits = Arc::new(Limits {
         receive_maximum: *chance.pick(&[1, 2, 5, 100]),
         inflight_max: *chance.pick(&[1, 3, 50]),

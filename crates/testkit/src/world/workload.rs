@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mqttstack_codec::{
-    Properties, QoS, ReasonCode, SubscribeFilters, Subscription, UnsubscribeFilters,
+    Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscribeFilters, Subscription,
+    SubscriptionOptions, UnsubscribeFilters,
 };
 use mqttstack_session::Message;
 
@@ -88,13 +89,23 @@ impl Workload {
 
     fn subscribe(&mut self, network: &mut Network, index: usize) -> Option<String> {
         let filter = *self.chance.pick(&FILTERS);
-        let qos = *self.chance.pick(&QOS);
-        let filters = SubscribeFilters::new([Subscription::new(filter, qos)]).ok()?;
+        let mut options = SubscriptionOptions::new(*self.chance.pick(&QOS));
+        let settings = network.stations()[index].core.settings();
+        if settings.version == ProtocolVersion::V5 {
+            options.no_local = self.chance.percent(20);
+            options.retain_as_published = self.chance.percent(20);
+            options.retain_handling = *self.chance.pick(&[
+                RetainHandling::Send,
+                RetainHandling::SendIfNew,
+                RetainHandling::DoNotSend,
+            ]);
+        }
+        let filters = SubscribeFilters::new([Subscription { filter, options }]).ok()?;
         let subscribe = network.drive(index, |station, _| {
             station.core.subscribe(filters, Properties::empty())
         });
         subscribe.ok()?;
-        Some(format!("client {index} subscribes {filter} {qos:?}"))
+        Some(format!("client {index} subscribes {filter} {options:?}"))
     }
 
     fn unsubscribe(&mut self, network: &mut Network, index: usize) -> Option<String> {
