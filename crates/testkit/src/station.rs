@@ -32,6 +32,9 @@ pub struct Delivery {
     pub qos: QoS,
     /// Whether it came out of the retained store.
     pub retain: bool,
+    /// Whether the connection was over before the application could acknowledge the message: then
+    /// it comes again, at QoS 2 as well.
+    pub is_unacknowledged: bool,
 }
 
 /// A client core, its application, and its place in a [`Network`](crate::Network).
@@ -77,6 +80,7 @@ impl Station {
                         payload: String::from_utf8_lossy(message.payload()).into(),
                         qos: message.qos(),
                         retain: message.retain(),
+                        is_unacknowledged: receipt.is_some() && !self.core.is_connected(),
                     });
                     if let Some(receipt) = receipt {
                         self.core.acknowledge(receipt, ReasonCode::Success);

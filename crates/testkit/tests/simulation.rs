@@ -21,7 +21,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn one_worker_keeps_its_promises_under_faults() {
-    check(&WorldSettings::default(), 0..150);
+    check(&WorldSettings::default(), 0..80);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn several_workers_keep_their_promises_under_faults() {
         workers: 3,
         ..WorldSettings::default()
     };
-    check(&settings, 0..150);
+    check(&settings, 0..80);
 }
 
 /// Letters between workers that take longer than a client needs to come back.
@@ -48,7 +48,7 @@ fn slow_mail(is_ordered: bool) -> WorldSettings {
 
 #[test]
 fn nothing_is_lost_or_repeated_while_sessions_move_between_slow_workers() {
-    check(&slow_mail(false), 0..100);
+    check(&slow_mail(false), 0..50);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_seed_replays_to_the_same_deliveries_at_the_same_moments() {
 }
 
 #[test]
-#[ignore = "runs what TESTKIT_SEED, TESTKIT_SEEDS, TESTKIT_WORKERS and TESTKIT_CLIENTS ask for"]
+#[ignore = "runs what TESTKIT_SEED and the other variables of a violation ask for"]
 fn replay() {
     let first = number("TESTKIT_SEED").unwrap_or(0);
     let count = number("TESTKIT_SEEDS").unwrap_or(1);
@@ -81,7 +81,7 @@ fn replay() {
                 ..Duration::from_micros(number("TESTKIT_MAIL_MICROS").unwrap_or(200)),
             ..NetworkConditions::ROUGH
         },
-        is_ordered: number("TESTKIT_UNORDERED").is_none(),
+        is_ordered: number("TESTKIT_ORDER") != Some(0),
     };
     let steps = number("TESTKIT_STEPS").map_or(STEPS, |it| usize::try_from(it).unwrap());
     let mut bad = Vec::new();

@@ -101,6 +101,9 @@ impl Accounts {
             return Err(format!("client {index} got what it was not owed: {copy:?}"));
         };
         account.received += 1;
+        if delivery.is_unacknowledged {
+            account.sent += 1;
+        }
         let is_limited = delivery.qos != QoS::AtLeastOnce;
         if is_limited && account.received > account.sent {
             return Err(format!(

@@ -91,12 +91,17 @@ impl fmt::Display for Violation {
         }
         writeln!(f, "violation in step {}: {}", self.step, self.what)?;
         let WorldSettings {
-            workers, clients, ..
+            workers,
+            clients,
+            ref conditions,
+            is_ordered,
         } = self.settings;
+        let mail = conditions.mail_delay.end.as_micros();
+        let order = u8::from(is_ordered);
         write!(
             f,
             "replay: TESTKIT_SEED={} TESTKIT_WORKERS={workers} TESTKIT_CLIENTS={clients} \
-             cargo test -p mqttstack-testkit --test simulation -- --ignored --nocapture replay",
+             TESTKIT_MAIL_MICROS={mail} TESTKIT_ORDER={order} cargo test -p mqttstack-testkit --test simulation -- --ignored --nocapture replay",
             self.seed
         )
     }
