@@ -89,8 +89,7 @@ pub struct Limits {
     /// What happens when the queue is full.
     pub overflow: Overflow,
     /// How many encoded bytes may wait for a slow connection. Default 262,144; beyond it the session
-    /// hands out nothing more, so that messages stay in the queue, where they are counted, and
-    /// nothing more is read from the peer.
+    /// hands out nothing more, so that messages stay in the queue, where they are counted.
     pub output_bytes_max: u32,
     /// How many bytes of memory the packets that answer a peer may take before they are sent:
     /// acknowledgements, PINGRESP and the like. Default 1,048,576; beyond it the connection ends

@@ -35,7 +35,7 @@ pub(super) struct Connection {
     unread: BytesMut,
     /// How many bytes make it worth to look at `unread` again.
     wanted: usize,
-    /// Whether the output is full: then nothing is read.
+    /// Whether the output is full: then nothing more is encoded until it has been written.
     pub(super) is_blocked: bool,
     /// Whether it is in the list of connections with something to send.
     pub(super) is_dirty: bool,
@@ -90,12 +90,13 @@ impl Connection {
         }
     }
 
-    /// Returns whether received bytes have to wait: for the answer to a CONNECT, for the client to
-    /// read, or for the answers to what came before.
+    /// Returns whether received bytes have to wait: for the answer to a CONNECT, or for the answers
+    /// to what came before.
+    ///
+    /// A client whose output is full is heard all the same: it may be slow with a large message,
+    /// and its PINGREQ has to count.
     pub(super) fn is_paused(&self) -> bool {
-        self.session.is_deciding()
-            || self.is_blocked
-            || self.session.response_bytes() > RESPONSE_BYTES_MAX
+        self.session.is_deciding() || self.session.response_bytes() > RESPONSE_BYTES_MAX
     }
 
     /// Keeps bytes for later.

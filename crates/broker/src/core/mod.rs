@@ -344,7 +344,7 @@ impl Core {
     }
 
     /// Returns whether a connection wants no input now: it waits for the answer to its CONNECT, or
-    /// does not read what it is sent.
+    /// for too many other answers.
     #[must_use]
     pub fn is_paused(&self, id: ConnectionId) -> bool {
         self.connection(id).is_none_or(Connection::is_paused)
@@ -567,7 +567,9 @@ impl Core {
         let Some(connection) = self.connection_mut(id) else {
             return;
         };
-        if !connection.is_dirty {
+        // Where the output is full there is nothing to do until it has been written.
+        let is_stuck = connection.is_blocked && !connection.session.is_ended();
+        if !connection.is_dirty && !is_stuck {
             connection.is_dirty = true;
             self.dirty.push_back(id);
         }

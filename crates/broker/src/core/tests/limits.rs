@@ -163,15 +163,36 @@ fn a_client_that_does_not_read_costs_so_much_and_no_more() {
     }
     assert_eq!(net.hear(quick).len(), 1_000);
     assert!(net.peers[slow].incoming.bytes.len() < 12_000);
-    assert!(net.is_paused(slow));
-    // It is not heard while it does not listen, and goes on when it does.
+    // It is heard while it does not listen, so that its keep alive counts.
     net.send(slow, Packet::PingReq);
+    assert!(!net.is_paused(slow));
     net.read_again(slow);
     let heard = net.hear(slow);
     assert!(heard.contains(&"PINGRESP".to_owned()));
     assert!((50..70).contains(&heard.len()), "{}", heard.len());
     net.say(publisher, "t", "y", 0);
     net.expect(slow, &["t=y q0"]);
+}
+
+#[test]
+fn a_client_that_asks_and_does_not_read_is_not_heard_out() {
+    // R3
+    let mut net = Net::planned(Plan {
+        limits: Limits {
+            output_bytes_max: 1,
+            ..Limits::default()
+        },
+        ..Plan::default()
+    });
+    let client = net.join_v5("c");
+    net.stop_reading(client);
+    let pings = 10_000;
+    for _ in 0..pings {
+        net.send(client, Packet::PingReq);
+    }
+    assert!(net.is_paused(client));
+    net.read_again(client);
+    assert_eq!(net.hear(client).len(), pings);
 }
 
 #[test]
