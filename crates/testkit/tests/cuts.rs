@@ -162,7 +162,7 @@ fn qos_0_arrives_at_most_once_and_in_order_wherever_a_link_is_cut() {
 
 #[test]
 fn a_publisher_without_a_session_loses_nothing_and_may_repeat() {
-    // v5 MQTT-4.1.0-1: the client keeps its side; the server has forgotten its own.
+    // The client keeps its side, and sends as new what the server has forgotten.
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         cut_everywhere(false, qos, &[Side::Client], |delivered, what| {
             assert_eq!(firsts(delivered), MESSAGES, "{what}: {delivered:?}");

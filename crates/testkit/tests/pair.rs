@@ -34,7 +34,7 @@ fn a_message_that_was_handed_over_without_a_connection_waits_for_one() {
 
 #[test]
 fn what_is_published_while_a_subscriber_is_away_waits_for_it() {
-    // v5 MQTT-4.1.0-1, v5 MQTT-4.5.0-1; v3.1.1 MQTT-3.1.2-5, v3.1.1 MQTT-4.5.0-1
+    // v5 MQTT-4.5.0-1; v3.1.1 MQTT-3.1.2-5, v3.1.1 MQTT-4.5.0-1
     for version in [
         ProtocolVersion::V31,
         ProtocolVersion::V311,

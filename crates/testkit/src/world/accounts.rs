@@ -146,3 +146,137 @@ impl Accounts {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copy(payload: &str, qos: QoS) -> Copy {
+        Copy {
+            topic: "t".into(),
+            payload: payload.into(),
+            qos,
+            retain: false,
+        }
+    }
+
+    fn deliver(accounts: &mut Accounts, payload: &str, qos: QoS) -> Result<(), String> {
+        let delivery = Delivery {
+            topic: "t".into(),
+            payload: payload.into(),
+            qos,
+            retain: false,
+            is_unacknowledged: false,
+        };
+        accounts.on_delivered(0, &delivery)
+    }
+
+    #[test]
+    fn what_a_client_gets_has_to_be_what_it_is_owed() {
+        use QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
+        // What is owed, what is delivered, whether the last delivery is fine, and the end of it.
+        for (name, qos, owed, delivered, is_fine, is_complete) in [
+            (
+                "all in order",
+                ExactlyOnce,
+                vec!["0:1:2", "0:2:2"],
+                vec!["0:1:2", "0:2:2"],
+                true,
+                true,
+            ),
+            (
+                "nothing owed",
+                AtMostOnce,
+                vec![],
+                vec!["0:1:0"],
+                false,
+                true,
+            ),
+            (
+                "QoS 2 twice",
+                ExactlyOnce,
+                vec!["0:1:2"],
+                vec!["0:1:2", "0:1:2"],
+                false,
+                true,
+            ),
+            (
+                "QoS 1 twice",
+                AtLeastOnce,
+                vec!["0:1:1"],
+                vec!["0:1:1", "0:1:1"],
+                true,
+                true,
+            ),
+            (
+                "QoS 0 twice",
+                AtMostOnce,
+                vec!["0:1:0"],
+                vec!["0:1:0", "0:1:0"],
+                false,
+                true,
+            ),
+            (
+                "QoS 0 lost",
+                AtMostOnce,
+                vec!["0:1:0", "0:2:0"],
+                vec!["0:2:0"],
+                true,
+                true,
+            ),
+            (
+                "QoS 1 lost",
+                AtLeastOnce,
+                vec!["0:1:1", "0:2:1"],
+                vec!["0:2:1"],
+                true,
+                false,
+            ),
+            (
+                "QoS 2 lost",
+                ExactlyOnce,
+                vec!["0:1:2", "0:2:2"],
+                vec!["0:1:2"],
+                true,
+                false,
+            ),
+            (
+                "overtaken",
+                AtLeastOnce,
+                vec!["0:1:1", "0:2:1"],
+                vec!["0:2:1", "0:1:1"],
+                false,
+                true,
+            ),
+            (
+                "other publishers",
+                AtLeastOnce,
+                vec!["0:1:1", "1:2:1"],
+                vec!["1:2:1", "0:1:1"],
+                true,
+                true,
+            ),
+        ] {
+            let mut accounts = Accounts::new(1, true);
+            for payload in owed {
+                accounts.owe(0, copy(payload, qos), true);
+            }
+            let mut last = Ok(());
+            for payload in delivered {
+                last = deliver(&mut accounts, payload, qos);
+            }
+            assert_eq!(last.is_ok(), is_fine, "{name}: {last:?}");
+            assert_eq!(accounts.check_complete().is_ok(), is_complete, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_over_is_owed_nothing_of_before() {
+        let mut accounts = Accounts::new(1, true);
+        accounts.owe(0, copy("0:1:1", QoS::AtLeastOnce), true);
+        accounts.forgive(0);
+        assert_eq!(accounts.check_complete(), Ok(()));
+        accounts.owe(0, copy("0:2:1", QoS::AtLeastOnce), true);
+        assert!(accounts.check_complete().is_err());
+    }
+}
