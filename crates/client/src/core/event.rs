@@ -20,13 +20,23 @@ pub(super) enum Kind {
 
 /// What a received QoS 1 or 2 message is acknowledged by.
 ///
-/// It is good for the connection on which the message came; on a later one it does nothing, and the
-/// message comes again.
+/// At QoS 1 it is good for the connection on which the message came: on a later one it does nothing,
+/// and the message comes again. At QoS 2 it is good for as long as the server keeps the session: the
+/// message does not come again.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[must_use = "the server waits for the acknowledgement"]
 pub struct Receipt {
     pub(super) packet_id: PacketId,
-    pub(super) connection: u64,
+    pub(super) scope: ReceiptScope,
+}
+
+/// How long a receipt is good.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum ReceiptScope {
+    /// For a connection, by number.
+    Connection(u64),
+    /// For a session, by number.
+    Session(u64),
 }
 
 impl Receipt {

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use mqttstack_codec::{ConnAck, ProtocolVersion, ReasonCode, Shared};
+use mqttstack_codec::{ConnAck, ProtocolVersion, QoS, ReasonCode, Shared};
 use mqttstack_limits::Instant;
 use mqttstack_session::{
     PublishToken,
@@ -13,7 +13,7 @@ use mqttstack_session::{
 use super::{
     ClientCore, Event, OperationId, Outcome, Phase, Reading, Receipt, Resubscribe,
     TransportRequest,
-    event::Kind,
+    event::{Kind, ReceiptScope},
     requests::{Body, Request},
 };
 
@@ -33,11 +33,13 @@ impl ClientCore {
                     subscription_ids,
                     packet_id,
                 } => {
-                    let connection = self.connections;
-                    let receipt = packet_id.map(|packet_id| Receipt {
-                        packet_id,
-                        connection,
-                    });
+                    let scope = match message.qos() {
+                        QoS::ExactlyOnce => ReceiptScope::Session(self.session.sessions_begun()),
+                        QoS::AtMostOnce | QoS::AtLeastOnce => {
+                            ReceiptScope::Connection(self.connections)
+                        }
+                    };
+                    let receipt = packet_id.map(|packet_id| Receipt { packet_id, scope });
                     let event = Event::MessageReceived {
                         message,
                         subscription_ids,

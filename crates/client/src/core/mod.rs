@@ -36,18 +36,18 @@ use mqttstack_session::{
     client::{self, Session},
 };
 
-use self::{
-    event::Kind,
-    input::{Partial, Progress},
-    reconnect::Backoff,
-    requests::{Body, Request, Requests},
-    subscriptions::Subscriptions,
-};
 pub use self::{
     event::{Event, OperationId, Outcome, Output, Receipt, TransportRequest},
     reconnect::ReconnectPolicy,
     requests::RequestError,
     settings::{CleanStart, Resubscribe, Settings, SettingsError},
+};
+use self::{
+    event::{Kind, ReceiptScope},
+    input::{Partial, Progress},
+    reconnect::Backoff,
+    requests::{Body, Request, Requests},
+    subscriptions::Subscriptions,
 };
 
 /// About how many bytes one [`ClientCore::poll_output`] hands out, large payloads apart.
@@ -362,7 +362,11 @@ impl ClientCore {
     /// Acknowledges a received QoS 1 or 2 message, with an error code to refuse it (5.0). The
     /// acknowledgements leave in the order of the messages, whatever the order of the calls.
     pub fn acknowledge(&mut self, receipt: Receipt, reason_code: ReasonCode) {
-        if receipt.connection == self.connections {
+        let is_good = match receipt.scope {
+            ReceiptScope::Connection(connection) => connection == self.connections,
+            ReceiptScope::Session(session) => session == self.session.sessions_begun(),
+        };
+        if is_good {
             self.session.acknowledge(receipt.packet_id, reason_code);
         }
     }

@@ -155,6 +155,7 @@ impl Session {
             return Err(ProtocolError::SessionPresentWithoutState);
         }
         if !connecting.is_resumed(&connack, self.begun) {
+            self.sessions_begun = self.sessions_begun.saturating_add(1);
             let resend = self.settings.lost_session == LostSession::Resend;
             for token in connecting.state.session_lost(resend) {
                 // The server had taken these over.

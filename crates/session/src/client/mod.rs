@@ -44,6 +44,7 @@ pub struct Session {
     events: VecDeque<Event>,
     /// Whether a server has ever accepted this session.
     begun: bool,
+    sessions_begun: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -82,7 +83,8 @@ impl Session {
     /// With an empty state this takes up whatever the server has kept for this Client Identifier, be
     /// it from a connection whose CONNACK never arrived.
     #[must_use]
-    pub fn resume(settings: Settings, state: SessionState) -> Self {
+    pub fn resume(settings: Settings, mut state: SessionState) -> Self {
+        state.forget_undecided();
         Self::with_state(settings, state, true)
     }
 
@@ -93,6 +95,7 @@ impl Session {
             phase: Phase::Offline(Box::new(state)),
             events: VecDeque::new(),
             begun,
+            sessions_begun: 0,
         }
     }
 
@@ -208,9 +211,20 @@ impl Session {
         reason: ReasonCode,
         properties: Properties<Shared>,
     ) {
-        if let Phase::Connected(connected) = &mut self.phase {
-            connected.flow.acknowledge(packet_id, reason, properties);
+        match &mut self.phase {
+            Phase::Connected(connected) => {
+                connected.flow.acknowledge(packet_id, reason, properties);
+            }
+            Phase::Offline(_) | Phase::Connecting(_) | Phase::Closing { .. } => {
+                self.state_mut().acknowledge(packet_id, reason);
+            }
         }
+    }
+
+    /// Returns how many sessions have begun: it counts up when the server has none to resume.
+    #[must_use]
+    pub const fn sessions_begun(&self) -> u64 {
+        self.sessions_begun
     }
 
     /// Sends a step of an authentication exchange, or starts a new one (Re-authenticate).

@@ -70,23 +70,33 @@ pub(crate) enum Novelty {
 }
 
 impl Inbound {
-    /// Takes part in a new connection: nothing counts against its Receive Maximum yet, and what
-    /// had not been accepted arrives anew.
+    /// Takes part in a new connection: nothing counts against its Receive Maximum yet, and what was
+    /// refused in a PUBREC that may not have arrived comes anew.
     pub(crate) fn on_connected(&mut self) {
         self.received
-            .retain(|_, received| received.verdict == Verdict::Accepted);
+            .retain(|_, received| received.verdict != Verdict::Refused);
         for received in self.received.values_mut() {
             received.counted = false;
             received.owed = false;
         }
     }
 
-    /// Decides about a message that arrived on a connection that is gone.
+    /// Forgets what was not accepted: it arrives anew.
+    pub(crate) fn forget_undecided(&mut self) {
+        self.received
+            .retain(|_, received| received.verdict == Verdict::Accepted);
+    }
+
+    /// Decides about a message whose PUBREC is not owed now: it came on a connection that is gone.
+    /// What is refused arrives anew, to be refused in its PUBREC.
     pub(crate) fn acknowledge(&mut self, packet_id: PacketId, reason: ReasonCode) {
         if let Some(received) = self.received.get_mut(&packet_id)
             && received.verdict == Verdict::Undecided
         {
             received.verdict = Verdict::of(reason);
+            if reason.is_error() {
+                self.received.remove(&packet_id);
+            }
         }
     }
 
@@ -165,11 +175,12 @@ impl Acknowledger {
         // itself costs no memory.
         if !known.owed {
             known.owed = true;
-            let decision = Decision {
+            let is_decided = known.verdict != Verdict::Undecided;
+            let decision = is_decided.then_some(Decision {
                 reason: ReasonCode::Success,
                 properties: None,
-            };
-            self.owe(packet_id, QoS::ExactlyOnce, Some(decision));
+            });
+            self.owe(packet_id, QoS::ExactlyOnce, decision);
             self.release(inbound, out);
         }
         Ok(Novelty::Repeat)
@@ -177,7 +188,8 @@ impl Acknowledger {
 
     /// Decides about a message; its acknowledgement leaves once those before it are decided.
     ///
-    /// An identifier for which nothing is owed is ignored.
+    /// A QoS 2 message from before this connection, which its sender has yet to repeat, is decided
+    /// all the same; an identifier for which nothing is open is ignored.
     pub(crate) fn acknowledge(
         &mut self,
         inbound: &mut Inbound,
@@ -187,19 +199,20 @@ impl Acknowledger {
         out: &mut Responses,
     ) {
         let open = |owed: &&mut Owed| owed.packet_id == packet_id && owed.decision.is_none();
+        // MQTT 3.x cannot refuse: the message is acknowledged and goes no further.
+        let reason = match self.has_reasons {
+            true => reason,
+            false => ReasonCode::Success,
+        };
         let Some(owed) = self.owed.iter_mut().find(open) else {
+            inbound.acknowledge(packet_id, reason);
             return;
         };
         let packet_type = match owed.qos {
             QoS::ExactlyOnce => PacketType::PubRec,
             QoS::AtMostOnce | QoS::AtLeastOnce => PacketType::PubAck,
         };
-        // MQTT 3.x cannot refuse: the message is acknowledged and goes no further.
-        let reason = if self.has_reasons {
-            out.fit().code(reason, packet_type)
-        } else {
-            ReasonCode::Success
-        };
+        let reason = out.fit().code(reason, packet_type);
         owed.decision = Some(Decision {
             reason,
             properties: (!properties.is_empty()).then(|| Box::new(properties)),

@@ -51,14 +51,19 @@ impl SessionState {
     /// Decides about a received QoS 2 message whose connection is gone; QoS 1 is not remembered.
     ///
     /// What is accepted here is not delivered again when its sender repeats it. What is not decided
-    /// by the time of the next connection arrives anew, so an owner that acts on a message before
-    /// it is safe decides here before it lets the session go on.
+    /// by the time the state is put into another session arrives anew, so an owner that acts on a
+    /// message before it is safe decides here before it lets the session go on.
     ///
     /// # Specification
     ///
     /// v5 MQTT-4.3.3-10; v3.1.1 MQTT-4.3.3-2.
     pub fn acknowledge(&mut self, packet_id: PacketId, reason: ReasonCode) {
         self.inbound.acknowledge(packet_id, reason);
+    }
+
+    /// Forgets the received messages about which nobody has decided: their owner is gone.
+    pub(crate) fn forget_undecided(&mut self) {
+        self.inbound.forget_undecided();
     }
 
     /// The peer has lost its side of the session: what is in flight waits again to be sent as new,

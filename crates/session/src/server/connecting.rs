@@ -143,12 +143,11 @@ impl Session {
         };
         let connect = &deciding.connect;
         acceptance.session_present &= !connect.clean_start;
-        let state = if acceptance.session_present {
-            acceptance.state
-        } else {
-            SessionState::new()
-        };
-        acceptance.state = SessionState::new();
+        let mut state = core::mem::take(&mut acceptance.state);
+        if !acceptance.session_present {
+            state = SessionState::new();
+        }
+        state.forget_undecided();
         let terms = connack::Terms::new(connect, &self.limits);
         let Some(connack) = connack::success(connect, &acceptance, &terms, &self.limits) else {
             let packet_type = PacketType::ConnAck;

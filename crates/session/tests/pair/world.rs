@@ -34,6 +34,15 @@ pub(crate) struct Rules {
     pub(crate) may_refuse: bool,
 }
 
+/// A message that the owner of the client has and has not acknowledged.
+struct AtClient {
+    packet_id: PacketId,
+    number: usize,
+    qos: QoS,
+    /// Which of the sessions it belongs to.
+    session: u64,
+}
+
 pub(crate) struct World {
     name: String,
     rules: Rules,
@@ -50,7 +59,7 @@ pub(crate) struct World {
     from_server: Ledger,
     /// Messages that the owners have not acknowledged.
     at_server: Vec<(PacketId, usize)>,
-    at_client: Vec<(PacketId, usize)>,
+    at_client: Vec<AtClient>,
     outcomes: BTreeMap<PublishToken, usize>,
 }
 
@@ -171,7 +180,8 @@ impl World {
             return;
         }
         if self.chance.once_in(4) {
-            // The client goes on elsewhere, with other limits.
+            // The client goes on elsewhere, with other limits and another owner.
+            self.at_client.clear();
             let fresh = client::Session::new(settings(&mut self.chance));
             let state = std::mem::replace(&mut self.client, fresh).detach();
             self.client = client::Session::resume(settings(&mut self.chance), state);
@@ -208,7 +218,9 @@ impl World {
             self.stored = Some(state);
         }
         self.at_server.clear();
-        self.at_client.clear();
+        // At QoS 2 the owner still has to decide: the message does not come again.
+        self.at_client
+            .retain(|message| message.qos == QoS::ExactlyOnce);
         // A 3.1 client could not tell.
         if self.rules.may_lose_session
             && self.version != ProtocolVersion::V31
@@ -373,7 +385,12 @@ impl World {
             } => {
                 let number = self.from_server.on_arrived(message.payload());
                 if let Some(packet_id) = packet_id {
-                    self.at_client.push((packet_id, number));
+                    self.at_client.push(AtClient {
+                        packet_id,
+                        number,
+                        qos: message.qos(),
+                        session: self.client.sessions_begun(),
+                    });
                 }
             }
             client::Event::Completed { token, outcome } => {
@@ -418,8 +435,13 @@ impl World {
         }
         let verdict = self.verdict();
         let at = self.chance.below(self.at_client.len());
-        let (packet_id, number) = self.at_client.remove(at);
-        self.from_server.on_decided(number, !verdict.is_error());
-        self.client.acknowledge(packet_id, verdict);
+        let message = self.at_client.remove(at);
+        if message.session != self.client.sessions_begun() {
+            // The server has forgotten it, and sends it as a new one if at all.
+            return;
+        }
+        self.from_server
+            .on_decided(message.number, !verdict.is_error());
+        self.client.acknowledge(message.packet_id, verdict);
     }
 }

@@ -1,4 +1,4 @@
-//! What does not hold yet: each test is ignored until it does, and says what is in its way.
+//! An application that acknowledges after the connection of a message is gone.
 
 use mqttstack_testkit::{
     client::core::{CleanStart, ClientCore, Event, Receipt, Settings, TransportRequest},
@@ -36,7 +36,7 @@ fn receipts(client: &mut ClientCore) -> Vec<Receipt> {
 }
 
 #[test]
-#[ignore = "the client forgets a QoS 2 message that is acknowledged after its connection is over"]
+
 fn qos_2_is_delivered_once_though_acknowledged_after_the_connection() {
     // v5 MQTT-4.3.3-10; v3.1.1 MQTT-4.3.3-2
     let mut settings = Settings::new("reader");
