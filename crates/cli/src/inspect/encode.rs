@@ -60,7 +60,7 @@ pub(crate) fn run(
             .and_then(|()| deserializer.end())
     } else {
         let mut objects = deserializer.into_iter();
-        objects.try_for_each(|object| encoder.take(&object?).map_err(de::Error::custom))
+        objects.try_for_each(|object| encoder.take(object?).map_err(de::Error::custom))
     };
     let count = encoder.count;
     let failure = encoder.failure.take();
@@ -108,16 +108,18 @@ struct Encoder<'a, W> {
 
 impl<W: Write> Encoder<'_, W> {
     /// Writes an object: a packet, or a line of `--lines`.
-    fn take(&mut self, object: &Object) -> Result<(), String> {
+    fn take(&mut self, mut object: Object) -> Result<(), String> {
         self.bytes.clear();
-        match object.get("packets") {
+        match object.remove("packets") {
             None => self.packet(object)?,
             Some(Value::Array(packets)) => {
                 if let Some(Value::String(error)) = object.get("error") {
                     return Err(format!("it says an error, {error:?}"));
                 }
                 for packet in packets {
-                    let packet = packet.as_object().ok_or("a packet is an object")?;
+                    let Value::Object(packet) = packet else {
+                        return Err("a packet is an object".to_owned());
+                    };
                     self.packet(packet)?;
                 }
             }
@@ -131,11 +133,10 @@ impl<W: Write> Encoder<'_, W> {
         })
     }
 
-    fn packet(&mut self, object: &Object) -> Result<(), String> {
-        if let (Some(Value::String(error)), None) = (object.get("error"), object.get("type")) {
+    fn packet(&mut self, mut form: Object) -> Result<(), String> {
+        if let (Some(Value::String(error)), None) = (form.get("error"), form.get("type")) {
             return Err(format!("it says an error, {error:?}, and no packet"));
         }
-        let mut form = object.clone();
         form.retain(|key, _| !ADDED_KEYS.contains(&key.as_str()));
         if let Some(protocol) = form.remove("protocol") {
             let protocol = protocol.as_str().ok_or("`protocol` is a string")?;
@@ -178,7 +179,7 @@ impl<'de, W: Write> Visitor<'de> for Elements<'_, '_, W> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(object) = elements.next_element::<Object>()? {
-            self.0.take(&object).map_err(de::Error::custom)?;
+            self.0.take(object).map_err(de::Error::custom)?;
         }
         Ok(())
     }
