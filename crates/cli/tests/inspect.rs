@@ -311,9 +311,9 @@ fn capture() -> Vec<u8> {
                   4500 002a 0000 4000 4006 0000 7f000001 7f000001
                   c350 075b 00000001 00000000 5018 0000 0000 0000
                   c000";
-    let digits: Vec<_> = digits.bytes().filter(u8::is_ascii_hexdigit).collect();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    digits.chunks(2).map(byte).collect()
+    let digits: String = digits.split_whitespace().collect();
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hex");
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 #[test]
@@ -352,7 +352,7 @@ PINGREQ (MQTT 5.0)
 
 #[test]
 fn exit_codes_tell_malformed_from_unreadable() {
-    let cases: [(&[&str], &[u8], i32); 22] = [
+    let cases: [(&[&str], &[u8], i32); 23] = [
         (&["c000"], b"", 0),
         (&["--help"], b"", 0),
         (&[], b"", 0),
@@ -374,6 +374,7 @@ fn exit_codes_tell_malformed_from_unreadable() {
         (&["--encode", "--json"], b"", 2),
         (&["--output", "raw"], b"", 2),
         (&["no-such-file.pcap"], b"", 2),
+        (&["--file", "no-such-file.pcap"], b"", 2),
         (&["no-such-file.pcap", "c000"], b"", 2),
     ];
     for (arguments, input, code) in cases {

@@ -59,9 +59,12 @@ impl Input {
                 let text = all.join(joint).into_bytes();
                 Ok(Self::new("the arguments", Box::new(Cursor::new(text))))
             }
+            (None, [path]) if !Path::new(path).exists() => Err(Failure::usage(format!(
+                "{path:?} is neither content that can be read nor the name of a file"
+            ))),
             (None, [path]) => Self::file(Path::new(path)),
             (None, _) => Err(Failure::usage(
-                "the arguments are neither packets nor the name of one file",
+                "the arguments are neither content that can be read nor the name of one file",
             )),
         }
     }
