@@ -5,7 +5,7 @@ mod vectors;
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Command, Stdio},
     thread,
@@ -348,6 +348,26 @@ PINGREQ (MQTT 5.0)
         "{}",
         cut.err
     );
+}
+
+#[test]
+fn packets_are_shown_while_more_may_come() {
+    for input in [&capture()[..], b"\xC0\x00"] {
+        let mut command = command(&["--json"]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(input).expect("it reads");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        stdout.read_line(&mut line).expect("it writes");
+        assert!(line.contains("pingreq"), "{line}");
+        drop(stdin);
+        assert!(child.wait().expect("it ends").success());
+    }
 }
 
 #[test]

@@ -88,15 +88,21 @@ impl Input {
             return Ok(named);
         }
         let name = &self.name;
-        // What one read brings is enough, unless it is less than a magic number.
-        let mut head = [0; 4];
-        let length =
-            fill(&mut self.reader, &mut head).map_err(|error| Failure::input(name, &error))?;
-        let mut head = head.get(..length).unwrap_or_default().to_vec();
-        let buffered = self.reader.buffer();
-        head.extend_from_slice(buffered);
-        let length = buffered.len();
-        self.reader.consume(length);
+        // What one read brings is enough, unless it is the beginning of a magic number.
+        let mut head = Vec::new();
+        loop {
+            let buffered = match self.reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                buffered => buffered.map_err(|error| Failure::input(name, &error))?,
+            };
+            let length = buffered.len();
+            head.extend_from_slice(buffered);
+            self.reader.consume(length);
+            let begins = |magic: &[u8; 4]| magic.len() > head.len() && magic.starts_with(&head);
+            if length == 0 || !PCAP_MAGICS.iter().any(begins) {
+                break;
+            }
+        }
         let format = look_at(&head);
         let rest = std::mem::replace(
             &mut self.reader,
@@ -105,20 +111,6 @@ impl Input {
         self.reader = BufReader::with_capacity(CHUNK, Box::new(Cursor::new(head).chain(rest)));
         Ok(format)
     }
-}
-
-/// Reads until the buffer is full or the input ends; returns how much that was.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(space) = buffer.get_mut(length..).filter(|space| !space.is_empty()) {
-        match reader.read(space) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }
 
 /// Tells a format from the beginning of an input. Packets hold bytes that are no text: at least

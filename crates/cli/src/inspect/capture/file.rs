@@ -2,7 +2,7 @@
 //!
 //! One frame is in memory at a time, and of what a file claims to hold only what is there.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
 use jiff::Timestamp;
 
@@ -49,7 +49,7 @@ pub(crate) struct Frame<'a> {
 /// Reads a capture file frame by frame.
 #[derive(Debug)]
 pub(crate) struct Frames<R> {
-    reader: R,
+    reader: BufReader<R>,
     order: Order,
     kind: Kind,
     /// The record or block at hand.
@@ -85,7 +85,7 @@ struct Place {
 
 impl<R: Read> Frames<R> {
     /// Reads the header of a file.
-    pub(crate) fn new(mut reader: R) -> Result<Self, CaptureError> {
+    pub(crate) fn new(mut reader: BufReader<R>) -> Result<Self, CaptureError> {
         let mut magic = [0; 4];
         if !read_all(&mut reader, &mut magic)? {
             return Err(CaptureError::UnknownMagic);
@@ -141,6 +141,11 @@ impl<R: Read> Frames<R> {
                 bytes: from.get(..place.length).unwrap_or(from),
             }
         }))
+    }
+
+    /// Returns whether reading on may take its time: a capture may be a live one.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.reader.buffer().is_empty()
     }
 
     /// Reads a record of a pcap file.

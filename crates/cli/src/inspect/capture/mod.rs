@@ -7,7 +7,7 @@ mod reassembly;
 
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
+    io::{BufReader, Read, Write},
     net::SocketAddr,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Selection {
 
 /// Reports the packets of a capture, in the order in which their last bytes were captured.
 pub(crate) fn run<W: Write>(
-    reader: impl Read,
+    reader: BufReader<impl Read>,
     name: &str,
     selection: Selection,
     decoder: Decoder,
@@ -51,6 +51,9 @@ pub(crate) fn run<W: Write>(
             Ok(Some(frame)) => connections.take(&frame, report)?,
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
+        }
+        if frames.may_wait() {
+            report.flush()?;
         }
     };
     // A capture that breaks off still shows what it has.

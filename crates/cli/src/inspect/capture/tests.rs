@@ -39,7 +39,14 @@ fn inspect_as(file: &[u8], from: Sender, ports: &[u16]) -> (Verdict, Vec<Line>) 
         ports: ports.to_vec(),
         from,
     };
-    run(file, "capture", selection, Decoder::new(), &mut report).unwrap();
+    run(
+        BufReader::new(file),
+        "capture",
+        selection,
+        Decoder::new(),
+        &mut report,
+    )
+    .unwrap();
     let verdict = report.verdict();
     let lines = serde_json::Deserializer::from_slice(&out).into_iter();
     let lines = lines.map(|object| {
@@ -192,7 +199,7 @@ fn a_capture_that_breaks_off_shows_what_it_has() {
     };
     let decoder = Decoder::new().with_version(ProtocolVersion::V311);
     let failure = run(
-        &file[..file.len() - 1],
+        BufReader::new(&file[..file.len() - 1]),
         "x.pcap",
         selection,
         decoder,
@@ -228,7 +235,14 @@ fn an_item_says_where_it_comes_from() {
         from: Sender::Any,
     };
     let file = pcap(&[ipv4_packet(TO_SERVER, 1, ACK, b"\xC0\x00")]);
-    run(&file[..], "capture", selection, Decoder::new(), &mut report).unwrap();
+    run(
+        BufReader::new(&file[..]),
+        "capture",
+        selection,
+        Decoder::new(),
+        &mut report,
+    )
+    .unwrap();
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "{\"offset\":0,\"length\":2,\"protocol\":\"5.0\",\"connection\":1,\"from\":\"client\",\
@@ -257,6 +271,12 @@ fn a_capture_may_be_anything() {
             from: Sender::Any,
         };
         // What comes of it differs; that it ends is what counts.
-        let _ = run(&file[..], "capture", selection, Decoder::new(), &mut report);
+        let _ = run(
+            BufReader::new(&file[..]),
+            "capture",
+            selection,
+            Decoder::new(),
+            &mut report,
+        );
     }
 }

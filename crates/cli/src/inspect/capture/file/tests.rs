@@ -76,7 +76,7 @@ fn packet(order: Order, interface: u32, ticks: u64, bytes: &[u8]) -> Vec<u8> {
 type Found = (u32, Option<String>, Vec<u8>);
 
 fn read(file: &[u8]) -> Result<Vec<Found>, CaptureError> {
-    let mut frames = Frames::new(file)?;
+    let mut frames = Frames::new(BufReader::new(file))?;
     let mut found = Vec::new();
     while let Some(frame) = frames.next()? {
         let time = frame.time.map(|time| time.to_string());
