@@ -41,6 +41,7 @@ impl<'a, I: Source<'a>> Parser<I> {
 
     /// Reads a PUBLISH up to its payload, which is left empty and whose length is returned beside
     /// it.
+    #[cfg(feature = "alloc")]
     #[inline(always)]
     pub(super) fn publish_head(
         self,
