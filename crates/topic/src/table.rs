@@ -282,3 +282,71 @@ fn parent(number: usize) -> usize {
     let highest = number.checked_ilog2().unwrap_or_default();
     number & !(1 << highest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::KeyedHash;
+
+    const COUNT: u32 = 10_000;
+
+    fn id(number: u32) -> Id {
+        Id::new(number).unwrap()
+    }
+
+    /// Fills a table, and empties it again, holding it to what it should contain.
+    fn check(hash: impl Fn(u32) -> u32) {
+        let mut table = IdTable::new();
+        let has =
+            |table: &IdTable, number| table.find_id(hash(number), |found| found == id(number));
+        for number in 1..=COUNT {
+            assert_eq!(has(&table, number), None);
+            table.insert_id(hash(number), id(number));
+            assert_eq!(has(&table, number), Some(id(number)));
+            assert!(
+                table.buckets.len() >= table.len.div_ceil(IdTable::MEAN),
+                "it grows in time"
+            );
+        }
+        for number in (1..=COUNT).filter(|number| number % 3 != 0) {
+            table.remove_id(hash(number), id(number));
+        }
+        for number in (1..=COUNT).step_by(7) {
+            assert_eq!(has(&table, number).is_some(), number % 3 == 0);
+        }
+        for number in (1..=COUNT).filter(|number| number % 3 == 0) {
+            table.remove_id(hash(number), id(number));
+        }
+        assert_eq!(
+            (table.len, table.buckets.len(), table.overflow.len()),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn a_table_grows_and_shrinks_and_loses_nothing() {
+        let keyed = KeyedHash::new(9);
+        check(|number| keyed.pair(number, 0));
+    }
+
+    #[test]
+    fn numbers_that_share_buckets_are_told_apart() {
+        check(|number| number % 100);
+    }
+
+    #[test]
+    fn most_entries_are_found_in_their_own_bucket() {
+        let keyed = KeyedHash::new(9);
+        let mut table = IdTable::new();
+        for number in 1..=COUNT {
+            table.insert_id(keyed.pair(number, 0), id(number));
+            // The worst moment is just before all buckets are split.
+            assert!(table.overflow.len() <= table.buckets.len() / 4 + 1);
+        }
+    }
+
+    #[test]
+    fn a_bucket_of_ids_is_a_cache_line() {
+        assert_eq!(size_of::<Bucket<Tagged, 7>>(), 64);
+    }
+}

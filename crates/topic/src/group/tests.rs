@@ -166,6 +166,7 @@ fn a_session_that_queues_is_chosen_only_if_nobody_is_ready() {
 
 #[test]
 fn a_message_of_a_lost_member_is_handed_to_another() {
+    // v5 U-32
     let mut index = group_of(2);
     let id = group(&index).id();
     index.remove_all(&0);

@@ -441,3 +441,14 @@ fn many_groups_of_one_filter_come_and_go() {
             .all(|members| members.iter().all(|(key, _)| key % 3 == 0))
     );
 }
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_filter_with_one_subscriber_is_a_cache_line() {
+    assert_eq!(size_of::<Filter<u64, [u32; 3]>>(), 64);
+    assert_eq!(
+        size_of::<Option<Filter<u64, [u32; 3]>>>(),
+        64,
+        "in its arena too"
+    );
+}
