@@ -64,6 +64,10 @@ pub enum TransportError {
         /// Where to listen or to connect to.
         address: PeerAddress,
     },
+    /// A TLS connection did not come about, or ended against the rules.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] crate::TlsError),
     /// A WebSocket did not come about, or ended against the rules.
     #[cfg(feature = "websocket")]
     #[error(transparent)]
@@ -132,6 +136,10 @@ impl From<io::Error> for TransportError {
 /// Unpacks what a layer has said through an [`io::Error`].
 fn of_layer(error: &io::Error) -> Option<TransportError> {
     let inner = error.get_ref()?;
+    #[cfg(feature = "tls")]
+    if let Some(error) = inner.downcast_ref::<crate::TlsError>() {
+        return Some(error.clone().into());
+    }
     #[cfg(feature = "websocket")]
     if let Some(error) = inner.downcast_ref::<crate::WebSocketError>() {
         return Some(error.clone().into());

@@ -15,6 +15,8 @@ mod tcp_listener;
 mod tcp_options;
 #[cfg(test)]
 mod test_loop;
+#[cfg(feature = "tls")]
+mod tls;
 mod token_map;
 #[cfg(all(unix, feature = "unix"))]
 mod unix;
@@ -35,6 +37,11 @@ pub use stream::{Handshake, Peer, Stream};
 pub use tcp::TcpStream;
 pub use tcp_listener::{ListenOptions, TcpListener};
 pub use tcp_options::{KeepAlive, TcpOptions};
+#[cfg(feature = "tls")]
+pub use tls::{
+    CertificateFacts, CertificateFiles, ClientAuthentication, TlsClient, TlsClientOptions,
+    TlsConfigError, TlsError, TlsFacts, TlsServer, TlsServerOptions, TlsStream, TlsVersion,
+};
 pub use token_map::{Token, TokenMap};
 #[cfg(all(unix, feature = "unix"))]
 pub use unix::UnixStream;
@@ -45,6 +52,10 @@ pub use websocket::{
     WebSocketClient, WebSocketClientOptions, WebSocketError, WebSocketFacts, WebSocketServer,
     WebSocketServerOptions, WebSocketStream,
 };
+
+/// The TLS library, whose configurations the layers of TLS accept.
+#[cfg(feature = "tls")]
+pub use rustls;
 
 /// What the poller watches; a layer hands on the one of the stream below it.
 pub use mio::event::Source;

@@ -132,6 +132,9 @@ pub enum Handshake {
 pub struct Peer {
     /// Where it is.
     pub address: PeerAddress,
+    /// What it showed when it opened TLS.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Box<crate::TlsFacts>>,
     /// What it said when it opened a WebSocket.
     #[cfg(feature = "websocket")]
     pub websocket: Option<Box<crate::WebSocketFacts>>,
@@ -143,6 +146,8 @@ impl Peer {
     pub const fn new(address: PeerAddress) -> Self {
         Self {
             address,
+            #[cfg(feature = "tls")]
+            tls: None,
             #[cfg(feature = "websocket")]
             websocket: None,
         }

@@ -1,0 +1,18 @@
+//! TLS 1.2 and 1.3 over any stream, both roles, on rustls.
+
+mod certificate;
+mod client;
+mod error;
+mod files;
+mod server;
+mod stream;
+
+pub use certificate::{CertificateFacts, TlsFacts, TlsVersion};
+pub use client::{TlsClient, TlsClientOptions};
+pub use error::{TlsConfigError, TlsError};
+pub use files::CertificateFiles;
+pub use server::{ClientAuthentication, TlsServer, TlsServerOptions};
+pub use stream::TlsStream;
+
+#[cfg(test)]
+mod tests;

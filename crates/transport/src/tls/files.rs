@@ -1,0 +1,126 @@
+//! Certificates, keys and revocation lists, from files in PEM.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    Error, InconsistentKeys, RootCertStore, SupportedProtocolVersion,
+    crypto::CryptoProvider,
+    pki_types::{
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+    sign::CertifiedKey,
+    version,
+};
+
+use super::{TlsConfigError, TlsVersion};
+
+/// Where a certificate and its key are.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CertificateFiles {
+    /// The certificate, followed by those that lead from it to its authority.
+    pub chain: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+impl CertificateFiles {
+    /// Names the two files.
+    #[must_use]
+    pub fn new(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self {
+            chain: chain.into(),
+            key: key.into(),
+        }
+    }
+
+    pub(super) fn load(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsConfigError> {
+        let chain: Vec<CertificateDer<'static>> = items(&self.chain, "certificate")?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)
+            .map_err(|error| of_pem(&self.key, "private key", error))?;
+        CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+            let mismatch = Error::InconsistentKeys(InconsistentKeys::KeyMismatch);
+            if error == mismatch {
+                let (chain, key) = (self.chain.clone(), self.key.clone());
+                TlsConfigError::KeyMismatch { chain, key }
+            } else if let Error::InvalidCertificate(_) = error {
+                TlsConfigError::unusable(&self.chain, error)
+            } else {
+                TlsConfigError::unusable(&self.key, error)
+            }
+        })
+    }
+}
+
+/// Reads the authorities to trust; never returns an empty set, which would mean "trust nobody" here
+/// and "do not look" elsewhere.
+pub(super) fn roots(path: &Path) -> Result<Arc<RootCertStore>, TlsConfigError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in items(path, "certificate")? {
+        roots
+            .add(certificate)
+            .map_err(|error| TlsConfigError::unusable(path, error))?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// Reads revocation lists.
+pub(super) fn crls(
+    paths: &[PathBuf],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsConfigError> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(items(path, "revocation list")?);
+    }
+    Ok(all)
+}
+
+/// Returns the versions from `least` on.
+pub(super) fn versions(least: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static V1_3: [&SupportedProtocolVersion; 1] = [&version::TLS13];
+    static V1_2: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+    match least {
+        TlsVersion::V1_2 => &V1_2,
+        TlsVersion::V1_3 => &V1_3,
+    }
+}
+
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+pub(super) fn alpn(protocols: &[Box<str>]) -> Vec<Vec<u8>> {
+    protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect()
+}
+
+/// Reads everything of one kind from a file: one at least.
+fn items<T: PemObject>(path: &Path, item: &'static str) -> Result<Vec<T>, TlsConfigError> {
+    let of_file = |error| of_pem(path, item, error);
+    let all: Result<Vec<T>, _> = T::pem_file_iter(path).map_err(of_file)?.collect();
+    match all.map_err(of_file)? {
+        none if none.is_empty() => Err(of_file(pem::Error::NoItemsFound)),
+        some => Ok(some),
+    }
+}
+
+fn of_pem(path: &Path, item: &'static str, error: pem::Error) -> TlsConfigError {
+    let path = path.into();
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's list of errors is open"
+    )]
+    match error {
+        pem::Error::Io(error) => TlsConfigError::Unreadable {
+            path,
+            kind: error.kind(),
+        },
+        pem::Error::NoItemsFound => TlsConfigError::Missing { path, item },
+        _ => TlsConfigError::NotPem { path },
+    }
+}
