@@ -110,6 +110,8 @@ const fn telling(error: &TransportError) -> u8 {
         | TransportError::AddressInUse { .. }
         | TransportError::PermissionDenied { .. }
         | TransportError::Io { .. } => 3,
+        #[cfg(feature = "proxy")]
+        TransportError::Proxy(_) => 3,
         #[cfg(feature = "tls")]
         TransportError::Tls(_) => 3,
         #[cfg(feature = "websocket")]

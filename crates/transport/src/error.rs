@@ -64,6 +64,10 @@ pub enum TransportError {
         /// Where to listen or to connect to.
         address: PeerAddress,
     },
+    /// A proxy did not say who is behind it, or somebody pretended to be one.
+    #[cfg(feature = "proxy")]
+    #[error(transparent)]
+    Proxy(#[from] crate::ProxyError),
     /// A TLS connection did not come about, or ended against the rules.
     #[cfg(feature = "tls")]
     #[error(transparent)]

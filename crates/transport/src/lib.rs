@@ -9,6 +9,8 @@ mod listener;
 pub mod memory;
 mod output_queue;
 mod poller;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod stream;
 mod tcp;
 mod tcp_listener;
@@ -33,6 +35,8 @@ pub use layer::{Layer, LayeredListener, TLS_HANDSHAKE};
 pub use listener::{AcceptError, Listener, Retry};
 pub use output_queue::{OutputQueue, WriteProgress};
 pub use poller::{Event, Events, Poller, Waker};
+#[cfg(feature = "proxy")]
+pub use proxy::{ProxyError, ProxyFacts, ProxyOptions, ProxyServer, ProxyStream, ProxyTlsFacts};
 pub use stream::{Handshake, Peer, Stream};
 pub use tcp::TcpStream;
 pub use tcp_listener::{ListenOptions, TcpListener};
@@ -52,6 +56,10 @@ pub use websocket::{
     WebSocketClient, WebSocketClientOptions, WebSocketError, WebSocketFacts, WebSocketServer,
     WebSocketServerOptions, WebSocketStream,
 };
+
+/// A network, as [`ProxyOptions`] names those of the proxies.
+#[cfg(feature = "proxy")]
+pub use ipnet::IpNet;
 
 /// The TLS library, whose configurations the layers of TLS accept.
 #[cfg(feature = "tls")]

@@ -132,6 +132,9 @@ pub enum Handshake {
 pub struct Peer {
     /// Where it is.
     pub address: PeerAddress,
+    /// What the proxy in between said of it.
+    #[cfg(feature = "proxy")]
+    pub proxy: Option<Box<crate::ProxyFacts>>,
     /// What it showed when it opened TLS.
     #[cfg(feature = "tls")]
     pub tls: Option<Box<crate::TlsFacts>>,
@@ -146,6 +149,8 @@ impl Peer {
     pub const fn new(address: PeerAddress) -> Self {
         Self {
             address,
+            #[cfg(feature = "proxy")]
+            proxy: None,
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "websocket")]
