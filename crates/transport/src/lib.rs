@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod address;
+#[cfg(all(feature = "tls", feature = "websocket"))]
+mod alpn;
 mod connect;
 mod endpoint;
 mod error;
@@ -28,6 +30,8 @@ mod unix_listener;
 mod websocket;
 
 pub use address::PeerAddress;
+#[cfg(all(feature = "tls", feature = "websocket"))]
+pub use alpn::{AlpnServer, AlpnStream};
 pub use connect::{ConnectOptions, connect};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::TransportError;

@@ -6,6 +6,8 @@ mod error;
 mod files;
 mod server;
 mod stream;
+#[cfg(test)]
+pub(crate) mod test_authority;
 
 pub use certificate::{CertificateFacts, TlsFacts, TlsVersion};
 pub use client::{TlsClient, TlsClientOptions};

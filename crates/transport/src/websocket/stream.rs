@@ -340,4 +340,16 @@ impl<S: Stream> Stream for WebSocketStream<S> {
 impl<S> WebSocketStream<S> {
     /// The code of a close frame that ends a connection as intended.
     const GOING_WELL: u16 = 1000;
+
+    /// Returns the stream below.
+    #[cfg(feature = "tls")]
+    pub(crate) const fn below(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the stream below, to use it instead.
+    #[cfg(feature = "tls")]
+    pub(crate) const fn below_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
 }
