@@ -3,6 +3,7 @@
 mod clock;
 mod link;
 mod log;
+mod mail;
 mod worker;
 
 use std::{
@@ -12,7 +13,6 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
     thread::{self, JoinHandle},
 };
@@ -25,7 +25,7 @@ use mqttstack_transport::{
 
 use self::{
     clock::Clock,
-    worker::{Parts, Peer, Worker},
+    worker::{Parts, Worker},
 };
 use crate::core::{Access, AllowAll, Core, Directory, Settings, WorkerId};
 
@@ -244,14 +244,13 @@ impl BrokerBuilder {
             .map(|listener| listener.local_address().clone())
             .collect();
         let mut peers = Vec::new();
+        let mut wakers = Vec::new();
         let mut parts = Vec::new();
         for index in 0..self.workers {
             let poller = Poller::new()?;
-            let (sender, inbox) = mpsc::channel();
-            peers.push(Peer {
-                inbox: sender,
-                waker: poller.waker(),
-            });
+            let (peer, inbox) = mail::inbox(poller.waker());
+            wakers.push(poller.waker());
+            peers.push(peer);
             let mut core = Core::new(self.settings(index, directory.clone()));
             if index == 0 {
                 publish_version(&mut core, clock);
@@ -273,7 +272,7 @@ impl BrokerBuilder {
         let mut broker = Broker {
             local_addresses,
             stop,
-            wakers: peers.iter().map(|peer| peer.waker.clone()).collect(),
+            wakers,
             threads: Vec::new(),
             directory,
         };

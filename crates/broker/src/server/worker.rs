@@ -6,22 +6,21 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, Sender},
+        mpsc::Receiver,
     },
     time::Duration,
 };
 
 use mqttstack_limits::{Instant, Limits};
-use mqttstack_transport::{
-    Events, Handshake, Listener, Poller, Retry, Stream, Token, TokenMap, Waker,
-};
+use mqttstack_transport::{Events, Handshake, Listener, Poller, Retry, Stream, Token, TokenMap};
 
 use super::{
     clock::Clock,
     link::{Link, LinkPhase},
     log,
+    mail::{Mail, Peer},
 };
-use crate::core::{Core, Drained, WorkerId, WorkerMessage};
+use crate::core::{Core, Drained, WorkerMessage};
 
 /// How many bytes one read takes.
 const READ_BYTES: usize = 128 * 1024;
@@ -31,6 +30,8 @@ const READ_BUDGET_BYTES: usize = 256 * 1024;
 const ACCEPT_BUDGET: usize = 256;
 /// How long the last bytes of a connection may take, and how long its peer's end is awaited.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait for room in the inbox of another worker.
+const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 /// How long connections may take to end when the broker shuts down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the peers' ends are awaited once everything is written.
@@ -49,20 +50,12 @@ pub(super) struct Parts {
     pub(super) stop: Arc<AtomicBool>,
 }
 
-/// How to reach a worker.
-#[derive(Clone)]
-pub(super) struct Peer {
-    pub(super) inbox: Sender<WorkerMessage>,
-    pub(super) waker: Waker,
-}
-
 /// A thread's event loop.
 pub(super) struct Worker {
     core: Core,
     poller: Poller,
     clock: Clock,
-    inbox: Receiver<WorkerMessage>,
-    peers: Vec<Peer>,
+    mail: Mail,
     stop: Arc<AtomicBool>,
     sources: TokenMap<Source>,
     /// Sources that were left before they would block.
@@ -106,8 +99,7 @@ impl Worker {
             core: parts.core,
             poller: parts.poller,
             clock: parts.clock,
-            inbox: parts.inbox,
-            peers: parts.peers,
+            mail: Mail::new(parts.inbox, &parts.peers),
             stop: parts.stop,
             sources,
             ready: VecDeque::new(),
@@ -127,7 +119,8 @@ impl Worker {
             if self.stop.load(Ordering::Acquire) && self.done_at.is_none() {
                 self.begin_shutdown(now);
             }
-            while let Ok(message) = self.inbox.try_recv() {
+            self.mail.begin_turn();
+            while let Some(message) = self.mail.receive() {
                 self.core.handle_worker_message(message, now);
             }
             let left_over = self.ready.len();
@@ -155,7 +148,10 @@ impl Worker {
         /// What makes up for a clock that is finer than the system's sleep: a poll that ends a
         /// moment too early would spin.
         const ROUND_UP: Duration = Duration::from_micros(999);
-        if !self.ready.is_empty() {
+        if self.mail.is_congested() {
+            return Some(CONGESTION_PAUSE);
+        }
+        if !self.ready.is_empty() || self.mail.has_more() {
             return Some(Duration::ZERO);
         }
         let deadline = self.deadlines.first().map(|(at, _)| *at);
@@ -356,7 +352,8 @@ impl Worker {
                 LinkPhase::Open if self.core.is_paused(link.id) => return,
                 LinkPhase::Open | LinkPhase::Lingering { .. } => {}
             }
-            if budget == 0 {
+            // What is read may lead to mail that there is no room for.
+            if budget == 0 || self.mail.is_congested() {
                 if !std::mem::replace(&mut link.is_ready, true) {
                     self.ready.push_back(token);
                 }
@@ -483,17 +480,10 @@ impl Worker {
 
     /// Hands messages to other workers, and notices to the log.
     fn pass_on(&mut self) {
-        let mut woken: Option<WorkerId> = None;
         while let Some((worker, message)) = self.core.poll_worker_message() {
-            let Some(peer) = self.peers.get(usize::from(worker.index())) else {
-                continue;
-            };
-            // A worker that is gone is gone because the broker stops.
-            let _ = peer.inbox.send(message);
-            if woken.replace(worker) != Some(worker) {
-                let _ = peer.waker.wake();
-            }
+            self.mail.send(worker, message);
         }
+        self.mail.deliver();
         while let Some(notice) = self.core.poll_notice() {
             log::notice(&notice);
         }

@@ -1,0 +1,168 @@
+//! The mail between workers: bounded, so that a worker that falls behind slows down those who write
+//! to it instead of growing.
+
+use std::{
+    collections::VecDeque,
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+};
+
+use mqttstack_transport::Waker;
+
+use crate::core::{WorkerId, WorkerMessage};
+
+/// How many messages wait for one worker. Further ones wait with their sender, which reads nothing
+/// more from its clients until they are gone.
+const INBOX_MESSAGES_MAX: usize = 4_096;
+
+/// How to reach a worker.
+#[derive(Clone)]
+pub(super) struct Peer {
+    inbox: SyncSender<WorkerMessage>,
+    waker: Waker,
+}
+
+/// A worker's inbox, and its way to the others.
+pub(super) struct Mail {
+    inbox: Receiver<WorkerMessage>,
+    outgoing: Vec<Outgoing>,
+    /// How many messages of the inbox may still be taken in this turn.
+    budget: usize,
+}
+
+/// What goes to one worker.
+struct Outgoing {
+    peer: Peer,
+    /// What its inbox had no room for.
+    backlog: VecDeque<WorkerMessage>,
+    /// Whether something was put into its inbox since it was last woken.
+    has_mail: bool,
+}
+
+/// Opens an inbox: the way to reach it, and what arrives.
+pub(super) fn inbox(waker: Waker) -> (Peer, Receiver<WorkerMessage>) {
+    let (sender, receiver) = sync_channel(INBOX_MESSAGES_MAX);
+    let peer = Peer {
+        inbox: sender,
+        waker,
+    };
+    (peer, receiver)
+}
+
+impl Mail {
+    /// Connects an inbox with all workers, by number.
+    pub(super) fn new(inbox: Receiver<WorkerMessage>, peers: &[Peer]) -> Self {
+        let outgoing = |peer: &Peer| Outgoing {
+            peer: peer.clone(),
+            backlog: VecDeque::new(),
+            has_mail: false,
+        };
+        Self {
+            inbox,
+            outgoing: peers.iter().map(outgoing).collect(),
+            budget: 0,
+        }
+    }
+
+    /// Begins a turn: no more than what fits into an inbox is taken in it, so that clients have
+    /// their turn, however much others write.
+    pub(super) fn begin_turn(&mut self) {
+        self.budget = INBOX_MESSAGES_MAX;
+    }
+
+    /// Takes the next message of this turn.
+    pub(super) fn receive(&mut self) -> Option<WorkerMessage> {
+        self.budget = self.budget.checked_sub(1)?;
+        self.inbox.try_recv().ok()
+    }
+
+    /// Returns whether the last turn has left messages behind.
+    pub(super) const fn has_more(&self) -> bool {
+        self.budget == 0
+    }
+
+    /// Sends a message, behind those that still wait for the same worker.
+    pub(super) fn send(&mut self, worker: WorkerId, message: WorkerMessage) {
+        if let Some(outgoing) = self.outgoing.get_mut(usize::from(worker.index())) {
+            outgoing.backlog.push_back(message);
+        }
+    }
+
+    /// Delivers what there is room for, and wakes each worker that got something once.
+    pub(super) fn deliver(&mut self) {
+        for outgoing in &mut self.outgoing {
+            outgoing.fill_inbox();
+            if std::mem::take(&mut outgoing.has_mail) {
+                // A worker that cannot be woken is gone because the broker stops.
+                let _ = outgoing.peer.waker.wake();
+            }
+        }
+    }
+
+    /// Returns whether some worker has no room: then nothing is read that could lead to more.
+    pub(super) fn is_congested(&self) -> bool {
+        self.outgoing
+            .iter()
+            .any(|outgoing| !outgoing.backlog.is_empty())
+    }
+}
+
+impl Outgoing {
+    fn fill_inbox(&mut self) {
+        while let Some(message) = self.backlog.pop_front() {
+            match self.peer.inbox.try_send(message) {
+                Ok(()) => self.has_mail = true,
+                Err(TrySendError::Full(message)) => {
+                    self.backlog.push_front(message);
+                    // It may sleep over a full inbox whose wake-up was spent on an earlier turn.
+                    self.has_mail = true;
+                    return;
+                }
+                Err(TrySendError::Disconnected(_)) => {
+                    self.backlog.clear();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqttstack_session::Message;
+    use mqttstack_transport::Poller;
+
+    use super::*;
+
+    fn message() -> WorkerMessage {
+        WorkerMessage::Deliver {
+            message: Message::builder("a", "x").build().expect("valid"),
+            targets: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_an_inbox_has_no_room_for_waits_with_its_sender() {
+        let poller = Poller::new().expect("a poller");
+        let (peer, receiver) = inbox(poller.waker());
+        let mut mail = Mail::new(receiver, &[peer]);
+        let to = WorkerId::new(0);
+        for _ in 0..=INBOX_MESSAGES_MAX {
+            mail.send(to, message());
+        }
+        mail.deliver();
+        assert!(mail.is_congested());
+        mail.begin_turn();
+        let mut received = 0;
+        while mail.receive().is_some() {
+            received += 1;
+        }
+        assert_eq!(received, INBOX_MESSAGES_MAX);
+        assert!(mail.has_more());
+        mail.deliver();
+        assert!(!mail.is_congested());
+        mail.begin_turn();
+        assert!(mail.receive().is_some());
+        assert!(mail.receive().is_none());
+        assert!(!mail.has_more());
+    }
+}
