@@ -100,8 +100,26 @@ impl Connection {
     }
 
     /// Keeps bytes for later.
+    ///
+    /// The buffer grows with what arrives, never by what is claimed, and ends at the size of the
+    /// packet: a payload that shares it holds no more memory than it is counted with.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
+        let len = self.unread.len().saturating_add(bytes.len());
+        if len > self.unread.capacity() && len <= self.wanted {
+            let capacity = len.saturating_mul(2).min(self.wanted);
+            let mut grown = BytesMut::with_capacity(capacity);
+            grown.extend_from_slice(&self.unread);
+            self.unread = grown;
+        }
         self.unread.extend_from_slice(bytes);
+    }
+
+    /// Returns how many bytes make it worth to look again; all there are if that is not known.
+    pub(super) fn missing(&self) -> usize {
+        match self.wanted.checked_sub(self.unread.len()) {
+            None | Some(0) => usize::MAX,
+            Some(missing) => missing,
+        }
     }
 
     /// Notes how many bytes the packet at the head of what is kept takes.

@@ -190,11 +190,21 @@ impl Core {
         if connection.session.is_ended() {
             return;
         }
-        if connection.has_unread() || connection.is_paused() {
-            connection.keep(input);
+        let mut rest = input;
+        while !rest.is_empty() {
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            if !connection.has_unread() && !connection.is_paused() {
+                self.handle_fresh(id, rest, now);
+                break;
+            }
+            // Only what completes the packet, so that it has its buffer to itself.
+            let missing = connection.missing().min(rest.len());
+            let (first, after) = rest.split_at_checked(missing).unwrap_or((rest, &[]));
+            connection.keep(first);
+            rest = after;
             self.handle_unread(id, now);
-        } else {
-            self.handle_fresh(id, input, now);
         }
         self.settle(id);
         self.drop_overflowed(now);
