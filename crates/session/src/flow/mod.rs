@@ -26,12 +26,13 @@ use self::{
     inbound::{Acknowledger, Novelty},
     outbound::Queued,
     quota::Quota,
-    responses::{AckKind, Responses},
+    responses::AckKind,
 };
 pub(crate) use self::{
     exchanges::Completion,
     fit::{Fit, permitted},
     outbound::Awaited,
+    responses::Responses,
 };
 pub use self::{
     outbound::{DeliveryOptions, PublishToken, QueueStatus, SubscriptionIds, Undelivered},
@@ -394,10 +395,15 @@ impl Flow {
     }
 
     /// Takes the state out: the connection is gone.
-    pub(crate) fn into_state(mut self) -> SessionState {
+    pub(crate) fn into_state(self) -> SessionState {
+        self.into_parts().0
+    }
+
+    /// Takes the state out, and the answers that have not been sent: the connection is about to go.
+    pub(crate) fn into_parts(mut self) -> (SessionState, Responses) {
         self.state.outbound.drop_qos0();
         self.state.outbound.shrink();
-        self.state
+        (self.state, self.responses)
     }
 
     pub(crate) const fn version(&self) -> ProtocolVersion {

@@ -8,13 +8,19 @@ use mqttstack_codec::{
 };
 
 use super::{Connected, Deciding, EndCause, Ended, Event, Phase, Session};
-use crate::{SessionState, flow::permitted};
+use crate::{
+    SessionState,
+    flow::{Responses, permitted},
+};
 
 /// What is left of a connection that is over.
 #[derive(Clone, Debug)]
 pub(super) struct Remains {
+    /// The answers to what came before the end: CONNACK goes ahead of DISCONNECT, however soon the
+    /// end has come (v5 MQTT-3.2.0-1, v5 MQTT-3.14.0-1).
+    responses: Option<Responses>,
     /// The last packet, if one is still to be sent.
-    pub(super) last: Option<Packet>,
+    last: Option<Packet>,
     pub(super) version: ProtocolVersion,
     pub(super) state: Option<SessionState>,
 }
@@ -69,6 +75,7 @@ impl Session {
 impl Remains {
     const fn nothing() -> Self {
         Self {
+            responses: None,
             last: None,
             version: ProtocolVersion::V5,
             state: None,
@@ -84,6 +91,7 @@ impl Remains {
             })
         });
         Self {
+            responses: None,
             last,
             version: deciding.connect.version,
             state: None,
@@ -100,10 +108,34 @@ impl Remains {
                     properties,
                 }))
             });
+        let (state, responses) = connected.flow.into_parts();
         Self {
+            responses: Some(responses),
             last,
             version: fit.version,
-            state: Some(connected.flow.into_state()),
+            state: Some(state),
         }
+    }
+
+    /// Answers a CONNECT that could not be read, in a form that its sender can read.
+    pub(super) fn answer_with(&mut self, version: ProtocolVersion, packet: Packet) {
+        self.version = version;
+        self.last = Some(packet);
+    }
+
+    pub(super) fn poll_packet(&mut self) -> Option<Packet> {
+        let response = self.responses.as_mut().and_then(Responses::pop);
+        response.or_else(|| self.last.take())
+    }
+
+    pub(super) fn has_packet(&self) -> bool {
+        self.last.is_some()
+            || (self.responses.as_ref()).is_some_and(|responses| !responses.is_empty())
+    }
+
+    /// There is nobody left to send anything to.
+    pub(super) fn send_nothing(&mut self) {
+        self.responses = None;
+        self.last = None;
     }
 }

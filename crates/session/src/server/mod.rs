@@ -144,8 +144,7 @@ impl Session {
             let answer = connack::unreadable(&error, version);
             self.end(EndCause::Protocol(error), None);
             if let (Some((version, packet)), Phase::Ended(remains)) = (answer, &mut self.phase) {
-                remains.version = version;
-                remains.last = Some(packet);
+                remains.answer_with(version, packet);
             }
             return;
         }
@@ -186,7 +185,7 @@ impl Session {
     pub fn handle_closed(&mut self) {
         self.end(EndCause::TransportClosed, None);
         if let Phase::Ended(remains) = &mut self.phase {
-            remains.last = None;
+            remains.send_nothing();
         }
     }
 
@@ -322,7 +321,7 @@ impl Session {
     pub fn poll_packet(&mut self, now: Instant) -> Option<Outgoing> {
         match &mut self.phase {
             Phase::Connected(connected) => connected.flow.poll_packet(now),
-            Phase::Ended(remains) => remains.last.take().map(Outgoing::Packet),
+            Phase::Ended(remains) => remains.poll_packet().map(Outgoing::Packet),
             Phase::Deciding(deciding) => deciding.poll_packet().map(Outgoing::Packet),
             Phase::AwaitConnect { .. } => None,
         }
@@ -333,7 +332,7 @@ impl Session {
     pub fn has_packet(&self) -> bool {
         match &self.phase {
             Phase::Connected(connected) => connected.flow.has_packet(),
-            Phase::Ended(remains) => remains.last.is_some(),
+            Phase::Ended(remains) => remains.has_packet(),
             Phase::Deciding(deciding) => deciding.has_packet(),
             Phase::AwaitConnect { .. } => false,
         }

@@ -442,10 +442,19 @@ fn bytes_that_are_no_packet_end_an_accepted_connection() {
         let connect = Packet::Connect(testing::connect("id=c"));
         session.handle_packet(connect, at(0.0)).expect("accepted");
         session.accept(Acceptance::default(), at(0.0));
+        session
+            .handle_packet(testing::packet("PINGREQ"), at(0.0))
+            .expect("legal");
         session.handle_decode_error(error, None);
-        let last = session.poll_packet(at(0.0)).expect("DISCONNECT");
-        let last = last.into_packet(ProtocolVersion::V5).expect("a packet");
-        assert_eq!(last, testing::packet(&format!("DISCONNECT {code}")));
+        // What was answered before goes first, CONNACK above all (v5 MQTT-3.2.0-1).
+        let mut sent = Vec::new();
+        while let Some(packet) = session.poll_packet(at(0.0)) {
+            sent.push(packet.into_packet(ProtocolVersion::V5).expect("a packet"));
+        }
+        let disconnect = format!("DISCONNECT {code}");
+        let expected = ["CONNACK", "PINGRESP", &disconnect].map(testing::packet);
+        assert_eq!(sent, expected);
+        assert!(!session.has_packet());
     }
 }
 
