@@ -1,7 +1,11 @@
 //! What the server writes to the log. What clients say of themselves is quoted, so that it cannot
-//! pass for a line of ours.
+//! pass for a line of ours, and cut short, so that it cannot fill the disk.
 
+use std::{fmt, time::Duration};
+
+use mqttstack_limits::Instant;
 use mqttstack_session::server::EndCause;
+use mqttstack_transport::AcceptError;
 
 use crate::core::Notice;
 
@@ -14,7 +18,7 @@ pub(super) fn notice(notice: &Notice) {
             version,
             session_present,
         } => tracing::info!(
-            %peer, client_id = ?client_id, %version, session_present, "connected"
+            %peer, client_id = %Quoted(Some(client_id)), %version, session_present, "connected"
         ),
         Notice::Ended {
             peer,
@@ -22,32 +26,93 @@ pub(super) fn notice(notice: &Notice) {
             cause,
         } => ended(peer, client_id.as_deref(), cause),
         Notice::SessionDropped { client_id, reason } => {
-            tracing::warn!(client_id = ?client_id, %reason, "session dropped");
+            tracing::warn!(client_id = %Quoted(Some(client_id)), %reason, "session dropped");
         }
     }
 }
 
 fn ended(peer: &str, client_id: Option<&str>, cause: &EndCause) {
+    let client_id = Quoted(client_id);
     match cause {
         EndCause::ClientDisconnected(reason) => {
-            tracing::info!(%peer, ?client_id, %reason, "disconnected by the client");
+            tracing::info!(%peer, %client_id, %reason, "disconnected by the client");
         }
         EndCause::TransportClosed => {
-            tracing::info!(%peer, ?client_id, "closed by the peer without DISCONNECT");
+            tracing::info!(%peer, %client_id, "closed by the peer without DISCONNECT");
         }
-        EndCause::Refused(reason) => tracing::warn!(%peer, ?client_id, %reason, "refused"),
+        EndCause::Refused(reason) => tracing::warn!(%peer, %client_id, %reason, "refused"),
         EndCause::ServerDisconnected(reason) => {
-            tracing::info!(%peer, ?client_id, %reason, "disconnected by the server");
+            tracing::info!(%peer, %client_id, %reason, "disconnected by the server");
         }
         EndCause::Protocol(error) => {
             let reason = error.reason_code();
-            tracing::warn!(%peer, ?client_id, %error, %reason, "dropped");
+            tracing::warn!(%peer, %client_id, %error, %reason, "dropped");
         }
-        _ => tracing::info!(%peer, ?client_id, ?cause, "ended"),
+        _ => tracing::info!(%peer, %client_id, ?cause, "ended"),
     }
 }
 
 /// Logs a connection that was closed at once because a limit is reached.
 pub(super) fn no_room(peer: &str) {
     tracing::warn!(%peer, "refused: as many connections as allowed are open");
+}
+
+/// A Client Identifier for people.
+#[derive(Clone, Copy)]
+struct Quoted<'a>(Option<&'a str>);
+
+impl Quoted<'_> {
+    /// How many characters are shown.
+    const SHOWN_MAX: usize = 64;
+}
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(text) = self.0 else {
+            return f.write_str("none");
+        };
+        match text.char_indices().nth(Self::SHOWN_MAX) {
+            None => write!(f, "{text:?}"),
+            Some((end, _)) => {
+                let shown = text.get(..end).unwrap_or_default();
+                write!(f, "{shown:?}... ({} bytes)", text.len())
+            }
+        }
+    }
+}
+
+/// Logs why a listener accepts nothing, at most once a second: it meets the same error at every try.
+#[derive(Debug, Default)]
+pub(super) struct AcceptLog {
+    next: Instant,
+    suppressed: u64,
+}
+
+impl AcceptLog {
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    pub(super) fn error(&mut self, listener: &dyn fmt::Display, error: &AcceptError, now: Instant) {
+        if now < self.next {
+            self.suppressed = self.suppressed.saturating_add(1);
+            return;
+        }
+        self.next = now + Self::PAUSE;
+        let suppressed = std::mem::take(&mut self.suppressed);
+        tracing::warn!(%listener, %error, suppressed, "cannot accept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_identifier_is_quoted_and_cut() {
+        assert_eq!(Quoted(None).to_string(), "none");
+        assert_eq!(Quoted(Some("a\nb")).to_string(), r#""a\nb""#);
+        let long = "\u{e4}".repeat(65);
+        let shown = Quoted(Some(&long)).to_string();
+        assert!(shown.ends_with("... (130 bytes)"), "{shown}");
+        assert_eq!(shown.chars().filter(|it| *it == '\u{e4}').count(), 64);
+    }
 }

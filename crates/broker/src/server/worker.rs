@@ -17,7 +17,7 @@ use mqttstack_transport::{Events, Handshake, Listener, Poller, Retry, Stream, To
 use super::{
     clock::Clock,
     link::{Link, LinkPhase},
-    log,
+    log::{self, AcceptLog},
     mail::{Mail, Peer},
 };
 use crate::core::{Core, Drained, WorkerMessage};
@@ -66,6 +66,7 @@ pub(super) struct Worker {
     done_at: Option<Instant>,
     /// Whether, in a shutdown, every last packet has been written.
     is_written: bool,
+    accept_log: AcceptLog,
     buffer: Box<[u8]>,
 }
 
@@ -106,6 +107,7 @@ impl Worker {
             deadlines: BTreeSet::new(),
             done_at: None,
             is_written: false,
+            accept_log: AcceptLog::default(),
             buffer: vec![0; READ_BYTES].into(),
         })
     }
@@ -271,7 +273,7 @@ impl Worker {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(listener = %listener.local_address(), %error, "cannot accept");
+                    self.accept_log.error(listener.local_address(), &error, now);
                     match error.retry() {
                         Retry::Now => {}
                         Retry::After(pause) => {

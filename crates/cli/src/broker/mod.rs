@@ -13,6 +13,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use self::config::{Config, Listener};
@@ -30,6 +31,9 @@ Examples:
       any setting, from the environment
 
 Exit codes: 0 stopped by SIGINT or SIGTERM, 1 usage or configuration, 2 network or system.";
+
+/// How many lines of the log wait to be written; further ones are lost.
+const LOG_LINES_MAX: usize = 16_384;
 
 const CONFIG_HINT: &str = "docs/configuration.md has every setting";
 
@@ -55,7 +59,8 @@ pub(crate) struct Args {
 /// Runs the broker until SIGINT or SIGTERM.
 pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
     let config = config(arguments)?;
-    start_log(&config.log.level)?;
+    // Written by a thread of its own until the end of this function.
+    let _log = start_log(&config.log.level)?;
     raise_file_limit();
     let mut builder = Broker::builder()
         .limits(config.limits.to_limits())
@@ -135,19 +140,25 @@ fn is_loopback(endpoint: &Endpoint) -> bool {
     }
 }
 
-fn start_log(level: &str) -> Result<(), Failure> {
+/// Starts the log. It is written by a thread of its own: when nobody takes it, lines are lost, but
+/// no client waits.
+fn start_log(level: &str) -> Result<WorkerGuard, Failure> {
     let filter = EnvFilter::try_new(level).map_err(|error| {
         let message = format!("log level {level:?}: {error}");
         Failure::configuration(message, "say error, warn, info, debug or trace")
     })?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LOG_LINES_MAX)
+        .lossy(true)
+        .finish(std::io::stderr());
     let is_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         .init();
-    Ok(())
+    Ok(guard)
 }
 
 /// Every connection is an open file.
