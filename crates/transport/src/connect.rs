@@ -112,6 +112,8 @@ const fn telling(error: &TransportError) -> u8 {
         | TransportError::Io { .. } => 3,
         #[cfg(feature = "proxy")]
         TransportError::Proxy(_) => 3,
+        #[cfg(feature = "tunnel")]
+        TransportError::Tunnel(_) => 3,
         #[cfg(feature = "tls")]
         TransportError::Tls(_) => 3,
         #[cfg(feature = "websocket")]

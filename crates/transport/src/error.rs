@@ -72,6 +72,10 @@ pub enum TransportError {
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Tls(#[from] crate::TlsError),
+    /// A proxy opened no tunnel.
+    #[cfg(feature = "tunnel")]
+    #[error(transparent)]
+    Tunnel(#[from] crate::TunnelError),
     /// A WebSocket did not come about, or ended against the rules.
     #[cfg(feature = "websocket")]
     #[error(transparent)]

@@ -22,6 +22,8 @@ mod test_loop;
 #[cfg(feature = "tls")]
 mod tls;
 mod token_map;
+#[cfg(feature = "tunnel")]
+mod tunnel;
 #[cfg(all(unix, feature = "unix"))]
 mod unix;
 #[cfg(all(unix, feature = "unix"))]
@@ -51,6 +53,8 @@ pub use tls::{
     TlsConfigError, TlsError, TlsFacts, TlsServer, TlsServerOptions, TlsStream, TlsVersion,
 };
 pub use token_map::{Token, TokenMap};
+#[cfg(feature = "tunnel")]
+pub use tunnel::{TunnelClient, TunnelError, TunnelProtocol, TunnelStream};
 #[cfg(all(unix, feature = "unix"))]
 pub use unix::UnixStream;
 #[cfg(all(unix, feature = "unix"))]
