@@ -62,6 +62,15 @@ impl TcpStream {
         })
     }
 
+    /// Wraps a socket that does not block, and that the system is connecting to `address`.
+    pub(crate) fn connecting(socket: net::TcpStream, address: SocketAddr) -> Self {
+        Self {
+            socket: mio::net::TcpStream::from_std(socket),
+            peer: Peer::new(address.into()),
+            is_established: false,
+        }
+    }
+
     /// Wraps a socket that a listener has just accepted.
     pub(crate) fn accepted(
         socket: mio::net::TcpStream,

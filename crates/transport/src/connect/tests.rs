@@ -1,7 +1,7 @@
 //! Connecting over loopback.
 
 use super::*;
-use crate::{Stream as _, test_loop::listen};
+use crate::test_loop::listen;
 
 fn endpoint(host: &str, address: SocketAddr) -> Endpoint {
     Endpoint::new(host, address.port()).unwrap()
@@ -136,4 +136,54 @@ fn an_answer_tells_more_than_silence_and_silence_more_than_no_way() {
         TransportError::Refused { address: address() },
     ];
     assert!(causes.is_sorted_by(|a, b| telling(a) < telling(b)));
+}
+
+#[test]
+fn both_families_take_turns_and_the_resolvers_choice_begins() {
+    let addresses = |list: &[&str]| -> Vec<SocketAddr> {
+        let parse = |text: &&str| format!("{text}:1").parse().unwrap();
+        list.iter().map(parse).collect()
+    };
+    for (given, turns) in [
+        (&[][..], &[][..]),
+        (&["1.1.1.1"], &["1.1.1.1"]),
+        (
+            &["[::1]", "[::2]", "[::3]", "1.1.1.1"],
+            &["[::1]", "1.1.1.1", "[::2]", "[::3]"],
+        ),
+        (
+            &["1.1.1.1", "[::1]", "[::2]", "2.2.2.2"],
+            &["1.1.1.1", "[::1]", "2.2.2.2", "[::2]"],
+        ),
+    ] {
+        assert_eq!(in_turn(&addresses(given)), addresses(turns));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_silent_address_does_not_use_up_the_time_of_the_next() {
+    let impatient = ConnectOptions {
+        timeout: Duration::from_millis(100),
+        ..ConnectOptions::default()
+    };
+    let (_socket, silent, _waiting) = silent_port(&impatient);
+    let (_listener, open) = listen();
+    // No share of an hour would ever end in this test.
+    let options = ConnectOptions {
+        timeout: Duration::from_secs(3600),
+        ..ConnectOptions::default()
+    };
+    let deadline = Deadline::after(options.timeout);
+    let stream = connect_to_any(&[silent, open], &silent.into(), &options, &deadline).unwrap();
+    assert_eq!(stream.peer().address, open.into());
+}
+
+#[test]
+fn no_time_and_no_address_are_a_timeout() {
+    let endpoint = Endpoint::new("localhost", 1).unwrap();
+    let options = ConnectOptions::default();
+    let deadline = Deadline::after(options.timeout);
+    let error = connect_to_any(&[], &endpoint, &options, &deadline).unwrap_err();
+    assert!(matches!(error, TransportError::TimedOut { .. }), "{error}");
 }
