@@ -66,6 +66,15 @@ fn connect_to_any(
     };
     let mut most_telling = None;
     let mut note = |error: TransportError| {
+        let is_silence = matches!(
+            error,
+            TransportError::Io {
+                kind: io::ErrorKind::TimedOut,
+                ..
+            }
+        );
+        // The system's own patience may end before the caller's.
+        let error = if is_silence { timed_out.clone() } else { error };
         let so_far = most_telling.as_ref().map(telling);
         if so_far.is_none_or(|so_far| telling(&error) > so_far) {
             most_telling = Some(error);
