@@ -1,6 +1,6 @@
 //! From bytes as they arrive to whole packets.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use mqttstack_codec::{DecodeError, Decoder};
@@ -8,6 +8,10 @@ use mqttstack_codec::{DecodeError, Decoder};
 /// Packets of this many bytes and more are collected in a buffer of exactly their size, which their
 /// payload then shares; smaller ones are decoded where they are and copied if they are kept.
 const LARGE_PACKET_MIN: usize = 8 * 1024;
+
+/// What the buffer of a large packet starts with, in bytes; from there it doubles. So a peer makes
+/// this side provide about twice what it has sent, whatever length it claims.
+const LARGE_BUFFER_START: usize = 64 * 1024;
 
 /// The part of a packet whose rest has not arrived yet.
 #[derive(Clone, Debug, Default)]
@@ -17,12 +21,14 @@ pub(super) enum Partial {
     None,
     /// Less than a fixed header, or a small packet.
     Small(Vec<u8>),
-    /// A large packet, in a buffer of its size of which so many bytes are there.
+    /// A large packet, in a buffer that grows to exactly its size.
     Large {
-        /// The memory of the whole packet; the system provides it as it is filled.
+        /// What is there, and room for more: never none while something is missing.
         buffer: Vec<u8>,
         /// How many bytes are there.
         filled: usize,
+        /// How many bytes the packet has.
+        total: usize,
     },
 }
 
@@ -59,12 +65,13 @@ impl Partial {
     fn hold(bytes: Vec<u8>, total: Option<usize>) -> Self {
         match total {
             Some(total) if total >= LARGE_PACKET_MIN => {
-                let filled = bytes.len();
-                let mut buffer = vec![0; total];
-                for (to, from) in buffer.iter_mut().zip(bytes) {
-                    *to = from;
+                let (filled, mut buffer) = (bytes.len(), bytes);
+                grow(&mut buffer, total);
+                Self::Large {
+                    buffer,
+                    filled,
+                    total,
                 }
-                Self::Large { buffer, filled }
             }
             _ => Self::Small(bytes),
         }
@@ -101,40 +108,58 @@ impl Partial {
                     let total = decoder.frame(&part)?.map(|header| header.total_len());
                     *self = Self::hold(part, total);
                 }
-                Self::Large { buffer, filled } => {
+                Self::Large { buffer, filled, .. } => {
                     let room = buffer.get_mut(*filled..).unwrap_or_default();
                     let taken = take(bytes, room.len());
                     for (to, from) in room.iter_mut().zip(taken) {
                         *to = *from;
                     }
-                    let count = taken.len();
-                    return Ok(self.filled(count));
+                    let progress = self.filled(taken.len());
+                    if bytes.is_empty() || !matches!(progress, Progress::Pending) {
+                        return Ok(progress);
+                    }
                 }
             }
         }
     }
 
-    /// Returns where the rest of a large packet belongs.
+    /// Returns where more of a large packet belongs.
     pub(super) fn room(&mut self) -> Option<&mut [u8]> {
         match self {
-            Self::Large { buffer, filled } => buffer.get_mut(*filled..),
+            Self::Large { buffer, filled, .. } => buffer.get_mut(*filled..),
             Self::None | Self::Small(_) => None,
         }
     }
 
     /// So many bytes of the room have been filled.
     pub(super) fn filled(&mut self, count: usize) -> Progress {
-        let Self::Large { buffer, filled } = self else {
+        let Self::Large {
+            buffer,
+            filled,
+            total,
+        } = self
+        else {
             return Progress::Pending;
         };
         *filled = filled.saturating_add(count).min(buffer.len());
-        if *filled < buffer.len() {
+        if *filled < *total {
+            if *filled == buffer.len() {
+                grow(buffer, *total);
+            }
             return Progress::Pending;
         }
         let packet = core::mem::take(buffer);
         *self = Self::None;
         Progress::Large(packet.into())
     }
+}
+
+/// Doubles a buffer, at most to `total`.
+fn grow(buffer: &mut Vec<u8>, total: usize) {
+    let doubled = buffer.len().saturating_mul(2).max(LARGE_BUFFER_START);
+    let len = doubled.min(total);
+    buffer.reserve_exact(len.saturating_sub(buffer.len()));
+    buffer.resize(len, 0);
 }
 
 /// Splits at most `count` bytes off the front.
@@ -146,6 +171,8 @@ fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use mqttstack_codec::{
         Delivery, Packet, PacketRef, Properties, ProtocolVersion, Publish, Shared, Utf8Bytes,
     };
@@ -207,18 +234,47 @@ mod tests {
     }
 
     #[test]
-    fn a_large_packet_has_a_buffer_of_its_size_that_can_be_read_into() {
-        let bytes = publish(100_000);
+    fn a_large_packet_is_read_to_where_it_belongs() {
+        for payload in [50_000, 100_000, 1_000_000] {
+            let bytes = publish(payload);
+            let mut partial = Partial::default();
+            partial.begin(&bytes[..10], Decoder::new()).unwrap();
+            let mut at = 10;
+            let packet = loop {
+                let room = partial.room().unwrap();
+                let count = room.len().min(30_000);
+                assert!(count > 0);
+                room[..count].copy_from_slice(&bytes[at..at + count]);
+                at += count;
+                match partial.filled(count) {
+                    Progress::Pending => {}
+                    Progress::Large(packet) => break packet,
+                    progress @ Progress::Small(_) => panic!("{progress:?}"),
+                }
+            };
+            assert_eq!(packet, bytes);
+        }
+    }
+
+    #[test]
+    fn the_buffer_grows_with_what_arrives_not_with_what_is_claimed() {
+        // A PUBLISH that claims the 268,435,455 bytes of the longest Remaining Length.
         let mut partial = Partial::default();
-        partial.begin(&bytes[..10], Decoder::new()).unwrap();
-        let room = partial.room().unwrap();
-        assert_eq!(room.len(), bytes.len() - 10);
-        room.copy_from_slice(&bytes[10..]);
-        assert!(matches!(partial.filled(1), Progress::Pending));
-        let Progress::Large(packet) = partial.filled(bytes.len() - 11) else {
-            panic!()
-        };
-        assert_eq!(packet, bytes);
+        let header = [0x30, 0xff, 0xff, 0xff, 0x7f];
+        partial.begin(&header, Decoder::new()).unwrap();
+        let mut arrived = header.len();
+        for piece in [1, 100, 60_000, 200_000, 1_000_000, 3_000_000] {
+            let bytes = vec![0; piece];
+            let progress = partial.add(&mut &*bytes, Decoder::new()).unwrap();
+            assert!(matches!(progress, Progress::Pending));
+            arrived += piece;
+            let Partial::Large { buffer, filled, .. } = &partial else {
+                panic!()
+            };
+            assert_eq!(*filled, arrived);
+            let most = LARGE_BUFFER_START.max(2 * arrived);
+            assert!(buffer.capacity() <= most, "{} {most}", buffer.capacity());
+        }
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl ClientCore {
         }
     }
 
-    /// Returns where the rest of a large packet is to be read to, while one is arriving; report
+    /// Returns where more of a large packet is to be read to, while one is arriving; report
     /// with [`handle_large_input`](Self::handle_large_input). This saves a copy, and is not a must.
     #[must_use]
     pub fn large_input(&mut self) -> Option<&mut [u8]> {
