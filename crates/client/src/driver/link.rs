@@ -65,6 +65,11 @@ impl Link {
         self.stream.source()
     }
 
+    /// Returns whether packets may flow: it neither opens nor closes.
+    pub(super) const fn is_flowing(&self) -> bool {
+        self.is_announced && self.closing.is_none()
+    }
+
     pub(super) fn on_event(&mut self, is_readable: bool, is_writable: bool) {
         self.may_read |= is_readable;
         self.may_write |= is_writable;

@@ -1,6 +1,8 @@
 //! The driver: moves bytes between the core and a transport, and outcomes to those who wait.
 
 mod dispatch;
+#[cfg(test)]
+mod tests;
 
 use core::{fmt, mem, time::Duration};
 use std::{boxed::Box, collections::BTreeMap, io, string::String, sync::Arc, vec};
@@ -208,8 +210,7 @@ impl Driver {
     fn time_to_wait(&self, timeout: Option<Duration>) -> Option<Duration> {
         let parts = &self.parts;
         let now = parts.clock.now();
-        let reads_on = parts.link.as_ref().is_some_and(|link| link.may_read) && self.is_reading();
-        if reads_on || self.has_submissions() {
+        if self.has_work() {
             return Some(Duration::ZERO);
         }
         let closing = parts.link.as_ref().and_then(|link| link.closing);
@@ -231,8 +232,7 @@ impl Driver {
     /// Returns whether the link is to be read from: not while it opens or closes, nor while the
     /// application has more to do than it should.
     fn is_reading(&self) -> bool {
-        let is_flowing = |link: &Link| link.is_announced && link.closing.is_none();
-        self.parts.link.as_ref().is_some_and(is_flowing) && !self.is_inbox_full()
+        self.parts.link.as_ref().is_some_and(Link::is_flowing) && !self.is_inbox_full()
     }
 
     fn is_inbox_full(&self) -> bool {
@@ -250,18 +250,27 @@ impl Driver {
                 && status.queued_bytes < QUEUED_BYTES_MAX)
     }
 
-    fn has_submissions(&self) -> bool {
+    /// Returns whether there is something to do without waiting.
+    ///
+    /// This is asked after falling asleep: what is left for the driver before that is seen here, and
+    /// what is left later wakes it.
+    fn has_work(&self) -> bool {
+        let link = self.parts.link.as_ref().filter(|link| link.is_flowing());
         let takes_publishes = self.may_take_publishes();
-        let state = self.shared.lock();
-        !state.controls.is_empty()
+        let mut state = self.shared.lock();
+        let is_full = state.is_inbox_full(&self.shared.inbox_limits);
+        state.waits_for_inbox = link.is_some() && is_full;
+        (link.is_some_and(|link| link.may_read) && !is_full)
+            || !state.controls.is_empty()
             || !state.acknowledgements.is_empty()
             || (takes_publishes && !state.publishes.is_empty())
+            || state.is_abandoned()
     }
 
     /// When nobody can submit and nobody receives, the client disconnects.
     fn check_dropped(&mut self) {
         let mut state = self.shared.lock();
-        if state.clients == 0 && state.inbox_closed && !state.is_ending {
+        if state.is_abandoned() {
             state.is_ending = true;
             // What was handed over is delivered, as long as the connection lasts.
             let slot = Slot::new();
@@ -402,13 +411,11 @@ impl Driver {
         }
         let Some(link) = &mut parts.link else { return };
         if !is_reading {
-            if link.is_announced && link.closing.is_none() {
+            if link.is_flowing() {
                 parts.core.set_reading(false, now);
-                self.shared.lock().waits_for_inbox = true;
             }
             return;
         }
-        self.shared.lock().waits_for_inbox = false;
         if link.may_read
             && let Err(broken) = link.read(&mut parts.core, &mut parts.scratch, now)
         {

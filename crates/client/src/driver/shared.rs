@@ -76,7 +76,7 @@ pub(super) struct State {
     pub(super) acknowledgements: Vec<(Receipt, ReasonCode)>,
     pub(super) inbox: VecDeque<Arrived>,
     pub(super) inbox_bytes: usize,
-    /// The driver stopped reading because the inbox was full.
+    /// The driver sleeps, or is about to, and does not read because the inbox is full.
     pub(super) waits_for_inbox: bool,
     pub(super) status: Status,
     /// The topic that responses to requests come on, once it is subscribed to.
@@ -156,6 +156,11 @@ impl Shared {
         self.is_asleep.store(true, Ordering::SeqCst);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_asleep(&self) -> bool {
+        self.is_asleep.load(Ordering::SeqCst)
+    }
+
     pub(super) fn awake(&self) {
         self.is_asleep.store(false, Ordering::SeqCst);
     }
@@ -221,6 +226,11 @@ impl State {
         let (message, slot) = self.publishes.pop_front()?;
         self.publish_bytes = self.publish_bytes.saturating_sub(message.size());
         Some((message, slot))
+    }
+
+    /// Returns whether nobody can submit and nobody receives, and the driver does not know it yet.
+    pub(super) const fn is_abandoned(&self) -> bool {
+        self.clients == 0 && self.inbox_closed && !self.is_ending
     }
 
     pub(super) fn is_inbox_full(&self, limits: &InboxLimits) -> bool {
