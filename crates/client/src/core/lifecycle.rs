@@ -39,6 +39,10 @@ impl ClientCore {
                             ReceiptScope::Connection(self.connections)
                         }
                     };
+                    if let Some(room) = &mut self.room {
+                        room.messages = room.messages.saturating_sub(1);
+                        room.bytes = room.bytes.saturating_sub(message.size());
+                    }
                     let receipt = packet_id.map(|packet_id| Receipt { packet_id, scope });
                     let event = Event::MessageReceived {
                         message,

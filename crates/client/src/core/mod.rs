@@ -91,6 +91,7 @@ pub struct ClientCore {
     requests: Requests,
     subscriptions: Subscriptions,
     reading: Reading,
+    room: Option<Room>,
     /// How many connections were begun.
     connections: u64,
     /// Whether a server has ever accepted this client.
@@ -129,6 +130,13 @@ enum Reading {
     Resumed {
         until: Instant,
     },
+}
+
+/// How much more the owner has room for.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    messages: usize,
+    bytes: usize,
 }
 
 impl ClientCore {
@@ -181,6 +189,7 @@ impl ClientCore {
             requests: Requests::default(),
             subscriptions: Subscriptions::default(),
             reading: Reading::Active,
+            room: None,
             connections: 0,
             was_accepted: false,
             accepted: None,
@@ -216,13 +225,35 @@ impl ClientCore {
         self.session.connect(connect, now);
     }
 
-    /// Handles bytes from the server, cut anywhere.
-    pub fn handle_input(&mut self, bytes: &[u8], now: Instant) {
+    /// Handles bytes from the server, cut anywhere, and returns how many were taken: all of them,
+    /// unless the owner has [set](Self::set_room) how much it has room for.
+    ///
+    /// Where the room ends, so does what is taken, behind a whole packet; the owner keeps the rest,
+    /// and hands it over again before it reads on.
+    pub fn handle_input(&mut self, bytes: &[u8], now: Instant) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() && self.is_open() {
+            if !self.has_room() {
+                return bytes.len().saturating_sub(rest.len());
+            }
             let result = self.take_packet(&mut rest, now);
             self.check_decoded(result, now);
         }
+        bytes.len()
+    }
+
+    /// Sets how many messages the owner has room for from now on, and how many bytes of topics,
+    /// properties and payloads. A message that begins within the bytes is taken whole. Without this
+    /// call there is no bound but the bytes that are handed over.
+    pub const fn set_room(&mut self, messages: usize, bytes: usize) {
+        self.room = Some(Room { messages, bytes });
+    }
+
+    /// Returns whether another message would be taken.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.room
+            .is_none_or(|room| room.messages > 0 && room.bytes > 0)
     }
 
     /// Returns where more of a large packet is to be read to, while one is arriving; report

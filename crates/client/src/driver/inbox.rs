@@ -14,7 +14,7 @@ use crate::core::Receipt;
 /// The messages that the client receives, in the order in which they arrive.
 ///
 /// It is bounded: when it is full, the client stops reading from its connection until the
-/// application catches up; nothing is dropped. Unless acknowledgement is manual, a QoS 1 or 2
+/// application has emptied half of it; nothing is dropped. Unless acknowledgement is manual, a QoS 1 or 2
 /// message is acknowledged when the application takes it out.
 ///
 /// When the inbox is dropped, messages are acknowledged and dropped as they arrive; when the last
@@ -90,7 +90,7 @@ impl Inbox {
             state.acknowledgements.push((receipt, ReasonCode::Success));
         }
         let has_news = !state.acknowledgements.is_empty()
-            || (state.waits_for_inbox && !state.is_inbox_full(&self.shared.inbox_limits));
+            || (state.waits_for_inbox && state.is_inbox_half_empty(&self.shared.inbox_limits));
         drop(state);
         if has_news {
             self.shared.wake();

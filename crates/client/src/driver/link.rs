@@ -1,6 +1,6 @@
 //! One open transport: its bytes in and out.
 
-use core::time::Duration;
+use core::{ops::Range, time::Duration};
 use std::{boxed::Box, io};
 
 use mqttstack_limits::Instant;
@@ -25,6 +25,8 @@ pub(super) struct Link {
     pub(super) is_announced: bool,
     /// Reading may bring something.
     pub(super) may_read: bool,
+    /// What was read to the scratch memory and not taken, because the inbox was full.
+    untaken: Range<usize>,
     /// Writing may be taken.
     may_write: bool,
     /// The connection is over: write what is left, then close, at the latest then.
@@ -55,6 +57,7 @@ impl Link {
             output: OutputQueue::new(),
             is_announced: false,
             may_read: true,
+            untaken: 0..0,
             may_write: true,
             closing: None,
             is_shut_down: false,
@@ -84,7 +87,7 @@ impl Link {
         }
     }
 
-    /// Reads what is there into the core, within the turn's budget.
+    /// Reads what is there into the core, within the turn's budget and the room that the core knows.
     pub(super) fn read(
         &mut self,
         core: &mut ClientCore,
@@ -92,6 +95,10 @@ impl Link {
         now: Instant,
     ) -> Result<(), Broken> {
         for _ in 0..READS_PER_TURN {
+            self.hand_over(core, scratch, now);
+            if !core.has_room() {
+                return Ok(());
+            }
             let (result, is_large) = match core.large_input() {
                 Some(room) => (self.stream.read(room), true),
                 None => (self.stream.read(scratch), false),
@@ -99,7 +106,7 @@ impl Link {
             match result {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(count) if is_large => core.handle_large_input(count, now),
-                Ok(count) => core.handle_input(scratch.get(..count).unwrap_or_default(), now),
+                Ok(count) => self.untaken = 0..count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.may_read = false;
                     return Ok(());
@@ -107,7 +114,14 @@ impl Link {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.hand_over(core, scratch, now);
         Ok(())
+    }
+
+    /// Gives the core what was read, as far as it has room.
+    fn hand_over(&mut self, core: &mut ClientCore, scratch: &[u8], now: Instant) {
+        let untaken = scratch.get(self.untaken.clone()).unwrap_or_default();
+        self.untaken.start += core.handle_input(untaken, now);
     }
 
     /// Writes what waits, as far as the transport takes it. A close that gets on is given time.

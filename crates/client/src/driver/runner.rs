@@ -416,6 +416,8 @@ impl Driver {
             }
             return;
         }
+        let (messages, bytes) = self.shared.lock().inbox_room(&self.shared.inbox_limits);
+        parts.core.set_room(messages, bytes);
         if link.may_read
             && let Err(broken) = link.read(&mut parts.core, &mut parts.scratch, now)
         {

@@ -234,6 +234,21 @@ impl State {
     }
 
     pub(super) fn is_inbox_full(&self, limits: &InboxLimits) -> bool {
-        self.inbox.len() >= limits.messages_max || self.inbox_bytes >= limits.bytes_max
+        let (messages, bytes) = self.inbox_room(limits);
+        messages == 0 || bytes == 0
+    }
+
+    /// Returns how many more messages, and bytes, the inbox takes.
+    pub(super) fn inbox_room(&self, limits: &InboxLimits) -> (usize, usize) {
+        (
+            limits.messages_max.saturating_sub(self.inbox.len()),
+            limits.bytes_max.saturating_sub(self.inbox_bytes),
+        )
+    }
+
+    /// Returns whether there is again so much room that it is worth waking the driver for: not for
+    /// each message anew.
+    pub(super) fn is_inbox_half_empty(&self, limits: &InboxLimits) -> bool {
+        self.inbox.len() <= limits.messages_max / 2 && self.inbox_bytes <= limits.bytes_max / 2
     }
 }

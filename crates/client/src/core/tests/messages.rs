@@ -259,3 +259,41 @@ fn the_number_of_requests_and_subscriptions_is_limited() {
         Err(RequestError::TooManyRequests { maximum: 2 })
     );
 }
+
+#[test]
+fn no_more_is_taken_than_there_is_room_for() {
+    let mut stream = Vec::new();
+    for number in 1..=5 {
+        incoming(number, QoS::AtLeastOnce)
+            .encode(ProtocolVersion::V5, &mut stream)
+            .unwrap();
+    }
+    let len = stream.len() / 5;
+    let size = "never/subscribed".len() + "x".len();
+    // Room for messages, for bytes; how many messages are taken.
+    for (messages, bytes, taken) in [
+        (5, usize::MAX, 5),
+        (9, usize::MAX, 5),
+        (3, usize::MAX, 3),
+        (0, usize::MAX, 0),
+        (9, 0, 0),
+        (9, 1, 1),
+        (9, size + 1, 2),
+    ] {
+        for step in [1, len - 1, len, stream.len()] {
+            let mut rig = Rig::connected(settings());
+            rig.client.set_room(messages, bytes);
+            let mut at = 0;
+            while at < stream.len() && rig.client.has_room() {
+                let end = stream.len().min(at + step);
+                at += rig.client.handle_input(&stream[at..end], rig.now);
+            }
+            assert_eq!(rig.events().len(), taken, "{messages} {bytes} {step}");
+            assert_eq!(at, taken * len, "{messages} {bytes} {step}");
+            // What was left is taken when there is room again.
+            rig.client.set_room(9, usize::MAX);
+            rig.client.handle_input(&stream[at..], rig.now);
+            assert_eq!(rig.events().len(), 5 - taken, "{messages} {bytes} {step}");
+        }
+    }
+}
