@@ -51,8 +51,8 @@ pub struct Limits {
     /// The largest number of User Properties in one packet. Default 1,000; beyond it the
     /// connection ends (0x97).
     pub user_properties_max: u32,
-    /// The longest Client Identifier, in bytes. Default 65,535, which is what the protocol can
-    /// express; a longer one is refused (0x85). Never below 23.
+    /// The longest Client Identifier, in bytes. Default 1,024; a longer one is refused (0x85). Never
+    /// below 23.
     pub client_id_bytes_max: u16,
     /// The deepest topic name or filter, in levels. Default 128; a deeper one is refused (0x90 or
     /// 0x8F).
@@ -118,7 +118,7 @@ impl Default for Limits {
             packet_size_max: PROTOCOL_PACKET_SIZE_MAX,
             payload_size_max: PROTOCOL_PACKET_SIZE_MAX,
             user_properties_max: 1_000,
-            client_id_bytes_max: u16::MAX,
+            client_id_bytes_max: 1_024,
             topic_levels_max: 128,
             refuse_discouraged: true,
             keep_alive_min: 0,
