@@ -37,6 +37,8 @@ pub(super) struct Connection {
     wanted: usize,
     /// Whether the output is full: then nothing more is encoded until it has been written.
     pub(super) is_blocked: bool,
+    /// Whether it has made enough work for now.
+    pub(super) has_had_its_share: bool,
     /// Whether it is in the list of connections with something to send.
     pub(super) is_dirty: bool,
     /// For when it is in the timers.
@@ -85,18 +87,21 @@ impl Connection {
             unread: BytesMut::new(),
             wanted: 0,
             is_blocked: false,
+            has_had_its_share: false,
             is_dirty: false,
             timer_at: Instant::NEVER,
         }
     }
 
-    /// Returns whether received bytes have to wait: for the answer to a CONNECT, or for the answers
-    /// to what came before.
+    /// Returns whether received bytes have to wait: for the answer to a CONNECT, for the answers to
+    /// what came before, or for the turn of others.
     ///
     /// A client whose output is full is heard all the same: it may be slow with a large message,
     /// and its PINGREQ has to count.
     pub(super) fn is_paused(&self) -> bool {
-        self.session.is_deciding() || self.session.response_bytes() > RESPONSE_BYTES_MAX
+        self.session.is_deciding()
+            || self.has_had_its_share
+            || self.session.response_bytes() > RESPONSE_BYTES_MAX
     }
 
     /// Keeps bytes for later.

@@ -15,6 +15,7 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod work;
 
 use std::{collections::VecDeque, fmt, sync::Arc};
 
@@ -37,6 +38,7 @@ use self::{
     moves::Moves,
     session_table::{Presence, SessionTable},
     timers::{Timer, Timers},
+    work::Work,
 };
 
 /// What a core is made of.
@@ -116,6 +118,7 @@ pub struct Core {
     worker_messages: VecDeque<(WorkerId, WorkerMessage)>,
     notices: VecDeque<Notice>,
     is_shutting_down: bool,
+    work: Work,
     /// Used again for each message.
     hits: Vec<publish::Hit>,
     /// Used again for each packet.
@@ -144,6 +147,7 @@ impl Core {
             worker_messages: VecDeque::new(),
             notices: VecDeque::new(),
             is_shutting_down: false,
+            work: Work::default(),
             hits: Vec::new(),
             scratch: Vec::new(),
         }
@@ -190,6 +194,7 @@ impl Core {
         if connection.session.is_ended() {
             return;
         }
+        self.work.begin();
         let mut rest = input;
         while !rest.is_empty() {
             let Some(connection) = self.connection_mut(id) else {
@@ -242,6 +247,7 @@ impl Core {
 
     /// Deadlines may have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.resume_waiting(now);
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Connection(id) => self.on_connection_due(id, now),
@@ -330,6 +336,7 @@ impl Core {
 
     /// Handles what had to wait until the answers were out; returns whether there are more answers.
     fn read_on(&mut self, id: ConnectionId, now: Instant) -> bool {
+        self.work.begin();
         self.handle_unread(id, now);
         self.connection(id)
             .is_some_and(|connection| connection.session.has_packet())
@@ -350,7 +357,10 @@ impl Core {
     /// Returns when [`handle_timeout`](Self::handle_timeout) has to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        let next = self.timers.next();
+        self.work
+            .due()
+            .map_or(next, |due| Some(next.map_or(due, |next| next.min(due))))
     }
 
     /// Returns whether a connection wants no input now: it waits for the answer to its CONNECT, or
@@ -399,6 +409,13 @@ impl Core {
                 connection.keep(rest);
                 return;
             }
+            self.work.count(1);
+            if self.ends_share(id, now) {
+                continue;
+            }
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
             match connection.step(rest, now) {
                 Step::Handled(len) => rest = rest.get(len..).unwrap_or_default(),
                 Step::Wanted(wanted) => {
@@ -434,6 +451,13 @@ impl Core {
                 connection.keep(&rest);
                 return;
             }
+            self.work.count(1);
+            if self.ends_share(id, now) {
+                continue;
+            }
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
             match connection.step_shared(&rest, now) {
                 Step::Handled(len) => rest = rest.slice(len.min(rest.len())..),
                 Step::Wanted(wanted) => {

@@ -112,6 +112,7 @@ impl Core {
         let mut hits = std::mem::take(&mut self.hits);
         self.find_subscribers(&topic, publisher, &mut hits);
         let is_nobody = hits.is_empty();
+        self.work.count(hits.len());
         self.fan_out(message, &mut hits, now);
         hits.clear();
         self.hits = hits;

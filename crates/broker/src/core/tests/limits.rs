@@ -335,3 +335,37 @@ fn topics_of_any_depth_are_survived() {
     let refused = net.dial(connect);
     net.expect_end(refused, &["CONNACK topic name invalid (0x90)"]);
 }
+
+#[test]
+fn a_few_bytes_that_mean_much_work_are_handled_in_shares() {
+    // R3: each message below is for a hundred subscribers, and they come in one go
+    let mut net = Net::new();
+    let listeners: Vec<Who> = (0..100)
+        .map(|number| {
+            let who = net.join_v5(&format!("s{number}"));
+            net.subscribe(who, "t", 0);
+            who
+        })
+        .collect();
+    let publisher = net.join_v5("p");
+    let mut bytes = Vec::new();
+    let packet = Packet::Publish(message("t", "x", 0));
+    for _ in 0..250 {
+        packet.encode(V5, &mut bytes).expect("encodes");
+    }
+    net.send_bytes(publisher, &bytes);
+    assert!(net.is_paused(publisher), "it has had its share");
+    let first = net.hear(listeners[0]).len();
+    assert!((50..250).contains(&first), "{first}");
+    // Others have their turn meanwhile.
+    let other = net.join_v5("other");
+    net.send(other, Packet::PingReq);
+    net.expect(other, &["PINGRESP"]);
+    let mut heard = first;
+    for _ in 0..5 {
+        net.pass(Duration::ZERO);
+        heard += net.hear(listeners[0]).len();
+    }
+    assert_eq!(heard, 250);
+    assert!(!net.is_paused(publisher));
+}

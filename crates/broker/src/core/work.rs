@@ -1,0 +1,78 @@
+//! How much one connection may make the worker do before the others have their turn.
+
+use std::collections::VecDeque;
+
+use mqttstack_limits::Instant;
+
+use super::{Core, keys::ConnectionId};
+
+/// How many packets and deliveries one call may come to, about. A packet counts as one, and so does
+/// each subscription that a message matches: seven bytes can mean a hundred thousand deliveries.
+const WORK_MAX: usize = 10_000;
+
+/// What has been done in this call, and which connections have to wait for another.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    done: usize,
+    waiting: VecDeque<ConnectionId>,
+    /// When the first of them was told to wait.
+    since: Instant,
+}
+
+impl Work {
+    /// Counts packets or deliveries.
+    pub(super) fn count(&mut self, units: usize) {
+        self.done = self.done.saturating_add(units);
+    }
+
+    /// Begins another connection's share.
+    pub(super) fn begin(&mut self) {
+        self.done = 0;
+    }
+
+    pub(super) const fn is_enough(&self) -> bool {
+        self.done >= WORK_MAX
+    }
+
+    /// Returns when somebody who waits has to be taken up again: at once.
+    pub(super) fn due(&self) -> Option<Instant> {
+        (!self.waiting.is_empty()).then_some(self.since)
+    }
+}
+
+impl Core {
+    /// Has a connection wait for its next turn if it has made enough work in this one; returns
+    /// whether it has to wait.
+    pub(super) fn ends_share(&mut self, id: ConnectionId, now: Instant) -> bool {
+        if !self.work.is_enough() {
+            return false;
+        }
+        if let Some(connection) = self.connection_mut(id) {
+            connection.has_had_its_share = true;
+        }
+        if self.work.waiting.is_empty() {
+            self.work.since = now;
+        }
+        self.work.waiting.push_back(id);
+        true
+    }
+
+    /// Takes up those who had to wait, each for another share.
+    pub(super) fn resume_waiting(&mut self, now: Instant) {
+        for _ in 0..self.work.waiting.len() {
+            let Some(id) = self.work.waiting.pop_front() else {
+                return;
+            };
+            let Some(connection) = self.connection_mut(id) else {
+                continue;
+            };
+            connection.has_had_its_share = false;
+            self.work.begin();
+            self.handle_unread(id, now);
+            // The driver may read on.
+            self.mark_dirty(id);
+            self.settle(id);
+            self.drop_overflowed(now);
+        }
+    }
+}
