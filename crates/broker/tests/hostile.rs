@@ -404,6 +404,34 @@ fn r3_a_reader_that_does_not_read() {
 }
 
 #[test]
+fn r3_a_qos_2_message_that_the_client_no_longer_takes() {
+    // v5 MQTT-3.1.2-25, v5 MQTT-4.3.3-6
+    let mut stage = Stage::new();
+    let mut client = stage.open();
+    let connect = "10 15 00 04 4D 51 54 54 05 00 00 00 05 11 00 00 00 64 00 03 62 61 64";
+    exchange(&mut client, connect, CONNACK_V5);
+    exchange(
+        &mut client,
+        "82 07 00 01 00 00 01 74 02",
+        "90 04 00 01 00 02",
+    );
+    let publish = "34 12 00 01 74 00 01 00 78 78 78 78 78 78 78 78 78 78 78 78";
+    exchange(&mut client, publish, &format!("50 02 00 01 {publish}"));
+    drop(client);
+    // The same client with a Maximum Packet Size of 16: the exchange ends without the message.
+    let mut client = stage.open();
+    exchange(
+        &mut client,
+        "10 1A 00 04 4D 51 54 54 05 00 00 00 0A 11 00 00 00 64 27 00 00 00 10 00 03 62 61 64",
+        &format!("{} 62 02 00 01", CONNACK_V5.replace("09 00", "09 01")),
+    );
+    exchange(&mut client, "70 02 00 01 C0 00", "D0 00");
+    stage.check_bystander();
+    drop(client);
+    stage.stop();
+}
+
+#[test]
 fn r4_silence_before_connect() {
     // v5 U-04; X311-3.1.4-a
     let limits = Limits {

@@ -65,7 +65,7 @@ impl Flow {
             Some(exchange @ Awaited::PubRec(_)) => {
                 if let Awaited::PubRec(queued) = exchange {
                     // The message goes: from here on only PUBREL is ever sent again.
-                    *exchange = Awaited::PubComp(queued.token);
+                    *exchange = Awaited::PubComp(Some(queued.token));
                 }
                 self.release(packet_id);
                 Ok(None)
@@ -98,13 +98,13 @@ impl Flow {
             Some(Awaited::PubComp(token)) => {
                 let token = *token;
                 self.complete(packet_id);
-                Ok(Some(Completion { token, ack }))
+                Ok(token.map(|token| Completion { token, ack }))
             }
             Some(_) => Err(mismatch(PacketType::PubComp, packet_id)),
         }
     }
 
-    fn release(&mut self, packet_id: PacketId) {
+    pub(super) fn release(&mut self, packet_id: PacketId) {
         self.responses
             .ack(AckKind::PubRel, packet_id, ReasonCode::Success);
     }

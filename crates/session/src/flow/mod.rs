@@ -290,10 +290,11 @@ impl Flow {
     /// v5 MQTT-3.3.4-8, v5 MQTT-3.3.4-10, v5 MQTT-4.9.0-3: a window that is full holds back QoS 1
     /// and 2 messages and nothing else.
     pub(crate) fn poll_packet(&mut self, now: Instant) -> Option<Outgoing> {
-        if let Some(packet) = self.responses.pop() {
-            return Some(Outgoing::Packet(packet));
-        }
         loop {
+            // A message that is skipped may leave a PUBREL here.
+            if let Some(packet) = self.responses.pop() {
+                return Some(Outgoing::Packet(packet));
+            }
             let mut publish = match self.next_resend(now) {
                 Some(publish) => publish,
                 None => self.state.outbound.take_next(self.may_send_new(), now)?,
@@ -379,10 +380,25 @@ impl Flow {
     }
 
     /// Goes on as if the message had been delivered (v5 MQTT-3.1.2-25).
+    ///
+    /// A QoS 2 message that an earlier connection sent may have arrived: its identifier is free only
+    /// after the peer has released it (v5 MQTT-4.3.3-6), so its exchange is finished with PUBREL.
     fn skip(&mut self, publish: &OutgoingPublish, why: Undelivered) {
-        if let Some(packet_id) = publish.delivery().packet_id() {
-            self.state.outbound.window.remove(packet_id);
-            self.quota.skip(packet_id);
+        match publish.delivery() {
+            Delivery::AtMostOnce => {}
+            Delivery::ExactlyOnce {
+                packet_id,
+                dup: true,
+            } => {
+                if let Some(exchange) = self.state.outbound.window.get_mut(packet_id) {
+                    *exchange = Awaited::PubComp(None);
+                }
+                self.release(packet_id);
+            }
+            Delivery::AtLeastOnce { packet_id, .. } | Delivery::ExactlyOnce { packet_id, .. } => {
+                self.state.outbound.window.remove(packet_id);
+                self.quota.skip(packet_id);
+            }
         }
         self.state.outbound.give_up(publish.token(), why);
     }

@@ -84,8 +84,9 @@ pub(crate) enum Awaited {
     PubAck(Queued),
     /// QoS 2: PUBLISH sent, PUBREC awaited.
     PubRec(Queued),
-    /// QoS 2: PUBREL sent, PUBCOMP awaited; the message is gone.
-    PubComp(PublishToken),
+    /// QoS 2: PUBREL sent, PUBCOMP awaited; the message is gone. `None` if it was given up, and its
+    /// owner knows.
+    PubComp(Option<PublishToken>),
     /// SUBSCRIBE with so many filters sent, SUBACK awaited.
     SubAck { token: PublishToken, filters: usize },
     /// UNSUBSCRIBE with so many filters sent, UNSUBACK awaited.
@@ -295,7 +296,7 @@ impl Outbound {
         for id in self.window.ids_in_order() {
             match self.window.remove(id) {
                 Some(Awaited::PubAck(queued) | Awaited::PubRec(queued)) => unfinished.push(queued),
-                Some(Awaited::PubComp(token)) => taken_over.push(token),
+                Some(Awaited::PubComp(token)) => taken_over.extend(token),
                 Some(Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) | None => {}
             }
         }

@@ -193,6 +193,37 @@ fn what_was_queued_offline_is_checked_against_the_server_that_answers() {
 }
 
 #[test]
+fn a_qos_2_message_that_may_not_be_sent_again_is_reported_once_and_released() {
+    // v5 MQTT-3.2.2-15, v5 MQTT-4.3.3-6
+    let begin = "! publish q2 a=123456789
+         < PUBLISH q2 #1 a=123456789
+         ! close
+         * ended TransportClosed
+         ! connect id=c session=9
+         < CONNECT id=c session=9
+         > CONNACK present psize=9
+         * connected present
+         < PUBREL #1
+         * done 1 TooLarge
+         ! publish q1 a=2
+         < PUBLISH q1 #2 a=2";
+    for end in [
+        "> PUBCOMP #1\n> PUBACK #2\n* done 2 Acknowledged 00",
+        // The server has lost the session: what was given up is not reported again.
+        "! close
+         * ended TransportClosed
+         ! connect id=c session=9
+         < CONNECT id=c session=9
+         > CONNACK
+         * connected
+         < PUBLISH q1 #3 a=2",
+    ] {
+        let script = format!("{begin}\n{end}");
+        check_connected(quiet(), "id=c session=9", "CONNACK", &script);
+    }
+}
+
+#[test]
 fn the_window_of_the_server_holds_back_messages_and_nothing_else() {
     // v5 MQTT-3.3.4-7, v5 MQTT-3.3.4-8, v5 MQTT-4.9.0-1, v5 MQTT-4.9.0-2, v5 MQTT-4.9.0-3
     check_connected(

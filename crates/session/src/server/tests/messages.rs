@@ -709,7 +709,59 @@ fn a_message_too_large_for_the_client_counts_as_delivered() {
          * connect
          ! resume
          < CONNACK present
+         < PUBREL #3
          ! publish q1 a=1",
+    );
+}
+
+#[test]
+fn a_qos_2_message_that_may_not_be_sent_again_is_released() {
+    // v5 MQTT-3.1.2-25, v5 MQTT-4.3.3-6: the client may hold #1, so nothing new is sent under it.
+    check_connected(
+        quiet(),
+        "id=c rmax=2 session=9",
+        "! publish q2 a=123456
+         < PUBLISH q2 #1 a=123456
+         ! publish q1 a=123456
+         < PUBLISH q1 #2 a=123456
+         ! reopen
+         > CONNECT id=c rmax=1 session=9 psize=9
+         * connect
+         ! resume
+         < CONNACK present
+         < PUBREL #1
+         ! publish q1 a=3
+         < PUBLISH q1 #3 a=3
+         ! publish q1 a=4
+         > PUBCOMP #1
+         > PUBACK #3
+         < PUBLISH q1 #4 a=4
+         ! reopen
+         > CONNECT id=c session=9
+         * connect
+         ! resume
+         < CONNACK present
+         < PUBLISH q1 #4 dup a=4",
+    );
+    // It goes on being released until PUBCOMP.
+    check_connected(
+        quiet(),
+        "id=c session=9",
+        "! publish q2 a=123456
+         < PUBLISH q2 #1 a=123456
+         ! reopen
+         > CONNECT id=c session=9 psize=9
+         * connect
+         ! resume
+         < CONNACK present
+         < PUBREL #1
+         ! reopen
+         > CONNECT id=c session=9
+         * connect
+         ! resume
+         < CONNACK present
+         < PUBREL #1
+         > PUBCOMP #1 92",
     );
 }
 
