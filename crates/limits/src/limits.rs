@@ -83,8 +83,9 @@ pub struct Limits {
     /// How many messages wait in the queue of a session. Default 100,000; then `overflow` decides.
     pub queue_messages_max: u32,
     /// How many bytes wait in the queue of a session, topics, properties and payloads counted.
-    /// Default 67,108,864; then `overflow` decides. A queue that is empty takes one message of any
-    /// size.
+    /// Default 67,108,864; then `overflow` decides. A message that is larger by itself makes nobody
+    /// give way: an empty queue takes it, any other refuses it, or ends the session where that is
+    /// the policy.
     pub queue_bytes_max: u64,
     /// What happens when the queue is full.
     pub overflow: Overflow,

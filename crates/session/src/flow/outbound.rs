@@ -198,6 +198,10 @@ impl Outbound {
     ) -> Result<PublishToken, PublishError> {
         let size = message_bytes(&message);
         while self.is_full_for(size, limits) {
+            // Nothing makes room for a message that only an empty queue takes.
+            if size > limits.queue_bytes_max {
+                return Err(self.refuse(options.qos, limits));
+            }
             self.make_room(options.qos, limits)?;
         }
         let token = self.next_token();
@@ -223,26 +227,29 @@ impl Outbound {
 
     /// Sheds one waiting message, or refuses the new one. QoS 0 goes first in either case.
     fn make_room(&mut self, new: QoS, limits: &Limits) -> Result<(), PublishError> {
-        let full = PublishError::QueueFull {
-            messages: u32::try_from(self.queued_messages()).unwrap_or(u32::MAX),
-        };
         let oldest = match self.queue_qos0.pop_front() {
-            Some(qos0) => Some(qos0),
-            None if new == QoS::AtMostOnce => None,
-            None => match limits.overflow {
-                Overflow::DropOldest => self.queue.pop_front(),
-                Overflow::EndSession => return Err(PublishError::SessionMustEnd),
-                Overflow::DropNewest | _ => None,
-            },
+            None if new != QoS::AtMostOnce && limits.overflow == Overflow::DropOldest => {
+                self.queue.pop_front()
+            }
+            qos0 => qos0,
         };
         let Some(oldest) = oldest else {
-            // The caller hears of the new message, so it is counted but not reported.
-            self.dropped = self.dropped.saturating_add(1);
-            return Err(full);
+            return Err(self.refuse(new, limits));
         };
         self.forget(&oldest);
         self.give_up(oldest.token, Undelivered::Dropped);
         Ok(())
+    }
+
+    /// Refuses a new message. Its caller hears of it, so it is counted but not reported.
+    fn refuse(&mut self, new: QoS, limits: &Limits) -> PublishError {
+        if new != QoS::AtMostOnce && limits.overflow == Overflow::EndSession {
+            return PublishError::SessionMustEnd;
+        }
+        self.dropped = self.dropped.saturating_add(1);
+        PublishError::QueueFull {
+            messages: u32::try_from(self.queued_messages()).unwrap_or(u32::MAX),
+        }
     }
 
     /// Drops the QoS 0 messages that wait: their peer is gone.

@@ -886,17 +886,52 @@ fn a_full_queue_sheds_by_its_policy() {
         );
         assert_eq!(session.queue_status().queued_messages, 2);
     }
-    // An empty queue takes one message of any size; v3.1.1 MQTT-3.1.2-5.
-    let limits = Limits {
-        queue_bytes_max: 1,
-        ..quiet()
-    };
+    // v3.1.1 MQTT-3.1.2-5
     let mut state = SessionState::new();
-    assert!(state.enqueue(new(), qos1.clone(), &limits, at(0.0)).is_ok());
-    assert!(state.enqueue(new(), qos1, &limits, at(0.0)).is_ok());
-    assert_eq!(state.queue_status().queued_messages, 1);
-    let away = state.enqueue(new(), qos0, &limits, at(0.0));
+    let away = state.enqueue(new(), qos0, &quiet(), at(0.0));
     assert_eq!(away, Err(PublishError::NotConnected));
+}
+
+#[test]
+fn a_message_larger_than_the_queue_displaces_nothing() {
+    let full = Err(PublishError::QueueFull { messages: 2 });
+    for (overflow, qos1) in [
+        (Overflow::DropOldest, full),
+        (Overflow::DropNewest, full),
+        (Overflow::EndSession, Err(PublishError::SessionMustEnd)),
+    ] {
+        let limits = Limits {
+            queue_bytes_max: 8,
+            overflow,
+            ..quiet()
+        };
+        let mut session = connected(&limits);
+        let mut publish = |words: &str| {
+            let message = message(words);
+            let options = DeliveryOptions {
+                qos: message.qos(),
+                retain: false,
+                subscription_ids: SubscriptionIds::None,
+            };
+            let result = session.publish(message, options, at(0.0)).map(|_| ());
+            (result, session.queue_status().queued_messages)
+        };
+        assert_eq!(publish("q1 a=1"), (Ok(()), 1), "{overflow:?}");
+        assert_eq!(publish("a=2"), (Ok(()), 2), "{overflow:?}");
+        // Not even QoS 0 gives way.
+        assert_eq!(publish("q1 a=12345678"), (qos1, 2), "{overflow:?}");
+        assert_eq!(publish("a=12345678"), (full, 2), "{overflow:?}");
+        assert_eq!(publish("q2 a=3456"), (Ok(()), 2), "QoS 0 gave way");
+        while session.poll_packet(at(0.0)).is_some() {}
+        let large = message("q1 a=12345678");
+        let options = DeliveryOptions {
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            subscription_ids: SubscriptionIds::None,
+        };
+        let taken = session.publish(large, options, at(0.0));
+        assert!(taken.is_ok(), "an empty queue takes any size");
+    }
 }
 
 #[test]
