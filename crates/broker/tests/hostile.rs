@@ -442,6 +442,49 @@ fn r3_a_message_larger_than_the_queue_of_an_absent_subscriber() {
 }
 
 #[test]
+fn r3_expired_messages_of_an_absent_subscriber() {
+    // v5 MQTT-3.3.2-5
+    let limits = Limits {
+        queue_messages_max: 3,
+        ..Limits::default()
+    };
+    let mut stage = Stage::with(limits, 1);
+    let mut client = stage.open();
+    let connect = "10 15 00 04 4D 51 54 54 05 00 00 00 05 11 00 00 00 64 00 03 62 61 64";
+    exchange(&mut client, connect, CONNACK_V5);
+    exchange(
+        &mut client,
+        "82 07 00 01 00 00 01 74 01",
+        "90 04 00 01 00 01",
+    );
+    send(&mut client, "E0 00");
+    assert_eq!(read_to_end(&mut client), []);
+    let mut publisher = stage.open();
+    let id = CONNECT_V5.replace("62 61 64", "70 75 62");
+    exchange(&mut publisher, &id, CONNACK_V5);
+    exchange(&mut publisher, "32 07 00 01 74 00 01 00 31", "40 02 00 01");
+    // Two with a Message Expiry Interval of a second.
+    for _ in 0..2 {
+        let publish = "32 0C 00 01 74 00 02 05 02 00 00 00 01 78";
+        exchange(&mut publisher, publish, "40 02 00 02");
+    }
+    std::thread::sleep(Duration::from_millis(1_100));
+    exchange(&mut publisher, "32 07 00 01 74 00 03 00 32", "40 02 00 03");
+    let mut client = stage.open();
+    exchange(
+        &mut client,
+        connect,
+        &format!(
+            "{} 32 07 00 01 74 00 01 00 31 32 07 00 01 74 00 02 00 32",
+            CONNACK_V5.replace("09 00", "09 01")
+        ),
+    );
+    stage.check_bystander();
+    drop((client, publisher));
+    stage.stop();
+}
+
+#[test]
 fn r3_a_qos_2_message_that_the_client_no_longer_takes() {
     // v5 MQTT-3.1.2-25, v5 MQTT-4.3.3-6
     let mut stage = Stage::new();

@@ -80,12 +80,13 @@ pub struct Limits {
     /// How many topic aliases are used towards the peer, if its Topic Alias Maximum is not smaller.
     /// Default 32; 0 is none.
     pub topic_aliases_used_max: u16,
-    /// How many messages wait in the queue of a session. Default 100,000; then `overflow` decides.
+    /// How many messages wait in the queue of a session. Default 100,000; then those that have
+    /// expired go, and `overflow` decides.
     pub queue_messages_max: u32,
     /// How many bytes wait in the queue of a session, topics, properties and payloads counted.
-    /// Default 67,108,864; then `overflow` decides. A message that is larger by itself makes nobody
-    /// give way: an empty queue takes it, any other refuses it, or ends the session where that is
-    /// the policy.
+    /// Default 67,108,864; then those that have expired go, and `overflow` decides. A message that
+    /// is larger by itself makes nobody give way: an empty queue takes it, any other refuses it, or
+    /// ends the session where that is the policy.
     pub queue_bytes_max: u64,
     /// What happens when the queue is full.
     pub overflow: Overflow,

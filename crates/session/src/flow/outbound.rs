@@ -1,12 +1,17 @@
 //! The sending half: messages that wait, messages in flight, and the window of the peer.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::mem::take;
 
 use mqttstack_codec::{Delivery, PacketId, QoS};
 use mqttstack_limits::{Instant, Limits, Overflow};
 
 use super::{outgoing::OutgoingPublish, window::Window};
 use crate::{Message, PublishError};
+
+/// How many waiting messages each new one pays to have looked at, when a full queue is searched for
+/// messages that have expired.
+const SWEPT_PER_MESSAGE: usize = 16;
 
 /// Names one message that was handed over for delivery; counts up within a session.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -118,6 +123,10 @@ pub(crate) struct Outbound {
     /// first.
     queue_qos0: VecDeque<Queued>,
     queued_bytes: u64,
+    /// No waiting message expires before this.
+    first_expiry: Instant,
+    /// How many messages have come since the last sweep for expired ones.
+    unswept: u32,
     dropped: u64,
     expired: u64,
     last_token: u64,
@@ -197,6 +206,14 @@ impl Outbound {
         now: Instant,
     ) -> Result<PublishToken, PublishError> {
         let size = message_bytes(&message);
+        let expires_at = message.expires_at(now);
+        self.unswept = self.unswept.saturating_add(1);
+        if self.is_full_for(size, limits) {
+            self.drop_expired(now);
+        }
+        if self.is_full_for(size, limits) && self.is_sweep_due(now) {
+            self.sweep_expired(now);
+        }
         while self.is_full_for(size, limits) {
             // Nothing makes room for a message that only an empty queue takes.
             if size > limits.queue_bytes_max {
@@ -205,7 +222,6 @@ impl Outbound {
             self.make_room(options.qos, limits)?;
         }
         let token = self.next_token();
-        let expires_at = message.expires_at(now);
         let queued = Queued {
             token,
             message,
@@ -213,6 +229,7 @@ impl Outbound {
             expires_at,
         };
         self.queued_bytes = self.queued_bytes.saturating_add(size);
+        self.note_expiry(expires_at);
         self.queue_of(queued.options.qos).push_back(queued);
         Ok(token)
     }
@@ -325,6 +342,7 @@ impl Outbound {
         self.queued_bytes = self
             .queued_bytes
             .saturating_add(message_bytes(&queued.message));
+        self.note_expiry(queued.expires_at);
         self.queue.push_front(queued);
     }
 
@@ -382,6 +400,7 @@ impl Outbound {
         }
     }
 
+    /// Drops the messages at the heads of the queues that have expired.
     fn drop_expired(&mut self, now: Instant) {
         for qos0 in [true, false] {
             loop {
@@ -400,6 +419,37 @@ impl Outbound {
                 }
             }
         }
+    }
+
+    /// Returns whether something may have expired, and enough new messages have come to pay for a
+    /// look at all that wait.
+    fn is_sweep_due(&self, now: Instant) -> bool {
+        let unswept = usize::try_from(self.unswept).unwrap_or(usize::MAX);
+        self.first_expiry <= now
+            && unswept.saturating_mul(SWEPT_PER_MESSAGE) >= self.queued_messages()
+    }
+
+    /// Drops all messages that have expired, wherever they wait.
+    fn sweep_expired(&mut self, now: Instant) {
+        self.unswept = 0;
+        self.first_expiry = Instant::NEVER;
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            let mut queue = take(self.queue_of(qos));
+            queue.retain(|queued| {
+                if queued.expires_at > now {
+                    self.note_expiry(queued.expires_at);
+                    return true;
+                }
+                self.forget(queued);
+                self.give_up(queued.token, Undelivered::Expired);
+                false
+            });
+            *self.queue_of(qos) = queue;
+        }
+    }
+
+    fn note_expiry(&mut self, expires_at: Instant) {
+        self.first_expiry = self.first_expiry.min(expires_at);
     }
 
     /// Returns whether a message waits that could be sent now.

@@ -848,13 +848,16 @@ fn subscription_identifiers_go_along_in_5_0_only() {
     check_connected(quiet(), "v311 id=c", "! publish a=x sid=1\n< PUBLISH a=x");
 }
 
-#[test]
-fn a_full_queue_sheds_by_its_policy() {
-    let options = |qos| DeliveryOptions {
+fn options(qos: QoS) -> DeliveryOptions {
+    DeliveryOptions {
         qos,
         retain: false,
         subscription_ids: SubscriptionIds::None,
-    };
+    }
+}
+
+#[test]
+fn a_full_queue_sheds_by_its_policy() {
     let (qos0, qos1) = (options(QoS::AtMostOnce), options(QoS::AtLeastOnce));
     let new = || message("a=x");
     for (overflow, taken) in [
@@ -893,6 +896,62 @@ fn a_full_queue_sheds_by_its_policy() {
 }
 
 #[test]
+fn what_has_expired_makes_room_first() {
+    // v5 MQTT-3.3.2-5
+    for overflow in [
+        Overflow::DropOldest,
+        Overflow::DropNewest,
+        Overflow::EndSession,
+    ] {
+        let limits = Limits {
+            queue_messages_max: 4,
+            overflow,
+            ..quiet()
+        };
+        let mut state = SessionState::new();
+        let mut enqueue = |words: &str, now| {
+            let result = state.enqueue(message(words), options(QoS::AtLeastOnce), &limits, now);
+            let status = state.queue_status();
+            (result.is_ok(), status.queued_messages, status.expired)
+        };
+        // The message that stays stands before those that expire.
+        assert_eq!(enqueue("q1 a=1", at(0.0)), (true, 1, 0));
+        for queued in 2..5 {
+            let taken = enqueue("q1 a=x expiry=10", at(0.0));
+            assert_eq!(taken, (true, queued, 0));
+        }
+        assert_eq!(enqueue("q1 a=2", at(10.0)), (true, 2, 3), "{overflow:?}");
+        assert_eq!(state.queue_status().dropped, 0, "{overflow:?}");
+    }
+}
+
+#[test]
+fn a_full_queue_is_not_searched_for_every_message() {
+    let limits = Limits {
+        queue_messages_max: 320,
+        overflow: Overflow::DropNewest,
+        ..quiet()
+    };
+    let mut state = SessionState::new();
+    let mut enqueue = |words: &str, now| {
+        let result = state.enqueue(message(words), options(QoS::AtLeastOnce), &limits, now);
+        (result.is_ok(), state.queue_status().expired)
+    };
+    assert_eq!(enqueue("q1 a=1", at(0.0)), (true, 0));
+    // The last to come is the first to expire, after 100 seconds.
+    for n in 1..320 {
+        let words = format!("q1 a=x expiry={}", 419 - n);
+        assert_eq!(enqueue(&words, at(0.0)), (true, 0));
+    }
+    assert_eq!(enqueue("q1 a=2", at(100.0)), (true, 1));
+    // From now on one expires each second, and one comes: 320 / 16 of them pay for a search.
+    for n in 1..20 {
+        assert_eq!(enqueue("q1 a=3", at(100.0 + f64::from(n))), (false, 1));
+    }
+    assert_eq!(enqueue("q1 a=3", at(120.0)), (true, 21));
+}
+
+#[test]
 fn a_message_larger_than_the_queue_displaces_nothing() {
     let full = Err(PublishError::QueueFull { messages: 2 });
     for (overflow, qos1) in [
@@ -908,11 +967,7 @@ fn a_message_larger_than_the_queue_displaces_nothing() {
         let mut session = connected(&limits);
         let mut publish = |words: &str| {
             let message = message(words);
-            let options = DeliveryOptions {
-                qos: message.qos(),
-                retain: false,
-                subscription_ids: SubscriptionIds::None,
-            };
+            let options = options(message.qos());
             let result = session.publish(message, options, at(0.0)).map(|_| ());
             (result, session.queue_status().queued_messages)
         };
@@ -924,12 +979,7 @@ fn a_message_larger_than_the_queue_displaces_nothing() {
         assert_eq!(publish("q2 a=3456"), (Ok(()), 2), "QoS 0 gave way");
         while session.poll_packet(at(0.0)).is_some() {}
         let large = message("q1 a=12345678");
-        let options = DeliveryOptions {
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            subscription_ids: SubscriptionIds::None,
-        };
-        let taken = session.publish(large, options, at(0.0));
+        let taken = session.publish(large, options(QoS::AtLeastOnce), at(0.0));
         assert!(taken.is_ok(), "an empty queue takes any size");
     }
 }
