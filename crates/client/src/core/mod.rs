@@ -232,6 +232,9 @@ impl ClientCore {
     /// and hands it over again before it reads on.
     pub fn handle_input(&mut self, bytes: &[u8], now: Instant) -> usize {
         let mut rest = bytes;
+        if !rest.is_empty() {
+            self.session.handle_progress(now);
+        }
         while !rest.is_empty() && self.is_open() {
             if !self.has_room() {
                 return bytes.len().saturating_sub(rest.len());
@@ -270,10 +273,17 @@ impl ClientCore {
     /// So many bytes were read to where [`large_input`](Self::large_input) said.
     pub fn handle_large_input(&mut self, count: usize, now: Instant) {
         if self.is_open() {
+            self.session.handle_progress(now);
             let progress = self.partial.filled(count);
             let result = self.take_progress(progress, now);
             self.check_decoded(result, now);
         }
+    }
+
+    /// The transport has taken bytes of what [`poll_output`](Self::poll_output) gave. To report this
+    /// keeps a connection alive whose pings wait behind large messages on a slow network.
+    pub fn handle_written(&mut self, now: Instant) {
+        self.session.handle_progress(now);
     }
 
     /// The transport is closed, or could not be opened.

@@ -77,7 +77,8 @@ pub struct Settings {
     pub bridge: bool,
     /// What the server may send, and how much may wait.
     pub limits: Arc<Limits>,
-    /// How long a PINGRESP may take. Default 10 s.
+    /// How long, while a PINGRESP is awaited, no byte may move in either direction; then the
+    /// connection is given up. Default 10 s.
     pub ping_timeout: Duration,
     /// What becomes of unfinished messages when the server has lost the session.
     pub lost_session: LostSession,

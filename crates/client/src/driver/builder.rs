@@ -154,7 +154,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long a PINGRESP may take; 10 s if not set.
+    /// Sets how long, while a PINGRESP is awaited, no byte may move in either direction before the
+    /// connection is given up; 10 s if not set. A slow transfer is not a silent server.
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.settings.ping_timeout = timeout;
         self

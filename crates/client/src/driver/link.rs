@@ -124,17 +124,18 @@ impl Link {
         self.untaken.start += core.handle_input(untaken, now);
     }
 
-    /// Writes what waits, as far as the transport takes it. A close that gets on is given time.
-    pub(super) fn write(&mut self, now: Instant) -> Result<(), Broken> {
+    /// Writes what waits, as far as the transport takes it, and returns whether it took something.
+    /// A close that gets on is given time.
+    pub(super) fn write(&mut self, now: Instant) -> Result<bool, Broken> {
         if !self.may_write || (self.output.is_empty() && !self.stream.has_buffered_output()) {
-            return Ok(());
+            return Ok(false);
         }
         let progress = self.output.write_to(&mut *self.stream)?;
         self.may_write = !progress.is_blocked;
         if progress.written > 0 && self.closing.is_some() {
             self.closing = Some(now + CLOSE_TIMEOUT);
         }
-        Ok(())
+        Ok(progress.written > 0)
     }
 
     /// Takes the close further; returns whether the transport may be dropped.

@@ -465,9 +465,13 @@ impl Driver {
                 link.output.push_shared(payload);
             }
         }
-        if let Err(broken) = link.write(now) {
-            self.drop_link(Some(broken), now);
-            return true;
+        match link.write(now) {
+            Ok(true) => parts.core.handle_written(now),
+            Ok(false) => {}
+            Err(broken) => {
+                self.drop_link(Some(broken), now);
+                return true;
+            }
         }
         is_busy
     }

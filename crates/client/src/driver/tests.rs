@@ -511,3 +511,57 @@ fn connections_that_come_and_go_are_told() {
         assert!(is_expected(&event), "{event:?}");
     }
 }
+
+/// A client that pings soon, and gives a silent server two seconds.
+fn pinging(server: &Server) -> Builder {
+    let builder = server.client().reconnect(ReconnectPolicy::NEVER);
+    builder.keep_alive(1).ping_timeout(Duration::from_secs(2))
+}
+
+#[test]
+fn a_message_that_comes_in_slowly_does_not_end_the_connection() {
+    // v5 U-07
+    let server = Server::start();
+    let (_client, inbox, mut peer) = server.connect(pinging(&server));
+    let slow = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let publish = Publish::<SharedStorage>::new("a", vec![b'x'; 50_000]);
+        let publish = Packet::Publish(publish);
+        publish.encode(ProtocolVersion::V5, &mut bytes).unwrap();
+        assert_eq!(peer.receive(), Some(Packet::PingReq));
+        for piece in bytes.chunks(1_000) {
+            peer.stream.write_all(piece).unwrap();
+            thread::sleep(Duration::from_millis(80));
+        }
+        peer.send(Packet::PingResp);
+        peer
+    });
+    let received = inbox.receive_timeout(LONG).unwrap();
+    assert_eq!(received.payload().len(), 50_000);
+    drop(slow.join().unwrap());
+}
+
+#[test]
+fn a_message_that_goes_out_slowly_does_not_end_the_connection() {
+    // v5 U-07
+    const PAYLOAD: usize = 32 * 1024 * 1024;
+    let server = Server::start();
+    let (client, _inbox, mut peer) = server.connect(pinging(&server));
+    let slow = thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut arrived = 0;
+        // The ping is behind the message, so nothing answers it before all has arrived.
+        while arrived < PAYLOAD {
+            let count = peer.stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "ended after {arrived}");
+            arrived += count;
+            thread::sleep(Duration::from_millis(8));
+        }
+        peer
+    });
+    let large = Message::builder("a", vec![b'x'; PAYLOAD]).build().unwrap();
+    client.publish(large).unwrap().wait(LONG).unwrap();
+    let peer = slow.join().unwrap();
+    assert!(client.is_connected());
+    drop(peer);
+}

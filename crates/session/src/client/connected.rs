@@ -22,8 +22,10 @@ pub(super) struct Connected {
     /// In seconds; 0 is off.
     pub(super) keep_alive: u16,
     pub(super) last_sent: Instant,
-    /// When the PINGRESP that is awaited has to be there.
+    /// When the PINGRESP that is awaited has to be there, if nothing moves until then.
     pub(super) ping_deadline: Option<Instant>,
+    /// A PINGREQ has not been handed out yet.
+    pub(super) ping_waits: bool,
     pub(super) authentication: Authentication,
     pub(super) terms: Terms,
     pub(super) server: ServerCapabilities,
@@ -99,7 +101,8 @@ impl Connected {
         }
     }
 
-    /// Pings when nothing else has been sent for the Keep Alive, also while an answer is awaited.
+    /// Pings when nothing else has been sent for the Keep Alive, also while an answer is awaited;
+    /// not while an earlier ping still waits for the transport.
     ///
     /// # Specification
     ///
@@ -114,11 +117,21 @@ impl Connected {
             return Err(ProtocolError::KeepAliveTimeout { keep_alive });
         }
         if self.poll_timeout().is_some_and(|due| due <= now) {
-            self.flow.ping();
+            if !core::mem::replace(&mut self.ping_waits, true) {
+                self.flow.ping();
+            }
             self.last_sent = now;
             self.ping_deadline.get_or_insert(now + ping_timeout);
         }
         Ok(())
+    }
+
+    /// A server to or from which bytes move is not silent, although PINGREQ or PINGRESP may be
+    /// behind many of them.
+    pub(super) fn handle_progress(&mut self, now: Instant, ping_timeout: Duration) {
+        if let Some(deadline) = &mut self.ping_deadline {
+            *deadline = now + ping_timeout;
+        }
     }
 
     /// # Specification

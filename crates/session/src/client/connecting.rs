@@ -185,6 +185,7 @@ impl Session {
                 .unwrap_or(connecting.keep_alive),
             last_sent: connecting.last_sent.unwrap_or(now),
             ping_deadline: None,
+            ping_waits: false,
             authentication: connecting.authentication.clone(),
             terms: connecting.terms,
             server,

@@ -148,6 +148,22 @@ impl Session {
         result.inspect_err(|error| self.fail(error))
     }
 
+    /// Bytes have come from the server, be it only a part of a packet, or have gone to it: the time
+    /// that the answer to a ping may take begins anew.
+    ///
+    /// The answer is behind what the server has sent before, and the ping itself behind what this
+    /// side has: on a slow network both may take much longer than [`Settings::ping_timeout`]. Without
+    /// these calls that time counts from when PINGREQ is queued.
+    ///
+    /// # Specification
+    ///
+    /// v5 U-07: what a reasonable time is, is for the client to say.
+    pub fn handle_progress(&mut self, now: Instant) {
+        if let Phase::Connected(connected) = &mut self.phase {
+            connected.handle_progress(now, self.settings.ping_timeout);
+        }
+    }
+
     /// The transport is gone.
     pub fn handle_closed(&mut self) {
         self.end(EndCause::TransportClosed, None);
@@ -264,8 +280,9 @@ impl Session {
             Phase::Connecting(connecting) => connecting.poll_packet(now).map(Outgoing::Packet),
             Phase::Connected(connected) => {
                 let packet = connected.flow.poll_packet(now);
-                if packet.is_some() {
+                if let Some(packet) = &packet {
                     connected.last_sent = now;
+                    connected.ping_waits &= !is_ping(packet);
                 }
                 if let Some(Outgoing::Publish(publish)) = &packet
                     && publish.delivery() == Delivery::AtMostOnce
@@ -458,4 +475,8 @@ impl Session {
         self.collect_undelivered();
         self.events.push_back(Event::Ended(cause));
     }
+}
+
+const fn is_ping(outgoing: &Outgoing) -> bool {
+    matches!(outgoing, Outgoing::Packet(Packet::PingReq))
 }

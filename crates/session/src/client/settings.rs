@@ -22,7 +22,8 @@ pub enum LostSession {
 pub struct Settings {
     /// What the server may send, and how much may wait.
     pub limits: Arc<Limits>,
-    /// How long a PINGRESP may take; then the connection is over.
+    /// How long, while a PINGRESP is awaited, no byte may move in either direction; then the
+    /// connection is over.
     pub ping_timeout: Duration,
     /// What becomes of unfinished messages when the server has lost the session.
     pub lost_session: LostSession,

@@ -96,6 +96,58 @@ fn a_server_that_does_not_answer_a_ping_is_given_up() {
 }
 
 #[test]
+fn a_server_whose_bytes_move_is_not_silent() {
+    // v5 U-07
+    let mut stream = Vec::new();
+    let publish = Publish::<Shared>::new("t", vec![b'x'; 20_000]);
+    let publish = Packet::Publish(publish);
+    publish.encode(ProtocolVersion::V5, &mut stream).unwrap();
+    let move_bytes: [fn(&mut Rig, &[u8]); 3] = [
+        |rig, bytes| assert_eq!(rig.client.handle_input(bytes, rig.now), bytes.len()),
+        |rig, bytes| match rig.client.large_input() {
+            Some(room) => {
+                room[..bytes.len()].copy_from_slice(bytes);
+                rig.client.handle_large_input(bytes.len(), rig.now);
+            }
+            None => assert_eq!(rig.client.handle_input(bytes, rig.now), bytes.len()),
+        },
+        |rig, _| rig.client.handle_written(rig.now),
+    ];
+    for move_bytes in move_bytes {
+        let mut rig = Rig::connected(settings());
+        rig.pass(60);
+        assert_eq!(rig.sent(), [Packet::PingReq]);
+        for piece in stream[..19_000].chunks(1_000) {
+            rig.pass(9);
+            move_bytes(&mut rig, piece);
+            assert!(rig.client.is_connected());
+        }
+        // Once they stand still, the server has the time for an answer and no more.
+        rig.pass(9);
+        assert!(rig.client.is_connected());
+        rig.pass(1);
+        let (cause, _) = rig.ended();
+        let error = ProtocolError::KeepAliveTimeout { keep_alive: 60 };
+        assert_eq!(cause, EndCause::Protocol(error));
+    }
+}
+
+#[test]
+fn pings_do_not_pile_up_behind_an_output_that_does_not_move() {
+    let mut settings = settings();
+    settings.keep_alive = 2;
+    let mut rig = Rig::connected(settings);
+    for _ in 0..20 {
+        rig.pass(2);
+        rig.client.handle_written(rig.now);
+    }
+    assert_eq!(rig.sent(), [Packet::PingReq]);
+    rig.receive(Packet::PingResp);
+    rig.pass(2);
+    assert_eq!(rig.sent(), [Packet::PingReq]);
+}
+
+#[test]
 fn nothing_but_auth_is_sent_between_an_authenticated_connect_and_connack() {
     // v5 MQTT-3.1.2-30
     let mut own = settings();

@@ -289,6 +289,25 @@ fn a_server_that_does_not_answer_pings_is_left() {
          < DISCONNECT 80
          * ended KeepAliveTimeout",
     );
+    // The time counts from when bytes last moved; what moved before the ping is no matter.
+    check_connected(
+        quiet(),
+        "id=c ka=10",
+        "CONNACK",
+        "! progress
+         @ 10
+         < PINGREQ
+         @ 14.9
+         ! progress
+         @ 19.8
+         ! progress
+         @ 20
+         < PINGREQ
+         @ 24.7
+         @ 24.8
+         < DISCONNECT 80
+         * ended KeepAliveTimeout",
+    );
     // The keep alive is kept even while an answer is awaited.
     check_connected(
         quiet(),

@@ -114,6 +114,7 @@ impl Subject for Client {
                 reason_code: code,
                 properties: properties(words),
             }),
+            "progress" => session.handle_progress(now),
             "close" => session.handle_closed(),
             _ => panic!("no such verb: {verb}"),
         }
