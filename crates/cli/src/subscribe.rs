@@ -30,6 +30,9 @@ use crate::{
 const ANSWER: Duration = Duration::from_secs(30);
 /// How long the acknowledgements of the last messages may take.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How many messages, and bytes of them, may be written before they are shown and acknowledged.
+const UNSHOWN_MESSAGES_MAX: usize = 256;
+const UNSHOWN_BYTES_MAX: usize = 1024 * 1024;
 
 /// Arguments of `mqttstack sub`.
 #[derive(Debug, clap::Args)]
@@ -246,12 +249,12 @@ impl<'a> Printer<'a> {
         deadline: Option<Instant>,
         endpoint: &Endpoint,
     ) -> Result<(), Failure> {
-        let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+        let mut page = Page::new(io::stdout().lock());
         loop {
-            let mut received = match inbox.try_receive() {
+            let received = match inbox.try_receive() {
                 Err(ReceiveError::TimedOut) => {
                     // Nothing follows at once: show what there is.
-                    out.flush().map_err(Failure::output)?;
+                    page.show().map_err(Failure::output)?;
                     match inbox.receive_timeout(until(deadline)) {
                         Err(ReceiveError::TimedOut) => return Err(self.timed_out()),
                         received => received,
@@ -260,13 +263,14 @@ impl<'a> Printer<'a> {
                 received => received,
             }
             .map_err(|_| self.ended(endpoint))?;
-            let goes_on = self.take(&received, &mut out).map_err(Failure::output)?;
-            received.acknowledge();
+            let goes_on = self.take(&received, &mut page.out);
+            let goes_on = goes_on.map_err(Failure::output)?;
+            page.add(received).map_err(Failure::output)?;
             if !goes_on {
-                return out.flush().map_err(Failure::output);
+                return page.show().map_err(Failure::output);
             }
             if deadline.is_some_and(|deadline| until(Some(deadline)).is_zero()) {
-                out.flush().map_err(Failure::output)?;
+                page.show().map_err(Failure::output)?;
                 return Err(self.timed_out());
             }
         }
@@ -353,6 +357,47 @@ impl<'a> Printer<'a> {
         } else {
             out.write_all(b"\n")
         }
+    }
+}
+
+/// What was written and is not shown yet, and the messages that wait for that: one is acknowledged
+/// only when it has left this process.
+struct Page<W: Write> {
+    out: BufWriter<W>,
+    unshown: Vec<Received>,
+    unshown_bytes: usize,
+}
+
+impl<W: Write> Page<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out: BufWriter::with_capacity(64 * 1024, out),
+            unshown: Vec::new(),
+            unshown_bytes: 0,
+        }
+    }
+
+    /// Holds a message that was written until it is shown.
+    fn add(&mut self, received: Received) -> io::Result<()> {
+        // QoS 0 has no acknowledgement.
+        if received.packet_id().is_none() {
+            return Ok(());
+        }
+        self.unshown_bytes += received.message().size();
+        self.unshown.push(received);
+        if self.unshown.len() < UNSHOWN_MESSAGES_MAX && self.unshown_bytes < UNSHOWN_BYTES_MAX {
+            return Ok(());
+        }
+        self.show()
+    }
+
+    fn show(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        self.unshown_bytes = 0;
+        for mut received in self.unshown.drain(..) {
+            received.acknowledge();
+        }
+        Ok(())
     }
 }
 
