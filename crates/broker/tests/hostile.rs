@@ -442,6 +442,33 @@ fn r3_a_message_larger_than_the_queue_of_an_absent_subscriber() {
 }
 
 #[test]
+fn r3_a_client_that_reads_but_does_not_acknowledge() {
+    let limits = Limits {
+        inflight_bytes_max: 2_500,
+        ..Limits::default()
+    };
+    let mut stage = Stage::with(limits, 1);
+    let mut client = stage.open();
+    exchange(&mut client, CONNECT_V311, CONNACK_V3);
+    exchange(&mut client, "82 06 00 01 00 01 74 01", "90 03 00 01 01");
+    let mut publisher = stage.open();
+    let id = CONNECT_V311.replace("62 61 64", "70 75 62");
+    exchange(&mut publisher, &id, CONNACK_V3);
+    // Messages of a thousand bytes: two are in flight, whatever the client reads.
+    let message = |id: u8| format!("32 EC 07 00 01 74 00 {id:02X} {}", "78 ".repeat(999));
+    for n in 1..=5 {
+        exchange(&mut publisher, &message(n), &format!("40 02 00 {n:02X}"));
+    }
+    let (one, two, three) = (message(1), message(2), message(3));
+    exchange(&mut client, "C0 00", &format!("{one} {two} D0 00"));
+    exchange(&mut client, "40 02 00 01 C0 00", &format!("D0 00 {three}"));
+    exchange(&mut client, "C0 00", "D0 00");
+    stage.check_bystander();
+    drop((client, publisher));
+    stage.stop();
+}
+
+#[test]
 fn r3_expired_messages_of_an_absent_subscriber() {
     // v5 MQTT-3.3.2-5
     let limits = Limits {

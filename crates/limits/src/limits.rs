@@ -75,6 +75,10 @@ pub struct Limits {
     /// How many QoS 1 and 2 messages are sent without an acknowledgement, if the peer's Receive
     /// Maximum is not smaller. Default 256, at least 1; the rest waits in the queue.
     pub inflight_max: u16,
+    /// How many bytes of QoS 1 and 2 messages are kept in flight to be sent again, topics,
+    /// properties and payloads counted. Default 67,108,864; the rest waits in the queue. One message
+    /// of any size may be in flight.
+    pub inflight_bytes_max: u64,
     /// The Topic Alias Maximum that is announced. Default 32; 0 is none.
     pub topic_alias_maximum: u16,
     /// How many topic aliases are used towards the peer, if its Topic Alias Maximum is not smaller.
@@ -128,6 +132,7 @@ impl Default for Limits {
             session_expiry_max: u32::MAX,
             receive_maximum: 1_024,
             inflight_max: 256,
+            inflight_bytes_max: 64 * 1024 * 1024,
             topic_alias_maximum: 32,
             topic_aliases_used_max: 32,
             queue_messages_max: 100_000,

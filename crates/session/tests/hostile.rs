@@ -198,6 +198,7 @@ fn nothing() -> Limits {
         session_expiry_max: 0,
         receive_maximum: 0,
         inflight_max: 0,
+        inflight_bytes_max: 0,
         topic_alias_maximum: 0,
         topic_aliases_used_max: 0,
         queue_messages_max: 0,
@@ -211,6 +212,7 @@ fn small() -> Limits {
     Limits {
         receive_maximum: 3,
         inflight_max: 3,
+        inflight_bytes_max: 30,
         payload_size_max: 15,
         queue_messages_max: 8,
         response_bytes_max: 2_000,
@@ -237,6 +239,7 @@ fn check_encodes(packet: mqttstack_session::Outgoing, version: ProtocolVersion) 
 fn check_bounds(status: mqttstack_session::QueueStatus, requests: usize, owed: usize) {
     // The window, a message that is queued again, and what the application asked for.
     assert!(status.inflight <= 3 + requests, "{status:?}");
+    assert!(status.inflight_bytes <= 30, "{status:?}");
     assert!(status.queued_messages <= 8 + 3, "{status:?}");
     assert!(owed <= 100, "{owed} acknowledgements wait");
 }

@@ -136,6 +136,7 @@ impl Station {
         let status = self.core.queue_status();
         self.core.is_connected()
             && status.inflight == 0
+            && status.inflight_bytes == 0
             && status.queued_messages == 0
             && self.core.unfinished_requests() == 0
     }

@@ -159,6 +159,7 @@ pub(super) struct LimitSettings {
     session_expiry_max: Option<Time>,
     receive_maximum: Option<u16>,
     inflight_max: Option<u16>,
+    inflight_bytes_max: Option<Size>,
     topic_alias_maximum: Option<u16>,
     topic_aliases_used_max: Option<u16>,
     queue_messages_max: Option<u32>,
@@ -202,6 +203,10 @@ impl LimitSettings {
         );
         set(&mut limits.receive_maximum, self.receive_maximum);
         set(&mut limits.inflight_max, self.inflight_max);
+        set(
+            &mut limits.inflight_bytes_max,
+            self.inflight_bytes_max.map(|size| size.0),
+        );
         set(&mut limits.topic_alias_maximum, self.topic_alias_maximum);
         set(
             &mut limits.topic_aliases_used_max,

@@ -45,7 +45,7 @@ impl Flow {
         ack: Ack<S>,
     ) -> Result<Option<Completion<S>>, ProtocolError> {
         let packet_id = ack.packet_id;
-        match self.state.outbound.window.get_mut(packet_id) {
+        match self.state.outbound.window.get(packet_id) {
             // An error ends the exchange, whoever remembers it.
             None | Some(Awaited::PubComp(_)) if ack.reason_code.is_error() => Ok(None),
             None => {
@@ -62,11 +62,10 @@ impl Flow {
                 self.complete(packet_id);
                 Ok(Some(Completion { token, ack }))
             }
-            Some(exchange @ Awaited::PubRec(_)) => {
-                if let Awaited::PubRec(queued) = exchange {
-                    // The message goes: from here on only PUBREL is ever sent again.
-                    *exchange = Awaited::PubComp(Some(queued.token));
-                }
+            Some(Awaited::PubRec(queued)) => {
+                // The message goes: from here on only PUBREL is ever sent again.
+                let token = queued.token;
+                self.state.outbound.await_pubcomp(packet_id, Some(token));
                 self.release(packet_id);
                 Ok(None)
             }
@@ -111,7 +110,7 @@ impl Flow {
 
     /// Ends an exchange of a PUBLISH: its identifier is free and the window opens by one.
     fn complete(&mut self, packet_id: PacketId) {
-        self.state.outbound.window.remove(packet_id);
+        self.state.outbound.end_exchange(packet_id);
         self.quota.give_back(packet_id);
     }
 

@@ -297,7 +297,10 @@ impl Flow {
             }
             let mut publish = match self.next_resend(now) {
                 Some(publish) => publish,
-                None => self.state.outbound.take_next(self.may_send_new(), now)?,
+                None => {
+                    let (quota, bytes_max) = (self.may_send_new(), self.limits.inflight_bytes_max);
+                    self.state.outbound.take_next(quota, bytes_max, now)?
+                }
             };
             if let Err(why) = self.admit(&mut publish) {
                 self.skip(&publish, why);
@@ -390,13 +393,11 @@ impl Flow {
                 packet_id,
                 dup: true,
             } => {
-                if let Some(exchange) = self.state.outbound.window.get_mut(packet_id) {
-                    *exchange = Awaited::PubComp(None);
-                }
+                self.state.outbound.await_pubcomp(packet_id, None);
                 self.release(packet_id);
             }
             Delivery::AtLeastOnce { packet_id, .. } | Delivery::ExactlyOnce { packet_id, .. } => {
-                self.state.outbound.window.remove(packet_id);
+                self.state.outbound.end_exchange(packet_id);
                 self.quota.skip(packet_id);
             }
         }
@@ -407,7 +408,10 @@ impl Flow {
     pub(crate) fn has_packet(&self) -> bool {
         !self.responses.is_empty()
             || (self.quota.has_room() && !self.resend.is_empty())
-            || self.state.outbound.has_next(self.may_send_new())
+            || self
+                .state
+                .outbound
+                .has_next(self.may_send_new(), self.limits.inflight_bytes_max)
     }
 
     /// Takes the state out: the connection is gone.

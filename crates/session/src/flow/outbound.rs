@@ -1,7 +1,7 @@
 //! The sending half: messages that wait, messages in flight, and the window of the peer.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-use core::mem::take;
+use core::mem::{replace, take};
 
 use mqttstack_codec::{Delivery, PacketId, QoS};
 use mqttstack_limits::{Instant, Limits, Overflow};
@@ -105,8 +105,10 @@ pub struct QueueStatus {
     pub queued_messages: usize,
     /// Their bytes: topics, properties and payloads.
     pub queued_bytes: u64,
-    /// Awaiteds that wait for an acknowledgement.
+    /// Exchanges that wait for an acknowledgement.
     pub inflight: usize,
+    /// The bytes of the messages that may have to be sent again.
+    pub inflight_bytes: u64,
     /// Messages that were dropped because the queue was full, since the session began.
     pub dropped: u64,
     /// Messages that expired in the queue, since the session began.
@@ -116,7 +118,9 @@ pub struct QueueStatus {
 /// What the sending half keeps for as long as the session lives.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Outbound {
-    pub(crate) window: Window<Awaited>,
+    pub(super) window: Window<Awaited>,
+    /// The bytes of the messages in the window.
+    inflight_bytes: u64,
     /// QoS 1 and 2, in order of arrival.
     queue: VecDeque<Queued>,
     /// QoS 0, in order of arrival: apart, so that it flows while the window is full, and is shed
@@ -297,6 +301,26 @@ impl Outbound {
         self.window.len().saturating_sub(self.requests)
     }
 
+    /// Ends the exchange of a message and frees its identifier.
+    pub(crate) fn end_exchange(&mut self, packet_id: PacketId) {
+        if let Some(Awaited::PubAck(queued) | Awaited::PubRec(queued)) =
+            self.window.remove(packet_id)
+        {
+            self.land(&queued.message);
+        }
+    }
+
+    /// Lets go of a QoS 2 message whose identifier the peer has yet to release; `token` is whom to
+    /// tell then.
+    pub(crate) fn await_pubcomp(&mut self, packet_id: PacketId, token: Option<PublishToken>) {
+        let Some(exchange) = self.window.get_mut(packet_id) else {
+            return;
+        };
+        if let Awaited::PubRec(queued) = replace(exchange, Awaited::PubComp(token)) {
+            self.land(&queued.message);
+        }
+    }
+
     /// Drops all exchanges of SUBSCRIBE and UNSUBSCRIBE, which do not outlive their connection, and
     /// returns their tokens.
     pub(crate) fn drop_requests(&mut self) -> VecDeque<PublishToken> {
@@ -325,6 +349,7 @@ impl Outbound {
             }
         }
         self.requests = 0;
+        self.inflight_bytes = 0;
         if resend {
             for queued in unfinished.into_iter().rev() {
                 self.requeue(queued);
@@ -348,11 +373,16 @@ impl Outbound {
 
     /// Takes the next message that may be sent and moves it into flight.
     ///
-    /// `quota` says whether a QoS 1 or 2 message may be sent. Messages that have expired are
-    /// dropped on the way.
-    pub(crate) fn take_next(&mut self, quota: bool, now: Instant) -> Option<OutgoingPublish> {
+    /// `quota` says whether a QoS 1 or 2 message may be sent, if `bytes_max` in flight allow it.
+    /// Messages that have expired are dropped on the way.
+    pub(crate) fn take_next(
+        &mut self,
+        quota: bool,
+        bytes_max: u64,
+        now: Instant,
+    ) -> Option<OutgoingPublish> {
         self.drop_expired(now);
-        let acknowledged = if quota { self.queue.front() } else { None };
+        let acknowledged = self.next_acknowledged(quota, bytes_max);
         let from_qos0 = match (self.queue_qos0.front(), acknowledged) {
             (None, None) => return None,
             (Some(_), None) => true,
@@ -390,8 +420,15 @@ impl Outbound {
     /// Puts an exchange into flight. When every identifier is taken, the message goes back to the
     /// head of the queue.
     fn launch(&mut self, exchange: Awaited) -> Option<PacketId> {
+        let bytes = match &exchange {
+            Awaited::PubAck(queued) | Awaited::PubRec(queued) => message_bytes(&queued.message),
+            Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. } => 0,
+        };
         match self.window.insert(exchange) {
-            Ok(packet_id) => Some(packet_id),
+            Ok(packet_id) => {
+                self.inflight_bytes = self.inflight_bytes.saturating_add(bytes);
+                Some(packet_id)
+            }
             Err(Awaited::PubAck(queued) | Awaited::PubRec(queued)) => {
                 self.requeue(queued);
                 None
@@ -453,8 +490,17 @@ impl Outbound {
     }
 
     /// Returns whether a message waits that could be sent now.
-    pub(crate) fn has_next(&self, quota: bool) -> bool {
-        !self.queue_qos0.is_empty() || (quota && !self.queue.is_empty())
+    pub(crate) fn has_next(&self, quota: bool, bytes_max: u64) -> bool {
+        !self.queue_qos0.is_empty() || self.next_acknowledged(quota, bytes_max).is_some()
+    }
+
+    /// Returns the QoS 1 or 2 message that is next, if it may be sent. One message of any size may
+    /// be in flight.
+    fn next_acknowledged(&self, quota: bool, bytes_max: u64) -> Option<&Queued> {
+        let next = self.queue.front().filter(|_| quota)?;
+        let bytes = message_bytes(&next.message);
+        let fits = self.inflight_bytes.saturating_add(bytes) <= bytes_max;
+        (fits || self.inflight_bytes == 0).then_some(next)
     }
 
     /// Lets go of spare memory where nothing waits.
@@ -473,6 +519,7 @@ impl Outbound {
             queued_messages: self.queued_messages(),
             queued_bytes: self.queued_bytes,
             inflight: self.window.len().into(),
+            inflight_bytes: self.inflight_bytes,
             dropped: self.dropped,
             expired: self.expired,
         }
@@ -495,6 +542,11 @@ impl Outbound {
         } else {
             &mut self.queue
         }
+    }
+
+    /// Stops counting a message that was in flight.
+    fn land(&mut self, message: &Message) {
+        self.inflight_bytes = self.inflight_bytes.saturating_sub(message_bytes(message));
     }
 
     fn forget(&mut self, queued: &Queued) {

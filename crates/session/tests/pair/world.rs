@@ -11,7 +11,7 @@ use std::{
 };
 
 use mqttstack_session::{
-    DeliveryOptions, Message, PublishToken, SessionState, SubscriptionIds,
+    DeliveryOptions, Message, PublishToken, QueueStatus, SessionState, SubscriptionIds,
     client::{self, LostSession, Outcome, Settings},
     codec::{
         Connect, Packet, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, SubscribeFilters,
@@ -146,8 +146,13 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        let idle = |status: mqttstack_session::QueueStatus| {
-            status.queued_messages == 0 && status.queued_bytes == 0 && status.inflight == 0
+        let idle = |status: QueueStatus| {
+            status
+                == QueueStatus {
+                    dropped: status.dropped,
+                    expired: status.expired,
+                    ..QueueStatus::default()
+                }
         };
         self.client.is_connected()
             && self.server.is_connected()

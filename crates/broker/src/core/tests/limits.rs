@@ -265,6 +265,7 @@ fn limits_at_their_extremes_do_not_break_anything() {
                 session_expiry_max: value,
                 receive_maximum: small,
                 inflight_max: small,
+                inflight_bytes_max: u64::from(value),
                 topic_alias_maximum: small,
                 topic_aliases_used_max: small,
                 queue_messages_max: value,

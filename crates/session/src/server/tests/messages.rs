@@ -896,6 +896,60 @@ fn a_full_queue_sheds_by_its_policy() {
 }
 
 #[test]
+fn the_bytes_in_flight_hold_back_what_needs_an_acknowledgement() {
+    let limits = Limits {
+        inflight_bytes_max: 8,
+        ..quiet()
+    };
+    check_connected(
+        limits.clone(),
+        "id=c session=9",
+        "! publish q1 a=1234
+         < PUBLISH q1 #1 a=1234
+         ! publish q2 a=12
+         < PUBLISH q2 #2 a=12
+         ! publish q1 a=3
+         ! publish a=0
+         < PUBLISH a=0
+         > PUBREC #2
+         < PUBREL #2
+         < PUBLISH q1 #3 a=3
+         ! publish q1 a=12345678
+         > PUBACK #3
+         ! reopen
+         > CONNECT id=c session=9
+         * connect
+         ! resume
+         < CONNACK present
+         < PUBREL #2
+         < PUBLISH q1 #1 dup a=1234
+         > PUBACK #1
+         < PUBLISH q1 #4 a=12345678
+         ! publish q1 a=5
+         > PUBACK #4
+         < PUBLISH q1 #5 a=5
+         > PUBCOMP #2
+         > PUBACK #5",
+    );
+    // A refusal, and a message that is skipped, give their bytes back as well.
+    check_connected(
+        limits,
+        "id=c psize=12",
+        "! publish q2 a=1234
+         < PUBLISH q2 #1 a=1234
+         ! publish q2 a=2
+         < PUBLISH q2 #2 a=2
+         ! publish q1 a=123456
+         ! publish q1 a=4
+         > PUBREC #1 87
+         > PUBREC #2 87
+         < PUBLISH q1 #4 a=4
+         ! publish q1 a=1234
+         < PUBLISH q1 #5 a=1234",
+    );
+}
+
+#[test]
 fn what_has_expired_makes_room_first() {
     // v5 MQTT-3.3.2-5
     for overflow in [
