@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use mqttstack_topic::{TopicFilter, TopicLimits, TopicName};
+use mqttstack_topic::{TopicLimits, Verdict};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -38,38 +38,30 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What came of one filter and one topic; the worse, the greater.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    Match,
-    NoMatch,
-    IllFormed,
-}
-
-/// A verdict as it is written.
+/// What there is to say of one filter and one topic, as it is written.
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
     filter: &'a str,
     topic: &'a str,
-    verdict: Verdict,
+    verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(skip)]
+    exit_code: u8,
 }
 
 /// Writes a verdict for each topic.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match judge_all(args).map_err(Failure::beside_verdict)? {
-        Verdict::Match => Ok(()),
-        Verdict::NoMatch => Err(Failure::verdict(1)),
-        Verdict::IllFormed => Err(Failure::verdict(2)),
+        0 => Ok(()),
+        exit_code => Err(Failure::verdict(exit_code)),
     }
 }
 
-/// Writes a verdict for each topic, and returns the worst.
-fn judge_all(args: &Args) -> Result<Verdict, Failure> {
+/// Writes a verdict for each topic, and returns the exit code of the worst.
+fn judge_all(args: &Args) -> Result<u8, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut worst = Verdict::Match;
+    let mut worst = Verdict::Match.exit_code();
     if args.lines {
         for line in io::stdin().lock().split(b'\n') {
             let line = line.map_err(|error| Failure::input("standard input", &error))?;
@@ -91,39 +83,31 @@ fn judge<'a>(filter: &'a str, topic: &'a str) -> Answer<'a> {
         levels_max: u8::MAX,
         ..TopicLimits::DEFAULT
     };
-    let ill_formed = |reason: String| Answer {
-        filter,
-        topic,
-        verdict: Verdict::IllFormed,
-        reason: Some(reason),
-    };
-    let parsed = match TopicFilter::with_limits(filter, limits) {
-        Ok(parsed) => parsed,
-        Err(error) => return ill_formed(format!("filter: {error}")),
-    };
-    let name = match TopicName::with_limits(topic, limits) {
-        Ok(name) => name,
-        Err(error) => return ill_formed(format!("topic: {error}")),
-    };
-    let verdict = if parsed.matches(&name) {
-        Verdict::Match
-    } else {
-        Verdict::NoMatch
+    let verdict = Verdict::of(filter, topic, limits);
+    let (word, reason) = match verdict {
+        Verdict::Match => ("match", None),
+        Verdict::NoMatch => ("no_match", None),
+        Verdict::FilterIllFormed(error) => (ILL_FORMED, Some(format!("filter: {error}"))),
+        Verdict::NameIllFormed(error) => (ILL_FORMED, Some(format!("topic: {error}"))),
     };
     Answer {
         filter,
         topic,
-        verdict,
-        reason: None,
+        verdict: word,
+        reason,
+        exit_code: verdict.exit_code(),
     }
 }
+
+const ILL_FORMED: &str = "ill_formed";
 
 fn judge_line(line: &[u8]) -> Answer<'_> {
     let ill_formed = |reason: &str| Answer {
         filter: "",
         topic: "",
-        verdict: Verdict::IllFormed,
+        verdict: ILL_FORMED,
         reason: Some(reason.to_owned()),
+        exit_code: 2,
     };
     match std::str::from_utf8(line).map(|text| text.split_once('\t')) {
         Ok(Some((filter, topic))) => judge(filter, topic),
@@ -132,19 +116,17 @@ fn judge_line(line: &[u8]) -> Answer<'_> {
     }
 }
 
-fn write(out: &mut impl Write, answer: &Answer<'_>, json: bool) -> Result<Verdict, Failure> {
-    let line = match (json, answer.verdict, &answer.reason) {
-        (true, ..) => {
+/// Writes an answer, and returns its exit code.
+fn write(out: &mut impl Write, answer: &Answer<'_>, json: bool) -> Result<u8, Failure> {
+    let line = match (json, &answer.reason) {
+        (true, _) => {
             serde_json::to_string(answer).map_err(|error| Failure::output(error.into()))?
         }
-        (false, Verdict::Match, _) => "match".to_owned(),
-        (false, Verdict::NoMatch, _) => "no match".to_owned(),
-        (false, Verdict::IllFormed, reason) => {
-            format!("ill-formed {}", reason.as_deref().unwrap_or_default())
-        }
+        (false, Some(reason)) => format!("ill-formed {reason}"),
+        (false, None) => answer.verdict.replace('_', " "),
     };
     writeln!(out, "{line}").map_err(Failure::output)?;
-    Ok(answer.verdict)
+    Ok(answer.exit_code)
 }
 
 #[cfg(test)]
@@ -154,17 +136,18 @@ mod tests {
     #[test]
     fn a_verdict_tells_match_no_match_and_ill_formed_apart() {
         for (line, expected) in [
-            ("a/+\ta/b", Verdict::Match),
-            ("a/+\ta/b/c", Verdict::NoMatch),
-            ("#\t$SYS/x", Verdict::NoMatch),
-            ("$share/g/a/#\ta", Verdict::Match),
-            ("a/#/b\ta", Verdict::IllFormed),
-            ("a\ta/+", Verdict::IllFormed),
-            ("a\t", Verdict::IllFormed),
-            ("no tab", Verdict::IllFormed),
+            ("a/+\ta/b", ("match", 0)),
+            ("a/+\ta/b/c", ("no_match", 1)),
+            ("#\t$SYS/x", ("no_match", 1)),
+            ("$share/g/a/#\ta", ("match", 0)),
+            ("a/#/b\ta", (ILL_FORMED, 2)),
+            ("a\ta/+", (ILL_FORMED, 2)),
+            ("a\t", (ILL_FORMED, 2)),
+            ("no tab", (ILL_FORMED, 2)),
         ] {
-            assert_eq!(judge_line(line.as_bytes()).verdict, expected, "{line:?}");
+            let answer = judge_line(line.as_bytes());
+            assert_eq!((answer.verdict, answer.exit_code), expected, "{line:?}");
         }
-        assert_eq!(judge_line(b"\xFF\ta").verdict, Verdict::IllFormed);
+        assert_eq!(judge_line(b"\xFF\ta").exit_code, 2);
     }
 }
