@@ -186,10 +186,16 @@ impl Load {
         }
         Self {
             title,
-            subscriptions,
+            subscriptions: laid_out(&subscriptions),
             names,
         }
     }
+}
+
+/// Copies subscriptions so that their texts lie in memory in the order of their use. A broker has
+/// just received the text it parses; waiting for it would be a cost of the load, not of the index.
+pub fn laid_out<'a>(order: impl IntoIterator<Item = &'a Subscription>) -> Vec<Subscription> {
+    order.into_iter().cloned().collect()
 }
 
 fn device_name(group: u64, device: u64) -> String {

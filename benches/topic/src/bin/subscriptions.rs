@@ -5,7 +5,7 @@
 use std::{hint::black_box, ops::ControlFlow, time::Duration};
 
 use mqttstack_bench_topic::{
-    load::{Load, Subscription},
+    load::{Load, Subscription, laid_out},
     measure::{COUNTING, Counting, Memory, nanoseconds_each, time},
 };
 use mqttstack_topic::{Match, SubscriptionIndex, TopicFilter, TopicName};
@@ -65,8 +65,9 @@ fn index_of(subscriptions: &[Subscription]) -> (SubscriptionIndex<u64, Options>,
 }
 
 fn report(load: &Load) {
-    let mut by_key = load.subscriptions.clone();
+    let mut by_key: Vec<_> = load.subscriptions.iter().collect();
     by_key.sort();
+    let by_key = laid_out(by_key);
     let (index, build_by_key) = index_of(&by_key);
     drop((index, by_key));
     let memory = Memory::start();
