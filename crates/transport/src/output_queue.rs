@@ -117,9 +117,26 @@ impl OutputQueue {
     /// The stream's, except that it would block: that is [`WriteProgress::is_blocked`]. What was
     /// not written stays in the queue.
     pub fn write_to<S: Stream + ?Sized>(&mut self, stream: &mut S) -> io::Result<WriteProgress> {
+        self.write_turn_to(stream, usize::MAX)
+    }
+
+    /// Writes as [`write_to`](Self::write_to) does, but stops as soon as `budget` bytes have left,
+    /// so that one peer that keeps up does not hold up all others. What is left then, without
+    /// [`WriteProgress::is_blocked`], needs another call and no event.
+    ///
+    /// The budget is passed by at most what the stream takes in one call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write_to`](Self::write_to).
+    pub fn write_turn_to<S: Stream + ?Sized>(
+        &mut self,
+        stream: &mut S,
+        budget: usize,
+    ) -> io::Result<WriteProgress> {
         let mut written = 0;
         let result = self
-            .write_all_to(stream, &mut written)
+            .write_some_to(stream, budget, &mut written)
             .and_then(|()| stream.flush());
         if self.is_empty() {
             self.clear();
@@ -154,15 +171,16 @@ impl OutputQueue {
         self.len() == 0
     }
 
-    fn write_all_to<S: Stream + ?Sized>(
+    fn write_some_to<S: Stream + ?Sized>(
         &mut self,
         stream: &mut S,
+        budget: usize,
         written: &mut usize,
     ) -> io::Result<()> {
         let Some(pending) = &mut self.pending else {
             return Ok(());
         };
-        while pending.len() > 0 {
+        while pending.len() > 0 && *written < budget {
             let taken = pending.write_once_to(stream)?;
             if taken == 0 {
                 return Err(io::ErrorKind::WriteZero.into());

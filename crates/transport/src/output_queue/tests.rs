@@ -121,6 +121,29 @@ fn more_segments_than_one_call_takes_need_a_second() {
 }
 
 #[test]
+fn a_turn_ends_when_its_budget_is_spent() {
+    let (mut queue, mut sink) = (OutputQueue::new(), Sink::new());
+    for _ in 0..200 {
+        queue.push_shared(Bytes::from(vec![7; LARGE]));
+    }
+    let once = OutputQueue::SEGMENTS_PER_WRITE * LARGE;
+    for (budget, written) in [(1, once), (once, once), (once + 1, 72 * LARGE), (1, 0)] {
+        let progress = queue.write_turn_to(&mut sink, budget).unwrap();
+        let is_blocked = false;
+        assert_eq!(
+            progress,
+            WriteProgress {
+                written,
+                is_blocked
+            },
+            "{budget}"
+        );
+    }
+    assert_eq!(sink.writes, 4);
+    assert!(queue.pending.is_none());
+}
+
+#[test]
 fn an_empty_queue_holds_no_memory() {
     let (mut queue, mut sink) = (OutputQueue::new(), Sink::new());
     assert_eq!(size_of::<OutputQueue>(), size_of::<usize>());
