@@ -1,7 +1,7 @@
 //! The retained index: from a topic filter to the names it matches.
 
 use alloc::collections::BTreeSet;
-use core::mem;
+use core::{mem, ops::ControlFlow};
 
 mod postings;
 
@@ -192,26 +192,48 @@ impl<V> RetainedIndex<V> {
         count_max: usize,
         mut visit: impl FnMut(TopicName<'a>, &'a V),
     ) -> Option<Cursor> {
+        self.matching_while(filter, cursor, count_max, |name, value| {
+            visit(name, value);
+            true
+        })
+    }
+
+    /// Visits names as [`matching`](Self::matching) does, but stops at the first for which `visit`
+    /// returns `false`: the cursor then stands before that name, so that the next call begins with
+    /// it.
+    pub fn matching_while<'a>(
+        &'a self,
+        filter: &TopicFilter<'_>,
+        cursor: Cursor,
+        count_max: usize,
+        mut visit: impl FnMut(TopicName<'a>, &'a V) -> bool,
+    ) -> Option<Cursor> {
         let mut count_left = count_max;
         if count_left == 0 {
             return Some(cursor);
         }
         if !filter.has_wildcards() {
             let entry = self.entries.get(self.find(filter.filter())?)?;
-            visit(entry.name(), &entry.value);
-            return None;
+            let is_taken = visit(entry.name(), &entry.value);
+            return (!is_taken).then_some(cursor);
         }
         let steps_max = count_max.saturating_mul(8).saturating_add(64);
         let query = self.postings.query(filter);
-        let next = self.postings.search(&query, cursor.0, steps_max, |id| {
-            if let Some(entry) = self.entries.get(id) {
+        let next = self.postings.search(&query, cursor.0, steps_max, |at| {
+            let entry = at.id().and_then(|id| self.entries.get(id));
+            if let Some(entry) = entry {
                 let name = entry.name();
                 if matches(filter, &name) {
-                    visit(name, &entry.value);
+                    if !visit(name, &entry.value) {
+                        return ControlFlow::Break(at);
+                    }
                     count_left = count_left.saturating_sub(1);
                 }
             }
-            count_left > 0
+            match count_left {
+                0 => ControlFlow::Break(at.next()),
+                _ => ControlFlow::Continue(()),
+            }
         });
         next.map(Cursor)
     }

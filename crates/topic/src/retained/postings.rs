@@ -1,7 +1,7 @@
 //! Which names have which levels where: the inverted index behind retained messages.
 
 use alloc::collections::BTreeSet;
-use core::iter;
+use core::{iter, ops::ControlFlow};
 
 use crate::{TopicFilter, TopicName, arena::Id, hash::KeyedHash};
 
@@ -112,8 +112,9 @@ impl Postings {
         }
     }
 
-    /// Visits what is in all lists of the query from a position on, until `visit` returns
-    /// `false` or `steps_max` postings were read. Returns where to go on, `None` at the end.
+    /// Visits what is in all lists of the query from a position on, until `visit` says where to
+    /// go on another time or `steps_max` postings were read. Returns where to go on, `None` at the
+    /// end.
     ///
     /// The lists are sorted alike, so each jumps over what the others lack: the work is bounded
     /// by the shortest list, and by how often the lists alternate.
@@ -122,7 +123,7 @@ impl Postings {
         query: &Query,
         from: Position,
         mut steps_max: usize,
-        mut visit: impl FnMut(Id) -> bool,
+        mut visit: impl FnMut(Position) -> ControlFlow<Position>,
     ) -> Option<Position> {
         let mut at = from.max(query.first);
         let lists = query.lists.get(..query.list_count)?;
@@ -143,8 +144,10 @@ impl Postings {
                 }
             }
             steps_max = steps_max.saturating_sub(1);
-            let wants_more = at.id().is_some_and(&mut visit);
-            if !wants_more || steps_max == 0 {
+            if let ControlFlow::Break(next) = visit(at) {
+                return Some(next);
+            }
+            if steps_max == 0 {
                 return Some(at.next());
             }
         }

@@ -109,6 +109,26 @@ fn a_filter_finds_the_names_it_matches() {
 }
 
 #[test]
+fn a_name_that_is_not_taken_comes_again() {
+    let index = index_of(&["a/1", "b", "a/2", "a/3"]);
+    for text in ["a/+", "#", "b"] {
+        let (mut taken, mut asked) = (Vec::new(), 0_u32);
+        let mut cursor = Some(Cursor::START);
+        while let Some(at) = cursor {
+            cursor = index.matching_while(&filter(text), at, 3, |name, _| {
+                asked += 1;
+                // Every second time.
+                let takes = asked.is_multiple_of(2);
+                taken.extend(takes.then(|| name.as_str().to_string()));
+                takes
+            });
+        }
+        taken.sort_unstable();
+        assert_eq!(taken, names_matching(&index, text), "{text}");
+    }
+}
+
+#[test]
 fn the_last_value_of_a_name_counts() {
     let mut index = index_of(&["a/b"]);
     assert_eq!(index.insert(&name("a/b"), 7), Some(0));
