@@ -593,6 +593,63 @@ fn r5_a_subscription_to_a_large_store() {
 }
 
 #[test]
+fn r5_a_store_that_is_larger_than_a_queue() {
+    let limits = Limits {
+        queue_bytes_max: 1024 * 1024,
+        ..Limits::default()
+    };
+    let mut stage = Stage::with(limits, 1);
+    let mut client = stage.open();
+    exchange(&mut client, CONNECT_V311, CONNACK_V3);
+    // PUBLISH with RETAIN to a topic of two bytes, 262,148 bytes of Remaining Length.
+    let mut stored = 0;
+    for n in 0..100 {
+        let mut packet = hex("31 84 80 10 00 02");
+        packet.extend(format!("{n:02}").bytes());
+        packet.extend([b'x'; 262_144]);
+        client.write_all(&packet).expect("written");
+        stored += packet.len();
+    }
+    exchange(&mut client, "C0 00", "D0 00");
+    exchange(&mut client, "82 06 00 01 00 01 23 00", "90 03 00 01 00");
+    let mut received = vec![0; stored];
+    client.read_exact(&mut received).expect("all of them");
+    stage.check_bystander();
+    drop(client);
+    stage.stop();
+}
+
+#[test]
+fn r5_many_searches_that_find_nothing() {
+    let mut stage = Stage::new();
+    let mut client = stage.open();
+    exchange(&mut client, CONNECT_V311, CONNACK_V3);
+    let mut flood = Vec::new();
+    for n in 0..5_000 {
+        flood.extend(hex("31 0A 00 07"));
+        flood.extend(format!("a{n:04}/").bytes());
+        flood.extend(b"xz");
+    }
+    client.write_all(&flood).expect("written");
+    exchange(&mut client, "C0 00", "D0 00");
+    // 200 filters, each of which has all names to go through.
+    let mut subscribe = hex("82 C2 0C 00 01");
+    for n in 0..200 {
+        subscribe.extend(hex("00 05"));
+        subscribe.extend(format!("+/{n:03}\0").bytes());
+    }
+    client.write_all(&subscribe).expect("written");
+    exchange(
+        &mut client,
+        "C0 00",
+        &format!("90 CA 01 00 01 {} D0 00", "00".repeat(200)),
+    );
+    stage.check_bystander();
+    drop(client);
+    stage.stop();
+}
+
+#[test]
 fn t1_text_that_is_not_utf8_reaches_nobody() {
     // v5 MQTT-1.5.4-1, v5 MQTT-1.5.4-2; v3.1.1 MQTT-1.5.3-1, v3.1.1 MQTT-1.5.3-2
     let mut stage = Stage::new();

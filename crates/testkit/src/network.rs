@@ -540,10 +540,17 @@ impl Network {
 
     /// Moves what a worker has to say on a connection into its link.
     fn drain(&mut self, worker: usize, connection: ConnectionId, id: LinkId) {
+        while self.drain_turn(worker, connection, id) == Some(Drained::More) {}
+    }
+
+    fn drain_turn(
+        &mut self,
+        worker: usize,
+        connection: ConnectionId,
+        id: LinkId,
+    ) -> Option<Drained> {
         let now = self.now;
-        let Some(wiring) = self.links.get_mut(&id) else {
-            return;
-        };
+        let wiring = self.links.get_mut(&id)?;
         let mut output = Output {
             waiting: wiring.link.in_flight(Direction::ToClient),
             bytes: BytesMut::new(),
@@ -564,6 +571,7 @@ impl Network {
         if drained == Drained::Close {
             self.detach_server(id);
         }
+        Some(drained)
     }
 
     fn on_written(&mut self, index: usize, receive_maximum: u16, packets: &[Packet]) {

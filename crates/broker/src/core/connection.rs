@@ -18,6 +18,10 @@ const SHARED_PACKET_MIN: usize = 8 * 1024;
 /// not read.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
+/// How many searches for retained messages a connection gets before the others have their turn.
+/// Each is short, whether it finds something or not.
+const SEARCHES_PER_TURN: u8 = 8;
+
 /// A connection of this worker.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -43,6 +47,8 @@ pub(super) struct Connection {
     pub(super) is_dirty: bool,
     /// For when it is in the timers.
     pub(super) timer_at: Instant,
+    /// How many searches for retained messages are left in this turn.
+    searches_left: u8,
 }
 
 /// A CONNECT that is being decided.
@@ -90,7 +96,25 @@ impl Connection {
             has_had_its_share: false,
             is_dirty: false,
             timer_at: Instant::NEVER,
+            searches_left: SEARCHES_PER_TURN,
         }
+    }
+
+    /// The others have had their turn.
+    pub(super) fn begin_turn(&mut self) {
+        self.searches_left = SEARCHES_PER_TURN;
+    }
+
+    /// Takes one of the searches of this turn, if there is one left.
+    pub(super) fn take_search(&mut self) -> bool {
+        let has_one = self.searches_left > 0;
+        self.searches_left = self.searches_left.saturating_sub(1);
+        has_one
+    }
+
+    /// Returns whether the searches of this turn are used up.
+    pub(super) fn had_its_turn(&self) -> bool {
+        self.searches_left == 0
     }
 
     /// Returns whether received bytes have to wait: for the answer to a CONNECT, for the answers to

@@ -86,6 +86,9 @@ pub enum Drained {
     Empty,
     /// The outlet is full: call [`Core::handle_writable`] when it has been written.
     Full,
+    /// There is more, but the connection has had its turn: call [`Core::drain`] again when the
+    /// others have had theirs.
+    More,
     /// The connection is over: close the transport when the outlet has been written, and call
     /// [`Core::handle_closed`].
     Close,
@@ -321,16 +324,27 @@ impl Core {
         }
     }
 
-    /// Encodes what a connection has to send, as far as there is room.
+    /// Encodes what a connection has to send, as far as there is room. The search for retained
+    /// messages is the only work here that its output does not bound: of that, a call does a turn's
+    /// worth.
     pub fn drain(&mut self, id: ConnectionId, now: Instant, outlet: &mut impl Outlet) -> Drained {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.begin_turn();
+        }
         loop {
             match self.encode_packets(id, now, outlet) {
                 Drained::Empty => {}
-                ended @ (Drained::Full | Drained::Close) => return ended,
+                ended @ (Drained::Full | Drained::More | Drained::Close) => return ended,
             }
-            if !self.send_more_retained(id, now) && !self.read_on(id, now) {
-                return Drained::Empty;
+            if self.send_more_retained(id, now) || self.read_on(id, now) {
+                continue;
             }
+            let had_its_turn = self.connection(id).is_some_and(Connection::had_its_turn);
+            return if had_its_turn && self.owes_retained(id) {
+                Drained::More
+            } else {
+                Drained::Empty
+            };
         }
     }
 

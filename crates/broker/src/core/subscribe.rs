@@ -3,8 +3,8 @@
 use mqttstack_codec::{
     ProtocolVersion, QoS, ReasonCode, RetainHandling, Shared, Subscribe, Subscription, Unsubscribe,
 };
-use mqttstack_limits::Instant;
-use mqttstack_session::{DeliveryOptions, Message};
+use mqttstack_limits::{Instant, Limits};
+use mqttstack_session::{DeliveryOptions, Message, PublishError, QueueStatus};
 use mqttstack_topic::{Cursor, TopicError, TopicFilter, TopicLimits};
 
 use super::{
@@ -15,9 +15,50 @@ use super::{
     session_table::OwedRetained,
 };
 
-/// How many retained messages are handed to a session at once; the rest follows when they are on
-/// their way.
-const RETAINED_SLICE: usize = 256;
+/// How many retained messages one search looks for. It reads some eight times as many entries of
+/// the index at most, also where few of them match.
+const RETAINED_SLICE: usize = 32;
+
+/// How many messages may wait in a queue that gets further retained ones; the rest follows when
+/// they are on their way.
+const RETAINED_WAITING_MAX: usize = 256;
+
+/// The room that a queue has for retained messages: half of it at most, so that what is published
+/// in the meantime finds its place and pushes none of them out.
+struct Room {
+    is_empty: bool,
+    messages: usize,
+    bytes: u64,
+}
+
+impl Room {
+    fn of(status: &QueueStatus, limits: &Limits) -> Self {
+        let messages_max = usize::try_from(limits.queue_messages_max / 2).unwrap_or(usize::MAX);
+        Self {
+            is_empty: status.queued_messages == 0,
+            messages: RETAINED_WAITING_MAX
+                .min(messages_max)
+                .saturating_sub(status.queued_messages),
+            bytes: (limits.queue_bytes_max / 2).saturating_sub(status.queued_bytes),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.messages == 0 && !self.is_empty
+    }
+
+    /// Takes the room of a message, if there is as much. An empty queue takes any.
+    fn take(&mut self, message: &Message) -> bool {
+        let size = u64::try_from(message.size()).unwrap_or(u64::MAX);
+        let fits = self.is_empty || (self.messages > 0 && size <= self.bytes);
+        if fits {
+            self.is_empty = false;
+            self.messages = self.messages.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size);
+        }
+        fits
+    }
+}
 
 impl Core {
     /// A client has asked for subscriptions.
@@ -171,51 +212,11 @@ impl Core {
             .is_some_and(|entry| !entry.owed.is_empty())
     }
 
-    /// Hands a slice of the retained messages that are owed to the session of a connection, if its
-    /// queue has room; returns whether it handed over any.
+    /// Hands retained messages that are owed to the session of a connection, as far as its queue has
+    /// room and its turn goes; returns whether it handed over any.
     pub(super) fn send_more_retained(&mut self, id: ConnectionId, now: Instant) -> bool {
         let mut sent_any = false;
-        loop {
-            let topic_limits = self.topic_limits(id);
-            let Some(connection) = self.connection(id) else {
-                return sent_any;
-            };
-            let waiting = connection.session.queue_status().queued_messages;
-            let Some(key) = connection.key else {
-                return sent_any;
-            };
-            let Some(first) = self
-                .sessions
-                .get_mut(key)
-                .and_then(|entry| entry.owed.first_entry())
-            else {
-                return sent_any;
-            };
-            if waiting >= RETAINED_SLICE {
-                return sent_any;
-            }
-            let OwedRetained { granted, cursor } = *first.get();
-            let mut slice: Vec<Message> = Vec::new();
-            let next = match parse_filter(first.key(), topic_limits) {
-                Ok(filter) => {
-                    let retained = self.directory.retained.read();
-                    retained
-                        .index
-                        .matching(&filter, cursor, RETAINED_SLICE, |_, message| {
-                            slice.push(message.clone());
-                        })
-                }
-                Err(_) => None,
-            };
-            match next {
-                Some(next) => first.into_mut().cursor = next,
-                None => {
-                    first.remove();
-                }
-            }
-            let Some(connection) = self.connection_mut(id) else {
-                return sent_any;
-            };
+        while let Some((granted, slice)) = self.next_owed(id, now) {
             for message in slice {
                 let options = DeliveryOptions {
                     qos: granted.qos.min(message.qos()),
@@ -223,11 +224,69 @@ impl Core {
                     retain: true,
                     subscription_ids: granted.subscription_id().into_iter().collect(),
                 };
-                if message.expires_at(now) > now {
-                    sent_any |= connection.session.publish(message, options, now).is_ok();
+                let Some(connection) = self.connection_mut(id) else {
+                    return sent_any;
+                };
+                match connection.session.publish(message, options, now) {
+                    Ok(_) => sent_any = true,
+                    Err(error) => {
+                        debug_assert!(false, "there was room: {error}");
+                        let key = connection.key;
+                        if let (Some(key), PublishError::SessionMustEnd) = (key, error) {
+                            self.note_overflow(key);
+                        }
+                        return sent_any;
+                    }
                 }
             }
         }
+        sent_any
+    }
+
+    /// Searches for retained messages that are owed to the session of a connection; `None` if it is
+    /// owed none, has no room for the next, or has had its turn. What is returned counts as handed
+    /// over, and fits.
+    fn next_owed(&mut self, id: ConnectionId, now: Instant) -> Option<(Granted, Vec<Message>)> {
+        let topic_limits = self.topic_limits(id);
+        if !self.owes_retained(id) {
+            return None;
+        }
+        let connection = self.connection_mut(id)?;
+        let mut room = Room::of(&connection.session.queue_status(), &connection.limits);
+        // What is owed to a session that goes on without this connection comes on the next one.
+        let is_open = connection.session.is_connected();
+        if !is_open || room.is_full() || !connection.take_search() {
+            return None;
+        }
+        let key = connection.key?;
+        let first = self.sessions.get_mut(key)?.owed.first_entry()?;
+        let OwedRetained { granted, cursor } = *first.get();
+        let mut slice: Vec<Message> = Vec::new();
+        let mut is_full = false;
+        let next = match parse_filter(first.key(), topic_limits) {
+            Ok(filter) => {
+                let retained = self.directory.retained.read();
+                let index = &retained.index;
+                index.matching_while(&filter, cursor, RETAINED_SLICE, |_, message| {
+                    if message.expires_at(now) <= now {
+                        return true;
+                    }
+                    is_full = !room.take(message);
+                    if !is_full {
+                        slice.push(message.clone());
+                    }
+                    !is_full
+                })
+            }
+            Err(_) => None,
+        };
+        match next {
+            Some(next) => first.into_mut().cursor = next,
+            None => {
+                first.remove();
+            }
+        }
+        (!is_full || !slice.is_empty()).then_some((granted, slice))
     }
 
     /// A client has asked to end subscriptions.

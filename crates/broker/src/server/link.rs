@@ -16,8 +16,10 @@ pub(super) struct Link {
     output: OutputQueue,
     /// Whether reading may bring something: cleared when it would block.
     pub(super) is_readable: bool,
-    /// Whether the link is in the list of those to be read without waiting for an event.
+    /// Whether the link is in the list of those to come back to without waiting for an event.
     pub(super) is_ready: bool,
+    /// Whether it was left with something to write, and room for it.
+    pub(super) has_more: bool,
 }
 
 /// How far a link has come.
@@ -49,12 +51,18 @@ impl Link {
             output: OutputQueue::new(),
             is_readable: true,
             is_ready: false,
+            has_more: false,
         }
     }
 
     /// Writes what is queued.
     pub(super) fn flush(&mut self) -> io::Result<WriteProgress> {
         self.output.write_to(&mut *self.stream)
+    }
+
+    /// Writes what is queued, until so many bytes have left.
+    pub(super) fn flush_some(&mut self, budget: usize) -> io::Result<WriteProgress> {
+        self.output.write_turn_to(&mut *self.stream, budget)
     }
 
     pub(super) fn has_output(&self) -> bool {

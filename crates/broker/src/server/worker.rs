@@ -26,6 +26,8 @@ use crate::core::{Core, Drained, WorkerMessage};
 const READ_BYTES: usize = 128 * 1024;
 /// How many bytes are read from one connection before the others have their turn.
 const READ_BUDGET_BYTES: usize = 256 * 1024;
+/// How many bytes are written to one connection before the others have their turn.
+const WRITE_BUDGET_BYTES: usize = 1024 * 1024;
 /// How many connections are accepted before those that are open have their turn.
 const ACCEPT_BUDGET: usize = 256;
 /// How long the last bytes of a connection may take, and how long its peer's end is awaited.
@@ -228,6 +230,9 @@ impl Worker {
             }
             Some(Source::Link(link)) => {
                 link.is_ready = false;
+                if std::mem::take(&mut link.has_more) {
+                    self.write(token, now);
+                }
                 self.read(token, now);
             }
             None => {}
@@ -408,8 +413,10 @@ impl Worker {
         }
     }
 
-    /// Encodes and writes until there is nothing left or the transport takes no more.
+    /// Encodes and writes until there is nothing left, the transport takes no more, or the budget
+    /// is spent.
     fn write(&mut self, token: Token, now: Instant) {
+        let mut budget = WRITE_BUDGET_BYTES;
         loop {
             let Some(Source::Link(link)) = self.sources.get_mut(token) else {
                 return;
@@ -423,19 +430,34 @@ impl Worker {
                 LinkPhase::Opening | LinkPhase::Lingering { .. } => return,
                 LinkPhase::Flushing { .. } => Drained::Close,
             };
-            let Ok(progress) = link.flush() else {
+            let Ok(progress) = link.flush_some(budget) else {
                 return self.drop_link(token, now);
             };
-            match (drained, progress.is_blocked) {
-                (Drained::Close, is_blocked) => return self.close(token, is_blocked, now),
-                // An event follows when there is room.
-                (Drained::Empty | Drained::Full, true) => return,
-                (Drained::Empty, false) => return self.resume(token),
-                (Drained::Full, false) => {
-                    let id = link.id;
-                    self.core.handle_writable(id, now);
-                }
+            budget = budget.saturating_sub(progress.written);
+            let id = link.id;
+            // An event follows when there is room.
+            let is_blocked = progress.is_blocked;
+            let is_spent = budget == 0 && (drained == Drained::Full || link.has_output());
+            if !is_blocked && (is_spent || drained == Drained::More) {
+                self.come_back(token);
             }
+            match drained {
+                Drained::Close => return self.close(token, is_blocked || is_spent, now),
+                Drained::Empty | Drained::More if !is_blocked => return self.resume(token),
+                Drained::Full if !is_blocked && !is_spent => self.core.handle_writable(id, now),
+                Drained::Empty | Drained::More | Drained::Full => return,
+            }
+        }
+    }
+
+    /// Goes on writing to a connection when the others have had their turn.
+    fn come_back(&mut self, token: Token) {
+        let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+            return;
+        };
+        link.has_more = true;
+        if !std::mem::replace(&mut link.is_ready, true) {
+            self.ready.push_back(token);
         }
     }
 
@@ -453,7 +475,7 @@ impl Worker {
 
     /// Ends a connection that the core is done with: what is left is written, then the end is
     /// announced, then the peer's end is awaited.
-    fn close(&mut self, token: Token, is_blocked: bool, now: Instant) {
+    fn close(&mut self, token: Token, is_unwritten: bool, now: Instant) {
         let Some(Source::Link(link)) = self.sources.get_mut(token) else {
             return;
         };
@@ -463,7 +485,7 @@ impl Worker {
             self.deadlines.insert((until, token));
             self.core.handle_closed(link.id, now);
         }
-        if is_blocked {
+        if is_unwritten {
             return;
         }
         match link.stream.shutdown() {

@@ -491,6 +491,7 @@ impl Net {
             let drained = self.cores[peer.core].drain(peer.id, now, &mut peer.incoming);
             match drained {
                 Drained::Empty => return self.collect(who),
+                Drained::More => {}
                 Drained::Full if !peer.reads => return,
                 Drained::Full => {
                     self.collect(who);

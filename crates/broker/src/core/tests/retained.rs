@@ -1,6 +1,7 @@
 //! Retained messages: kept, replaced, removed, given to new subscriptions.
 
 use mqttstack_codec::RetainHandling;
+use mqttstack_limits::Overflow;
 
 use super::*;
 
@@ -217,4 +218,99 @@ fn unsubscribing_ends_what_is_still_owed() {
     let heard = net.hear(reader);
     assert!(heard.last().expect("something").starts_with("UNSUBACK"));
     assert!(!net.cores[0].owes_retained(net.id_of(reader)));
+}
+
+/// Publishes so many retained messages of a size.
+fn store(net: &mut Net, count: usize, bytes: usize, qos: u8) {
+    let publisher = net.join_v5("store");
+    let payload = "x".repeat(bytes);
+    for n in 0..count {
+        net.publish(publisher, retained(&format!("t/{n}"), &payload, qos));
+    }
+    net.leave(publisher);
+}
+
+#[test]
+fn retained_messages_that_the_queue_has_no_room_for_wait_in_the_store() {
+    for (queue_messages_max, queue_bytes_max, overflow) in [
+        (100_000, 64 * 1024 * 1024, Overflow::DropOldest),
+        (100_000, 100, Overflow::DropOldest),
+        (100_000, 100, Overflow::DropNewest),
+        (100, u64::MAX, Overflow::EndSession),
+        (2, u64::MAX, Overflow::DropOldest),
+        (1, u64::MAX, Overflow::EndSession),
+        (0, 0, Overflow::DropNewest),
+    ] {
+        for qos in [0, 1, 2] {
+            let limits = Limits {
+                queue_messages_max,
+                queue_bytes_max,
+                overflow,
+                inflight_max: 3,
+                ..Limits::default()
+            };
+            let mut net = Net::planned(Plan {
+                limits,
+                ..Plan::default()
+            });
+            store(&mut net, 300, 40, qos);
+            let reader = net.join_v5("r");
+            net.subscribe(reader, "#", qos);
+            let mut heard = net.hear(reader);
+            heard.sort();
+            heard.dedup();
+            assert_eq!(heard.len(), 300, "{queue_messages_max} {overflow:?} {qos}");
+            let id = net.id_of(reader);
+            let session = &net.cores[0].connection(id).expect("open").session;
+            assert_eq!(session.queue_status().dropped, 0);
+        }
+    }
+}
+
+#[test]
+fn a_store_of_large_messages_reaches_a_subscriber_at_the_defaults() {
+    for qos in [0, 1] {
+        let mut net = Net::new();
+        store(&mut net, 120, 1 << 20, qos);
+        let reader = net.join_v5("r");
+        net.subscribe(reader, "#", qos);
+        let heard = net.hear(reader);
+        assert_eq!(heard.len(), 120);
+        assert!(heard.iter().all(|line| line.len() > 1 << 20));
+    }
+}
+
+#[test]
+fn a_search_through_a_large_store_takes_turns_with_other_connections() {
+    let mut net = Net::new();
+    let publisher = net.join_v5("p");
+    // Lists that alternate: long to search, and nothing to be found.
+    for n in 0..10_000 {
+        net.publish(publisher, retained(&format!("a/{n}/x"), "x", 0));
+        net.publish(publisher, retained(&format!("b/{n}/y"), "x", 0));
+    }
+    // The second of the filters matches all of `a`: 256 messages a turn.
+    for (filter, turns_min) in [("a/+/y", 1), ("a/#", 36)] {
+        let reader = net.join_v5("r");
+        let (core, id) = (&mut net.cores[0], net.peers[reader].id);
+        let mut packet = from_hex("82 0A 00 01 00 00 04");
+        packet[1] = u8::try_from(filter.len() + 6).expect("short");
+        packet[6] = u8::try_from(filter.len()).expect("short");
+        packet.extend_from_slice(filter.as_bytes());
+        packet.push(0);
+        core.handle_input(id, &packet, net.now);
+        let mut turns = 0;
+        loop {
+            let mut out = Outgoing::default();
+            let drained = core.drain(id, net.now, &mut out);
+            assert!(out.bytes.len() < 2 * 256 * 20, "more than a turn's worth");
+            if drained == Drained::Empty {
+                break;
+            }
+            assert_eq!(drained, Drained::More);
+            turns += 1;
+        }
+        assert!(turns >= turns_min, "{filter}: {turns}");
+        net.leave(reader);
+    }
 }
