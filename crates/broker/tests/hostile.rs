@@ -239,6 +239,22 @@ fn f5_fields_that_are_empty_missing_or_twice() {
 }
 
 #[test]
+fn m1_two_clients_of_one_name_that_take_no_connack() {
+    // v5 MQTT-3.1.2-24
+    let mut stage = Stage::with(Limits::default(), 2);
+    // Session Expiry Interval 60, Maximum Packet Size 5: the CONNACK of success has 11 bytes.
+    let connect =
+        "10 1A 00 04 4D 51 54 54 05 00 00 3C 0A 11 00 00 00 3C 27 00 00 00 05 00 03 62 61 64";
+    for _ in 0..8 {
+        let mut stream = stage.open();
+        send(&mut stream, connect);
+        assert_eq!(read_to_end(&mut stream), hex("20 03 00 95 00"));
+    }
+    stage.check_bystander();
+    stage.stop();
+}
+
+#[test]
 fn p1_any_packet_before_connect() {
     // v5 MQTT-3.1.0-1; v3.1.1 MQTT-3.1.0-1; v5 MQTT-3.14.0-1
     let mut stage = Stage::new();

@@ -249,7 +249,7 @@ fn run_server(limits: &Arc<Limits>, first: Connect, steps: Vec<Step>) {
     let mut session = server::Session::new(Arc::clone(limits), now);
     let mut ended = 0;
     let _ = session.handle_packet(Packet::Connect(first), now);
-    session.accept(server::Acceptance::default(), now);
+    let _ = session.accept(server::Acceptance::default(), now);
     for step in steps {
         match step {
             Step::Packet(packet) => drop(session.handle_packet(*packet, now)),
@@ -274,14 +274,14 @@ fn run_server(limits: &Arc<Limits>, first: Connect, steps: Vec<Step>) {
                 now = now + Duration::from_millis(millis);
                 let _ = session.handle_timeout(now);
             }
-            Step::Accept(session_present) => session.accept(
-                server::Acceptance {
+            Step::Accept(session_present) => {
+                let acceptance = server::Acceptance {
                     session_present,
                     assigned_client_id: Some("assigned".into()),
                     ..server::Acceptance::default()
-                },
-                now,
-            ),
+                };
+                let _ = session.accept(acceptance, now);
+            }
             Step::Read(packets) => {
                 for _ in 0..packets {
                     if let Some(packet) = session.poll_packet(now) {
@@ -309,7 +309,7 @@ fn run_server(limits: &Arc<Limits>, first: Connect, steps: Vec<Step>) {
                     session_present: true,
                     ..server::Acceptance::default()
                 };
-                session.accept(acceptance, now);
+                let _ = session.accept(acceptance, now);
             }
         }
         while let Some(event) = session.poll_event() {
@@ -409,7 +409,8 @@ fn timers_saturate_at_the_end_of_time() {
     let connect = client.poll_packet(late).expect("CONNECT");
     let connect = connect.into_packet(ProtocolVersion::V5).expect("valid");
     assert_eq!(server.handle_packet(connect, late), Ok(()));
-    server.accept(server::Acceptance::default(), late);
+    let accepted = server.accept(server::Acceptance::default(), late);
+    assert_eq!(accepted, Ok(()));
     assert_eq!(server.poll_timeout(), Some(Instant::NEVER));
     let connack = server.poll_packet(late).expect("CONNACK");
     let connack = connack.into_packet(ProtocolVersion::V5).expect("valid");

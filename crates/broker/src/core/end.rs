@@ -44,7 +44,9 @@ impl Core {
             .map(|entry| entry.client_id.clone());
         match (key, state) {
             (Some(key), Some(state)) => self.leave(key, state, limits, &ended, now),
-            _ => self.directory.note_decided(),
+            // Whoever was accepted has a state; without one there is no session to keep.
+            (Some(key), None) => self.remove_session(key),
+            (None, _) => self.directory.note_decided(),
         }
         self.notices.push_back(Notice::Ended {
             peer,
@@ -214,7 +216,7 @@ impl Core {
     }
 
     /// Strikes a session out everywhere.
-    fn remove_session(&mut self, key: SessionKey) {
+    pub(super) fn remove_session(&mut self, key: SessionKey) {
         let Some(entry) = self.sessions.remove(key) else {
             return;
         };

@@ -2,7 +2,10 @@
 
 use mqttstack_codec::{Connect, ReasonCode, Shared, Utf8Bytes};
 use mqttstack_limits::Instant;
-use mqttstack_session::{SessionState, server::Acceptance};
+use mqttstack_session::{
+    SessionState,
+    server::{Acceptance, NotAccepted},
+};
 use mqttstack_topic::{TopicLimits, TopicName};
 
 use super::{
@@ -117,10 +120,19 @@ impl Core {
         Ok(())
     }
 
-    /// Looks for the session of the client: here, with another worker, or nowhere.
+    /// Finds the session of the client, or begins one.
     fn find_session(&mut self, id: ConnectionId, now: Instant) {
+        // A session that ends with its older connection is gone at the second look.
+        if !self.look_for_session(id, now) && !self.look_for_session(id, now) {
+            self.refuse(id, ReasonCode::ServerBusy, now);
+        }
+    }
+
+    /// Looks for the session of the client: here, with another worker, or nowhere. Returns whether
+    /// that settled it.
+    fn look_for_session(&mut self, id: ConnectionId, now: Instant) -> bool {
         let Some(admission) = self.connection(id).and_then(|it| it.admission.as_deref()) else {
-            return;
+            return true;
         };
         let client_id = admission.client_id.clone();
         let identity = admission.identity.clone();
@@ -135,14 +147,14 @@ impl Core {
                 let key = self
                     .sessions
                     .insert(client_id, identity, Presence::Connected(id));
-                self.accept(id, key, SessionState::new(), false, now);
+                self.begin(id, key, now);
             }
             // It is on its way to another worker: by the time of another try it will be there.
             Lookup::Found(key) if self.is_on_its_way(key) => {
                 self.refuse(id, ReasonCode::ServerBusy, now);
             }
             Lookup::Found(key) if key.worker() == self.worker => {
-                self.take_up(id, key, identity.as_deref(), clean_start, now);
+                return self.take_up(id, key, identity.as_deref(), clean_start, now);
             }
             Lookup::Found(key) => {
                 let from = self.worker;
@@ -158,13 +170,15 @@ impl Core {
                 self.worker_messages.push_back((key.worker(), message));
             }
         }
+        true
     }
 
     fn is_on_its_way(&self, key: SessionKey) -> bool {
         key.worker() == self.worker && self.sessions.get(key).is_none()
     }
 
-    /// The session is here: ends its present connection, then goes on with it or begins anew.
+    /// The session is here: ends its present connection, then goes on with it. Returns `false` if
+    /// there is nothing to go on with: the session ended with its connection, or is not wanted.
     ///
     /// # Specification
     ///
@@ -177,19 +191,16 @@ impl Core {
         identity: Option<&str>,
         clean_start: bool,
         now: Instant,
-    ) {
+    ) -> bool {
         if !self.may_take_over(key, identity) {
-            return self.refuse(id, ReasonCode::NotAuthorized, now);
+            self.refuse(id, ReasonCode::NotAuthorized, now);
+            return true;
         }
         self.end_taken_over(key, now);
         if clean_start {
             self.end_absent(key, now);
         }
-        let Some(state) = self.resume(key, id) else {
-            // The session ended with its connection, or was not wanted: begin anew.
-            return self.find_session(id, now);
-        };
-        self.accept(id, key, state, true, now);
+        self.resume(id, key, now)
     }
 
     /// Nobody of another identity takes a session over.
@@ -199,24 +210,55 @@ impl Core {
             .is_none_or(|entry| entry.identity.as_deref() == identity)
     }
 
-    /// Takes the state of a session whose client was away, and cancels its will and expiry.
-    fn resume(&mut self, key: SessionKey, id: ConnectionId) -> Option<SessionState> {
-        let entry = self.sessions.get_mut(key)?;
-        match std::mem::replace(&mut entry.presence, Presence::Connected(id)) {
-            Presence::Absent(absent) => {
-                if entry.shared_count > 0 {
-                    self.directory.set_member_absent(key, false);
-                }
-                self.cancel_timers(key, &absent);
-                Some(absent.state)
-            }
-            presence @ Presence::Connected(_) => {
-                entry.presence = presence;
-                None
-            }
+    /// Lets a client in on a session that has just been entered for it.
+    fn begin(&mut self, id: ConnectionId, key: SessionKey, now: Instant) {
+        if self
+            .accept(id, key, SessionState::new(), false, now)
+            .is_err()
+        {
+            self.remove_session(key);
         }
     }
 
+    /// Lets a client in on its session, and cancels the will and expiry of that; a client that does
+    /// not take the answer changes nothing. Returns whether there is such a session without a client.
+    fn resume(&mut self, id: ConnectionId, key: SessionKey, now: Instant) -> bool {
+        let Some(state) = self.absent_mut(key).map(|it| std::mem::take(&mut it.state)) else {
+            return false;
+        };
+        match self.accept(id, key, state, true, now) {
+            Ok(()) => self.note_present(key, id),
+            Err(NotAccepted { state }) => {
+                if let Some(absent) = self.absent_mut(key) {
+                    absent.state = *state;
+                }
+            }
+        }
+        true
+    }
+
+    fn absent_mut(&mut self, key: SessionKey) -> Option<&mut Absent> {
+        match &mut self.sessions.get_mut(key)?.presence {
+            Presence::Absent(absent) => Some(absent),
+            Presence::Connected(_) => None,
+        }
+    }
+
+    /// The client of a session is back: nothing that was planned for its absence happens.
+    fn note_present(&mut self, key: SessionKey, id: ConnectionId) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut entry.presence, Presence::Connected(id));
+        if entry.shared_count > 0 {
+            self.directory.set_member_absent(key, false);
+        }
+        if let Presence::Absent(absent) = before {
+            self.cancel_timers(key, &absent);
+        }
+    }
+
+    /// Answers a CONNECT that is let in.
     fn accept(
         &mut self,
         id: ConnectionId,
@@ -224,25 +266,23 @@ impl Core {
         state: SessionState,
         session_present: bool,
         now: Instant,
-    ) {
+    ) -> Result<(), NotAccepted> {
         let Some(connection) = self.connection_mut(id) else {
-            return;
+            return Err(NotAccepted::from(state));
         };
         let Some(admission) = connection.admission.take() else {
-            return;
+            return Err(NotAccepted::from(state));
         };
+        let acceptance = Acceptance {
+            state,
+            session_present,
+            assigned_client_id: admission
+                .is_assigned
+                .then(|| Utf8Bytes::from(&*admission.client_id)),
+            ..Acceptance::default()
+        };
+        connection.session.accept(acceptance, now)?;
         connection.key = Some(key);
-        connection.session.accept(
-            Acceptance {
-                state,
-                session_present,
-                assigned_client_id: admission
-                    .is_assigned
-                    .then(|| Utf8Bytes::from(&*admission.client_id)),
-                ..Acceptance::default()
-            },
-            now,
-        );
         let peer = connection.peer.clone();
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.is_bridge = admission.connect.bridge;
@@ -255,6 +295,7 @@ impl Core {
             session_present,
         });
         self.settle(id);
+        Ok(())
     }
 
     /// A client of this worker has connected to another one.
@@ -346,7 +387,6 @@ impl Core {
         moved: MovedSession,
         now: Instant,
     ) {
-        let is_waiting = self.connection(id).is_some_and(|it| it.admission.is_some());
         let MovedSession {
             state,
             identity,
@@ -356,18 +396,14 @@ impl Core {
             expires_at,
             limits,
         } = moved;
-        let (presence, state) = if is_waiting {
-            (Presence::Connected(id), Some(state))
-        } else {
-            // The client did not wait for its session: keep it.
-            let absent = Absent {
-                state,
-                limits,
-                expires_at,
-                will: None,
-            };
-            (Presence::Absent(Box::new(absent)), None)
+        // Its client is away until it has its answer: it may not have waited for its session.
+        let absent = Absent {
+            state,
+            limits,
+            expires_at,
+            will: None,
         };
+        let presence = Presence::Absent(Box::new(absent));
         let key = self.sessions.insert(client_id.clone(), identity, presence);
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.subscription_count = subscription_count;
@@ -375,17 +411,15 @@ impl Core {
             entry.owed = owed;
         }
         self.moves.note(old_key, Route::Renamed(key), now);
-        if shared_count > 0 && state.is_none() {
+        self.timers.schedule(Timer::SessionExpiry(key), expires_at);
+        if shared_count > 0 {
             self.directory.set_member_absent(key, true);
         }
         if subscription_count > 0 {
             self.rename_subscriptions(old_key, key);
         }
         self.directory.enter(&client_id, key);
-        match state {
-            Some(state) => self.accept(id, key, state, true, now),
-            None => self.timers.schedule(Timer::SessionExpiry(key), expires_at),
-        }
+        self.resume(id, key, now);
     }
 
     /// Enters the subscriptions of a session under the key that it has now.

@@ -8,7 +8,9 @@ use mqttstack_codec::{
 };
 use mqttstack_limits::{Instant, Limits};
 
-use super::{Acceptance, Connected, EndCause, Event, Farewell, Phase, Session, connack};
+use super::{
+    Acceptance, Connected, EndCause, Event, Farewell, NotAccepted, Phase, Session, connack,
+};
 use crate::{
     ProtocolError, SessionState,
     authentication::Authentication,
@@ -95,6 +97,11 @@ impl Session {
         }
         match refusal(&connect, &self.limits) {
             Some(reason) => self.refuse(reason),
+            // Before anything is done for it: its session would pay for what cannot be.
+            None if !takes_connack(&connect, &self.limits) => {
+                let packet_type = PacketType::ConnAck;
+                return Err(ProtocolError::ResponseTooLarge { packet_type });
+            }
             None => self.events.push_back(Event::ConnectRequested(connect)),
         }
         Ok(())
@@ -128,32 +135,34 @@ impl Session {
     /// Accepts the CONNECT: queues CONNACK, and behind it what the session has to send.
     ///
     /// A session is resumed only if the acceptance says that it is present and the client did not
-    /// ask for a clean start; else it begins empty. A client that takes only packets smaller than
-    /// the CONNACK is refused.
+    /// ask for a clean start; else it begins empty.
     ///
-    /// Does nothing unless a CONNECT waits for its answer.
+    /// # Errors
+    ///
+    /// [`NotAccepted`] with the state as it was: the client takes only packets smaller than the
+    /// CONNACK, and is refused, or no CONNECT waits for its answer, and nothing has changed.
     ///
     /// # Specification
     ///
     /// v5 MQTT-3.1.2-4, v5 MQTT-3.1.2-5, v5 MQTT-3.1.2-6, v5 MQTT-3.1.4-5, v5 MQTT-3.2.0-1,
     /// v5 MQTT-3.2.2-2, v5 MQTT-3.2.2-3; v3.1.1 MQTT-3.2.2-1.
-    pub fn accept(&mut self, mut acceptance: Acceptance, now: Instant) {
+    pub fn accept(&mut self, mut acceptance: Acceptance, now: Instant) -> Result<(), NotAccepted> {
         let Phase::Deciding(deciding) = &mut self.phase else {
-            return;
+            return Err(NotAccepted::from(acceptance.state));
         };
         let connect = &deciding.connect;
         acceptance.session_present &= !connect.clean_start;
-        let mut state = core::mem::take(&mut acceptance.state);
-        if !acceptance.session_present {
-            state = SessionState::new();
-        }
-        state.forget_undecided();
         let terms = connack::Terms::new(connect, &self.limits);
         let Some(connack) = connack::success(connect, &acceptance, &terms, &self.limits) else {
             let packet_type = PacketType::ConnAck;
             self.fail(&ProtocolError::ResponseTooLarge { packet_type });
-            return;
+            return Err(NotAccepted::from(acceptance.state));
         };
+        let mut state = SessionState::new();
+        if acceptance.session_present {
+            state = acceptance.state;
+            state.forget_undecided();
+        }
         let flow = Flow::new(
             state,
             connect.version,
@@ -172,6 +181,7 @@ impl Session {
             authentication: deciding.authentication.clone(),
             will: deciding.connect.will.take().map(Box::new),
         }));
+        Ok(())
     }
 
     /// Refuses the CONNECT: queues the CONNACK that says so, if the version has one that fits.
@@ -222,6 +232,12 @@ fn refusal(connect: &Connect<Shared>, limits: &Limits) -> Option<ReasonCode> {
     }
     let payload = u32::try_from(will.payload.len()).unwrap_or(u32::MAX);
     (payload > limits.payload_size_max).then_some(ReasonCode::PacketTooLarge)
+}
+
+/// Returns whether the client takes the least CONNACK that can accept it.
+fn takes_connack(connect: &Connect<Shared>, limits: &Limits) -> bool {
+    let terms = connack::Terms::new(connect, limits);
+    connack::success(connect, &Acceptance::default(), &terms, limits).is_some()
 }
 
 fn peer_limits(connect: &Properties<Shared>) -> PeerLimits {

@@ -77,3 +77,19 @@ pub struct Acceptance {
     /// from the limits are added; others are ignored.
     pub properties: Properties<Shared>,
 }
+
+/// A CONNECT was not accepted; the state of its session is still the owner's.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the connection was not accepted")]
+pub struct NotAccepted {
+    /// The state, as it was in the [`Acceptance`].
+    pub state: Box<SessionState>,
+}
+
+impl From<SessionState> for NotAccepted {
+    fn from(state: SessionState) -> Self {
+        Self {
+            state: Box::new(state),
+        }
+    }
+}

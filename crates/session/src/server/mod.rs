@@ -17,7 +17,7 @@ use mqttstack_codec::{
 };
 use mqttstack_limits::{Instant, Limits};
 
-pub use self::event::{Acceptance, EndCause, Ended, Event};
+pub use self::event::{Acceptance, EndCause, Ended, Event, NotAccepted};
 use self::{
     connected::Connected,
     connecting::Deciding,

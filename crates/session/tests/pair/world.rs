@@ -364,7 +364,7 @@ impl World {
                     state: stored.unwrap_or_default(),
                     ..Acceptance::default()
                 };
-                self.server.accept(acceptance, NOW);
+                self.server.accept(acceptance, NOW).expect("no limits");
             }
             server::Event::MessageReceived { message, packet_id } => {
                 let number = self.from_client.on_arrived(message.payload());

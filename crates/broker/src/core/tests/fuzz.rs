@@ -29,9 +29,13 @@ fn connects() -> impl Strategy<Value = Connect<Shared>> {
         0..20_u32,
         any::<bool>(),
         0..20_u32,
+        prop_oneof![Just(u32::MAX), 1..60_u32],
     )
-        .prop_map(|(version, id, is_clean, expiry, has_will, delay)| {
+        .prop_map(|(version, id, is_clean, expiry, has_will, delay, takes)| {
             let mut connect = lasting(version, id, expiry);
+            if version == V5 && takes < u32::MAX {
+                connect = taking(connect, takes);
+            }
             connect.clean_start = is_clean;
             connect.keep_alive = 5;
             if has_will {

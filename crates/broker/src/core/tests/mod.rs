@@ -129,6 +129,16 @@ pub(super) fn lasting(version: ProtocolVersion, client_id: &str, expiry: u32) ->
     connect
 }
 
+/// A CONNECT of 5.0 whose client takes packets of so many bytes.
+pub(super) fn taking(mut connect: Connect<Shared>, packet_size_max: u32) -> Connect<Shared> {
+    let properties = Properties::builder().properties(connect.properties.iter());
+    connect.properties = properties
+        .maximum_packet_size(packet_size_max)
+        .build()
+        .expect("valid");
+    connect
+}
+
 /// A will to `will/{client id}`.
 pub(super) fn with_will(mut connect: Connect<Shared>, delay: u32) -> Connect<Shared> {
     let properties = match delay {

@@ -287,3 +287,45 @@ fn a_connection_that_is_pushed_out_again_and_again_leaves_nothing_behind() {
         1
     );
 }
+
+#[test]
+fn a_client_that_takes_no_connack_leaves_the_session_as_it_is() {
+    // v5 MQTT-3.1.2-24; M1
+    here_and_there(|net, there| {
+        let publisher = net.join_v5("p");
+        net.subscribe(publisher, "will/#", 1);
+        let old = net.join(with_will(lasting(V5, "c", 100), 10));
+        net.subscribe(old, "t", 1);
+        for round in 0..2 {
+            for connect in [lasting(V5, "c", 100), clean(V5, "c")] {
+                let refused = net.dial_at(there, taking(connect, 5));
+                net.expect_end(refused, &["CONNACK packet too large (0x95)"]);
+            }
+            if round == 0 {
+                assert!(!net.is_closed(old));
+                net.cut(old);
+                net.say(publisher, "t", "queued", 1);
+            }
+        }
+        let connected = |notice: &&Notice| matches!(notice, Notice::Connected { .. });
+        assert_eq!(net.notices.iter().filter(connected).count(), 2);
+        net.pass(seconds(10));
+        net.expect(publisher, &["will/c=gone q1"]);
+        let back = net.dial_at(there, lasting(V5, "c", 100));
+        let heard = net.hear(back);
+        assert!(heard[0].contains("session-present"), "{heard:?}");
+        assert_eq!(heard[1..], ["t=queued q1"]);
+    });
+}
+
+#[test]
+fn a_client_that_does_not_take_the_name_it_is_given_leaves_no_session() {
+    // v5 MQTT-3.1.2-24; M1
+    here_and_there(|net, there| {
+        // The CONNACK without the name just fits.
+        let refused = net.dial_at(there, taking(lasting(V5, "", 100), 11));
+        net.expect_end(refused, &["CONNACK packet too large (0x95)"]);
+        assert_eq!(net.cores[0].directory().session_count(), 0);
+        assert_eq!(net.cores[there].session_count(), 0);
+    });
+}

@@ -276,10 +276,37 @@ fn explanations_yield_to_the_maximum_packet_size_of_the_client() {
     check(
         quiet(),
         "> CONNECT id=c psize=4
-         * connect
-         ! accept
          * ended ResponseTooLarge",
     );
+}
+
+#[test]
+fn a_session_whose_connack_does_not_fit_stays_with_its_owner() {
+    // v5 MQTT-3.1.2-24
+    let mut session = Session::new(Arc::new(quiet()), at(0.0));
+    let connect = Packet::Connect(testing::connect("psize=10"));
+    session.handle_packet(connect, at(0.0)).expect("a CONNECT");
+    let mut state = SessionState::new();
+    let options = DeliveryOptions {
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        subscription_ids: SubscriptionIds::default(),
+    };
+    state
+        .enqueue(message("a=x q1"), options, &quiet(), at(0.0))
+        .expect("there is room");
+    let acceptance = Acceptance {
+        state: state.clone(),
+        session_present: true,
+        assigned_client_id: Some("longer-than-that".into()),
+        ..Acceptance::default()
+    };
+    let not_accepted = Err(super::super::NotAccepted::from(state));
+    assert_eq!(session.accept(acceptance.clone(), at(0.0)), not_accepted);
+    assert!(session.is_ended());
+    // Nor is it lost where no CONNECT waits.
+    assert_eq!(session.accept(acceptance, at(0.0)), not_accepted);
+    assert_eq!(session.detach(), None);
 }
 
 #[test]
@@ -387,7 +414,9 @@ fn what_is_pipelined_behind_connect_waits_for_the_answer() {
     let connect = Packet::Connect(testing::connect("v311 clean id=c"));
     session.handle_packet(connect, at(0.0)).expect("accepted");
     assert!(session.is_deciding());
-    session.accept(Acceptance::default(), at(0.0));
+    session
+        .accept(Acceptance::default(), at(0.0))
+        .expect("fits");
     assert!(!session.is_deciding());
     let packet = testing::packet("PUBLISH a=x");
     session.handle_packet(packet, at(0.0)).expect("accepted");
@@ -441,7 +470,9 @@ fn bytes_that_are_no_packet_end_an_accepted_connection() {
         let mut session = Session::new(Arc::new(quiet()), at(0.0));
         let connect = Packet::Connect(testing::connect("id=c"));
         session.handle_packet(connect, at(0.0)).expect("accepted");
-        session.accept(Acceptance::default(), at(0.0));
+        session
+            .accept(Acceptance::default(), at(0.0))
+            .expect("fits");
         session
             .handle_packet(testing::packet("PINGREQ"), at(0.0))
             .expect("legal");

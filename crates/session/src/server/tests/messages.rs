@@ -1080,7 +1080,9 @@ fn connected(limits: &Limits) -> Session {
     let mut session = Session::new(Arc::new(limits.clone()), at(0.0));
     let connect = Packet::Connect(testing::connect("id=c"));
     session.handle_packet(connect, at(0.0)).expect("accepted");
-    session.accept(Acceptance::default(), at(0.0));
+    session
+        .accept(Acceptance::default(), at(0.0))
+        .expect("fits");
     while session.poll_packet(at(0.0)).is_some() {}
     session
 }

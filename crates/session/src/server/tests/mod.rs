@@ -58,7 +58,9 @@ fn check_connected(limits: Limits, connect: &str, script: Script<'_>) {
         session.poll_event(),
         Some(Event::ConnectRequested(_))
     ));
-    session.accept(Acceptance::default(), at(0.0));
+    session
+        .accept(Acceptance::default(), at(0.0))
+        .expect("fits");
     assert!(session.poll_packet(at(0.0)).is_some(), "CONNACK");
     let mut server = Server {
         session,
@@ -98,7 +100,9 @@ impl Subject for Server {
                     assigned_client_id: assigned.map(Into::into),
                     properties: properties(words),
                 };
-                session.accept(acceptance, now);
+                if let Err(not_accepted) = session.accept(acceptance, now) {
+                    self.stored = *not_accepted.state;
+                }
             }
             "refuse" => session.refuse_with(code, properties(words)),
             "authenticate" => session.authenticate(Auth {
