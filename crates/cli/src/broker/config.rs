@@ -9,8 +9,9 @@ use mqttstack_broker::{
 };
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
+use tracing::level_filters::LevelFilter;
 
-use super::units::{Size, Time};
+use super::units::{Seconds, Size, Size32, Time, Within};
 
 /// Settings from the environment begin with this: `MQTTSTACK_LIMITS__INFLIGHT_MAX=20`.
 const PREFIX: &str = "MQTTSTACK_";
@@ -78,14 +79,35 @@ fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::E
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LogSettings {
-    /// The least severe level that is written: error, warn, info, debug, trace.
-    pub(super) level: String,
+    /// The least severe level that is written.
+    pub(super) level: Level,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
+        Self { level: Level::Info }
+    }
+}
+
+/// How severe a line of the log is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<Level> for LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+            Level::Trace => Self::TRACE,
         }
     }
 }
@@ -96,20 +118,20 @@ impl Default for LogSettings {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct BrokerSettings {
     /// The number of worker threads, 1 to 255.
-    pub(super) workers: u8,
+    pub(super) workers: Within<u8, 1, 255>,
     /// Whether 3.x clients may say that they are bridges.
     pub(super) accept_bridges: bool,
-    connections_max: Option<u32>,
-    pending_connections_max: Option<u32>,
-    sessions_max: Option<u32>,
-    retained_messages_max: Option<u32>,
+    connections_max: Option<U32>,
+    pending_connections_max: Option<U32>,
+    sessions_max: Option<U32>,
+    retained_messages_max: Option<U32>,
     retained_bytes_max: Option<Size>,
 }
 
 impl Default for BrokerSettings {
     fn default() -> Self {
         Self {
-            workers: 1,
+            workers: Within(1),
             accept_bridges: false,
             connections_max: None,
             pending_connections_max: None,
@@ -123,15 +145,21 @@ impl Default for BrokerSettings {
 impl BrokerSettings {
     pub(super) fn to_limits(&self) -> BrokerLimits {
         let mut limits = BrokerLimits::default();
-        set(&mut limits.connections_max, self.connections_max);
+        set(
+            &mut limits.connections_max,
+            self.connections_max.map(|number| number.0),
+        );
         set(
             &mut limits.pending_connections_max,
-            self.pending_connections_max,
+            self.pending_connections_max.map(|number| number.0),
         );
-        set(&mut limits.sessions_max, self.sessions_max);
+        set(
+            &mut limits.sessions_max,
+            self.sessions_max.map(|number| number.0),
+        );
         set(
             &mut limits.retained_messages_max,
-            self.retained_messages_max,
+            self.retained_messages_max.map(|number| number.0),
         );
         set(
             &mut limits.retained_bytes_max,
@@ -147,27 +175,27 @@ impl BrokerSettings {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LimitSettings {
     connect_timeout: Option<Time>,
-    connect_packet_size_max: Option<Size>,
-    packet_size_max: Option<Size>,
-    payload_size_max: Option<Size>,
-    user_properties_max: Option<u32>,
-    client_id_bytes_max: Option<u16>,
-    topic_levels_max: Option<u8>,
+    connect_packet_size_max: Option<Size32>,
+    packet_size_max: Option<Size32>,
+    payload_size_max: Option<Size32>,
+    user_properties_max: Option<U32>,
+    client_id_bytes_max: Option<Within<u16, 23, 65_535>>,
+    topic_levels_max: Option<Within<u8, 1, 255>>,
     refuse_discouraged: Option<bool>,
-    keep_alive_min: Option<u16>,
-    keep_alive_max: Option<u16>,
-    session_expiry_max: Option<Time>,
-    receive_maximum: Option<u16>,
-    inflight_max: Option<u16>,
+    keep_alive_min: Option<U16>,
+    keep_alive_max: Option<U16>,
+    session_expiry_max: Option<Seconds>,
+    receive_maximum: Option<Within<u16, 1, 65_535>>,
+    inflight_max: Option<Within<u16, 1, 65_535>>,
     inflight_bytes_max: Option<Size>,
-    topic_alias_maximum: Option<u16>,
-    topic_aliases_used_max: Option<u16>,
-    queue_messages_max: Option<u32>,
+    topic_alias_maximum: Option<U16>,
+    topic_aliases_used_max: Option<U16>,
+    queue_messages_max: Option<U32>,
     queue_bytes_max: Option<Size>,
     overflow: Option<OverflowSetting>,
-    output_bytes_max: Option<Size>,
-    response_bytes_max: Option<Size>,
-    subscriptions_max: Option<u32>,
+    output_bytes_max: Option<Size32>,
+    response_bytes_max: Option<Size32>,
+    subscriptions_max: Option<U32>,
     maximum_qos: Option<QosSetting>,
     retain_available: Option<bool>,
     wildcard_subscriptions: Option<bool>,
@@ -176,6 +204,21 @@ pub(super) struct LimitSettings {
 }
 
 impl LimitSettings {
+    /// No keep alive is both long enough and short enough if the shortest is above the longest.
+    fn check_keep_alive(&self) -> Result<(), ConfigError> {
+        let Limits {
+            keep_alive_min: min,
+            keep_alive_max: max,
+            ..
+        } = self.to_limits();
+        if max != 0 && min > max {
+            return Err(ConfigError::Contradiction(format!(
+                "limits.keep_alive_min = {min} is above limits.keep_alive_max = {max}"
+            )));
+        }
+        Ok(())
+    }
+
     pub(super) fn to_limits(&self) -> Limits {
         let mut limits = Limits::default();
         set(
@@ -184,35 +227,65 @@ impl LimitSettings {
         );
         set(
             &mut limits.connect_packet_size_max,
-            self.connect_packet_size_max.map(bytes),
+            self.connect_packet_size_max.map(|size| size.0),
         );
-        set(&mut limits.packet_size_max, self.packet_size_max.map(bytes));
+        set(
+            &mut limits.packet_size_max,
+            self.packet_size_max.map(|size| size.0),
+        );
         set(
             &mut limits.payload_size_max,
-            self.payload_size_max.map(bytes),
+            self.payload_size_max.map(|size| size.0),
         );
-        set(&mut limits.user_properties_max, self.user_properties_max);
-        set(&mut limits.client_id_bytes_max, self.client_id_bytes_max);
-        set(&mut limits.topic_levels_max, self.topic_levels_max);
+        set(
+            &mut limits.user_properties_max,
+            self.user_properties_max.map(|number| number.0),
+        );
+        set(
+            &mut limits.client_id_bytes_max,
+            self.client_id_bytes_max.map(|number| number.0),
+        );
+        set(
+            &mut limits.topic_levels_max,
+            self.topic_levels_max.map(|number| number.0),
+        );
         set(&mut limits.refuse_discouraged, self.refuse_discouraged);
-        set(&mut limits.keep_alive_min, self.keep_alive_min);
-        set(&mut limits.keep_alive_max, self.keep_alive_max);
+        set(
+            &mut limits.keep_alive_min,
+            self.keep_alive_min.map(|number| number.0),
+        );
+        set(
+            &mut limits.keep_alive_max,
+            self.keep_alive_max.map(|number| number.0),
+        );
         set(
             &mut limits.session_expiry_max,
-            self.session_expiry_max.map(seconds),
+            self.session_expiry_max.map(|time| time.0),
         );
-        set(&mut limits.receive_maximum, self.receive_maximum);
-        set(&mut limits.inflight_max, self.inflight_max);
+        set(
+            &mut limits.receive_maximum,
+            self.receive_maximum.map(|number| number.0),
+        );
+        set(
+            &mut limits.inflight_max,
+            self.inflight_max.map(|number| number.0),
+        );
         set(
             &mut limits.inflight_bytes_max,
             self.inflight_bytes_max.map(|size| size.0),
         );
-        set(&mut limits.topic_alias_maximum, self.topic_alias_maximum);
+        set(
+            &mut limits.topic_alias_maximum,
+            self.topic_alias_maximum.map(|number| number.0),
+        );
         set(
             &mut limits.topic_aliases_used_max,
-            self.topic_aliases_used_max,
+            self.topic_aliases_used_max.map(|number| number.0),
         );
-        set(&mut limits.queue_messages_max, self.queue_messages_max);
+        set(
+            &mut limits.queue_messages_max,
+            self.queue_messages_max.map(|number| number.0),
+        );
         set(
             &mut limits.queue_bytes_max,
             self.queue_bytes_max.map(|size| size.0),
@@ -220,13 +293,16 @@ impl LimitSettings {
         set(&mut limits.overflow, self.overflow.map(Into::into));
         set(
             &mut limits.response_bytes_max,
-            self.response_bytes_max.map(bytes),
+            self.response_bytes_max.map(|size| size.0),
         );
         set(
             &mut limits.output_bytes_max,
-            self.output_bytes_max.map(bytes),
+            self.output_bytes_max.map(|size| size.0),
         );
-        set(&mut limits.subscriptions_max, self.subscriptions_max);
+        set(
+            &mut limits.subscriptions_max,
+            self.subscriptions_max.map(|number| number.0),
+        );
         set(&mut limits.maximum_qos, self.maximum_qos.map(|qos| qos.0));
         set(&mut limits.retain_available, self.retain_available);
         set(
@@ -242,19 +318,15 @@ impl LimitSettings {
     }
 }
 
+/// Any number that a limit of 16 bits takes.
+type U16 = Within<u16, 0, { u16::MAX as u32 }>;
+/// Any number that a limit of 32 bits takes.
+type U32 = Within<u32, 0, { u32::MAX }>;
+
 fn set<T>(limit: &mut T, setting: Option<T>) {
     if let Some(value) = setting {
         *limit = value;
     }
-}
-
-/// More than the protocol can express is as much as it can express.
-fn bytes(size: Size) -> u32 {
-    u32::try_from(size.0).unwrap_or(u32::MAX)
-}
-
-fn seconds(time: Time) -> u32 {
-    u32::try_from(time.0.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -299,6 +371,9 @@ pub(super) enum ConfigError {
         file: String,
         error: toml::de::Error,
     },
+    /// Settings that are possible by themselves, but not together.
+    #[error("{0}")]
+    Contradiction(String),
     /// A setting from the environment is not what it should be.
     #[error("settings from the environment ({names}): {error}")]
     Environment { names: String, error: String },
@@ -326,10 +401,13 @@ impl Config {
             table = toml::from_str(&text).map_err(wrong)?;
         }
         let names = overlay(&mut table, environment);
-        Self::deserialize(Value::Table(table)).map_err(|error| ConfigError::Environment {
-            names: names.join(", "),
-            error: error.to_string(),
-        })
+        let config =
+            Self::deserialize(Value::Table(table)).map_err(|error| ConfigError::Environment {
+                names: names.join(", "),
+                error: error.to_string(),
+            })?;
+        config.limits.check_keep_alive()?;
+        Ok(config)
     }
 }
 
@@ -414,8 +492,8 @@ mod tests {
         assert_eq!(limits.maximum_qos, QoS::AtLeastOnce);
         assert_eq!(config.broker.to_limits().retained_bytes_max, 1 << 20);
         assert_eq!(
-            (config.broker.workers, config.log.level.as_str()),
-            (2, "warn")
+            (config.broker.workers.0, config.log.level),
+            (2, Level::Warn)
         );
     }
 
@@ -423,7 +501,25 @@ mod tests {
     fn what_is_wrong_is_named_with_its_place() {
         for (text, expected) in [
             ("[limits]\npaket_size_max = \"1MiB\"", "paket_size_max"),
-            ("[limits]\npacket_size_max = 5", "invalid type"),
+            (
+                "[limits]\npacket_size_max = 5",
+                "5 is not a size such as \"500B\"",
+            ),
+            ("[limits]\npacket_size_max = \"4GiB\"", "less than \"4GiB\""),
+            ("[limits]\nsession_expiry_max = \"1500ms\"", "whole seconds"),
+            ("[limits]\nsession_expiry_max = \"50000d\"", "4294967295"),
+            (
+                "[limits]\nreceive_maximum = 0",
+                "0 is not a number from 1 to 65535",
+            ),
+            ("[limits]\ninflight_max = 70000", "from 1 to 65535"),
+            ("[limits]\ntopic_levels_max = 0", "from 1 to 255"),
+            ("[limits]\nclient_id_bytes_max = 22", "from 23 to 65535"),
+            ("[limits]\nkeep_alive_max = -1", "from 0 to 65535"),
+            ("[broker]\nsessions_max = \"many\"", "from 0 to 4294967295"),
+            ("[broker]\nworkers = 0", "from 1 to 255"),
+            ("[broker]\nworkers = 256", "from 1 to 255"),
+            ("[log]\nlevel = \"verbose\"", "expected one of `error`"),
             ("[limits]\nconnect_timeout = \"10\"", "not a time"),
             ("[[listener]]\naddress = \"1883\"", "1883"),
             ("[limits]\nmaximum_qos = 3", "QoS 3"),
@@ -434,6 +530,33 @@ mod tests {
                 error.contains(expected) && error.contains("line"),
                 "{text}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_setting_of_the_environment_is_named_with_its_key() {
+        let wrong = [("MQTTSTACK_BROKER__WORKERS".to_owned(), "0".to_owned())];
+        let error = Config::load(None, wrong).expect_err("none").to_string();
+        assert!(error.contains("0 is not a number from 1 to 255"), "{error}");
+        assert!(error.contains("workers"), "{error}");
+    }
+
+    #[test]
+    fn the_shortest_keep_alive_is_not_above_the_longest() {
+        for (min, max, is_valid) in [
+            ("60", "30", false),
+            ("60", "60", true),
+            ("60", "0", true),
+            ("0", "30", true),
+        ] {
+            let settings = [("MIN", min), ("MAX", max)].map(|(end, value)| {
+                (
+                    format!("MQTTSTACK_LIMITS__KEEP_ALIVE_{end}"),
+                    value.to_owned(),
+                )
+            });
+            let result = Config::load(None, settings);
+            assert_eq!(result.is_ok(), is_valid, "{min} {max}");
         }
     }
 
@@ -449,7 +572,7 @@ mod tests {
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config::load(None, environment).expect("valid");
         assert_eq!(config.limits.to_limits().inflight_max, 20);
-        assert_eq!(config.log.level, "debug");
+        assert_eq!(config.log.level, Level::Debug);
         assert!(config.broker.accept_bridges);
         let wrong = [("MQTTSTACK_LIMITS__NONSENSE".to_owned(), "1".to_owned())];
         let error = Config::load(None, wrong).expect_err("unknown").to_string();

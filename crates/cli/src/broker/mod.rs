@@ -14,9 +14,8 @@ use signal_hook::{
     iterator::Signals,
 };
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 
-use self::config::{Config, Listener};
+use self::config::{Config, Level, Listener};
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -60,12 +59,12 @@ pub(crate) struct Args {
 pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
     let config = config(arguments)?;
     // Written by a thread of its own until the end of this function.
-    let _log = start_log(&config.log.level)?;
+    let _log = start_log(config.log.level);
     raise_file_limit();
     let mut builder = Broker::builder()
         .limits(config.limits.to_limits())
         .broker_limits(config.broker.to_limits())
-        .workers(config.broker.workers)
+        .workers(config.broker.workers.0)
         .accept_bridges(config.broker.accept_bridges);
     for listener in &config.listener {
         builder = builder.listen(listener.address.clone());
@@ -142,23 +141,19 @@ fn is_loopback(endpoint: &Endpoint) -> bool {
 
 /// Starts the log. It is written by a thread of its own: when nobody takes it, lines are lost, but
 /// no client waits.
-fn start_log(level: &str) -> Result<WorkerGuard, Failure> {
-    let filter = EnvFilter::try_new(level).map_err(|error| {
-        let message = format!("log level {level:?}: {error}");
-        Failure::configuration(message, "say error, warn, info, debug or trace")
-    })?;
+fn start_log(level: Level) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LOG_LINES_MAX)
         .lossy(true)
         .finish(std::io::stderr());
     let is_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(level)
         .with_writer(writer)
         .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         .init();
-    Ok(guard)
+    guard
 }
 
 /// Every connection is an open file.

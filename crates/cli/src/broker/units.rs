@@ -1,9 +1,10 @@
 //! Durations and sizes as people write them: `"30s"`, `"64MiB"`. A number without a unit is an
-//! error, so that nobody has to guess.
+//! error, so that nobody has to guess; so is one beyond its bounds.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
+use toml::Value;
 
 /// A length of time with a unit: `"250ms"`, `"30s"`, `"5m"`, `"12h"`, `"7d"`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -12,6 +13,18 @@ pub(super) struct Time(pub(super) Duration);
 /// A number of bytes with a unit: `"500B"`, `"64KiB"`, `"16MiB"`, `"2GiB"`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Size(pub(super) u64);
+
+/// A [`Time`] in whole seconds, as many as MQTT can express.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Seconds(pub(super) u32);
+
+/// A [`Size`] that fits into 32 bits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Size32(pub(super) u32);
+
+/// A number within bounds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Within<T, const LEAST: u32, const MOST: u32>(pub(super) T);
 
 const TIME_UNITS: [(&str, u64); 5] = [
     ("ms", 1),
@@ -29,22 +42,68 @@ const SIZE_UNITS: [(&str, u64); 4] = [
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let millis = parse(&text, &TIME_UNITS).ok_or_else(|| {
-            D::Error::custom(format!("{text:?} is not a time such as \"30s\" or \"5m\""))
-        })?;
-        Ok(Self(Duration::from_millis(millis)))
+        let value = Value::deserialize(deserializer)?;
+        let millis = value.as_str().and_then(|text| parse(text, &TIME_UNITS));
+        millis.map(Duration::from_millis).map(Self).ok_or_else(|| {
+            D::Error::custom(format!("{value} is not a time such as \"30s\" or \"5m\""))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Time(time) = Time::deserialize(deserializer)?;
+        match u32::try_from(time.as_secs()) {
+            Ok(seconds) if time.subsec_nanos() == 0 => Ok(Self(seconds)),
+            Ok(_) => Err(D::Error::custom(format!(
+                "{time:?} is not a number of whole seconds"
+            ))),
+            Err(_) => Err(D::Error::custom(format!(
+                "{time:?} is more than the {} seconds that MQTT can express",
+                u32::MAX
+            ))),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse(&text, &SIZE_UNITS).map(Self).ok_or_else(|| {
+        let value = Value::deserialize(deserializer)?;
+        let size = value.as_str().and_then(|text| parse(text, &SIZE_UNITS));
+        size.map(Self).ok_or_else(|| {
             D::Error::custom(format!(
-                "{text:?} is not a size such as \"64KiB\" or \"1MiB\""
+                "{value} is not a size such as \"500B\", \"64KiB\" or \"1MiB\""
             ))
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for Size32 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Size(size) = Size::deserialize(deserializer)?;
+        u32::try_from(size).map(Self).map_err(|_| {
+            D::Error::custom(format!(
+                "{size}B is too much: less than \"4GiB\" is possible"
+            ))
+        })
+    }
+}
+
+impl<'de, T, const LEAST: u32, const MOST: u32> Deserialize<'de> for Within<T, LEAST, MOST>
+where
+    T: TryFrom<i64>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let bounds = i64::from(LEAST)..=i64::from(MOST);
+        value
+            .as_integer()
+            .filter(|number| bounds.contains(number))
+            .and_then(|number| T::try_from(number).ok())
+            .map(Self)
+            .ok_or_else(|| {
+                D::Error::custom(format!("{value} is not a number from {LEAST} to {MOST}"))
+            })
     }
 }
 
