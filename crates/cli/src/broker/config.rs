@@ -15,6 +15,10 @@ use super::units::{Seconds, Size, Size32, Time, Within};
 
 /// Settings from the environment begin with this: `MQTTSTACK_LIMITS__INFLIGHT_MAX=20`.
 const PREFIX: &str = "MQTTSTACK_";
+/// What comes behind it, in small letters.
+const SECTIONS: [&str; 3] = ["limits", "broker", "log"];
+/// A list, which no variable can express.
+const LIST: &str = "listener";
 
 /// The whole configuration.
 #[derive(Debug, Deserialize)]
@@ -28,6 +32,9 @@ pub(super) struct Config {
     pub(super) broker: BrokerSettings,
     /// What is logged.
     pub(super) log: LogSettings,
+    /// Variables that look like settings, but lack an underscore.
+    #[serde(skip)]
+    pub(super) overlooked: Vec<String>,
 }
 
 impl Default for Config {
@@ -40,6 +47,7 @@ impl Default for Config {
             limits: LimitSettings::default(),
             broker: BrokerSettings::default(),
             log: LogSettings::default(),
+            overlooked: Vec::new(),
         }
     }
 }
@@ -371,6 +379,12 @@ pub(super) enum ConfigError {
         file: String,
         error: toml::de::Error,
     },
+    /// A listener from the environment.
+    #[error(
+        "{0}: listeners cannot be set from the environment; \
+         say --listen HOST:PORT, or [[listener]] in the file"
+    )]
+    Listener(String),
     /// Settings that are possible by themselves, but not together.
     #[error("{0}")]
     Contradiction(String),
@@ -400,40 +414,67 @@ impl Config {
             toml::from_str::<Self>(&text).map_err(wrong)?;
             table = toml::from_str(&text).map_err(wrong)?;
         }
-        let names = overlay(&mut table, environment);
+        let Environment { names, overlooked } = Environment::overlay(&mut table, environment)?;
         let config =
             Self::deserialize(Value::Table(table)).map_err(|error| ConfigError::Environment {
                 names: names.join(", "),
                 error: error.to_string(),
             })?;
         config.limits.check_keep_alive()?;
-        Ok(config)
+        Ok(Self {
+            overlooked,
+            ..config
+        })
     }
 }
 
-/// Puts `MQTTSTACK_SECTION__KEY` variables into the table, and returns their names. A variable
-/// without `__` is not a setting.
-fn overlay(
-    table: &mut Table,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Vec<String> {
-    let mut names = Vec::new();
-    for (name, text) in environment {
-        let Some(setting) = name.strip_prefix(PREFIX) else {
-            continue;
-        };
-        let Some((section, key)) = setting.split_once("__") else {
-            continue;
-        };
-        let section = table
-            .entry(section.to_ascii_lowercase())
-            .or_insert_with(|| Value::Table(Table::new()));
-        if let Value::Table(section) = section {
-            section.insert(key.to_ascii_lowercase(), value(text));
-            names.push(name);
+/// What the environment had to say.
+#[derive(Default)]
+struct Environment {
+    /// The variables that are settings.
+    names: Vec<String>,
+    /// Those that look like settings, but are none.
+    overlooked: Vec<String>,
+}
+
+impl Environment {
+    /// Puts `MQTTSTACK_SECTION__KEY` variables into the table. A variable without `__` is not a
+    /// setting: `MQTTSTACK_HOST` and others are for other commands.
+    fn overlay(
+        table: &mut Table,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut environment = Self::default();
+        for (name, text) in variables {
+            let Some(setting) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
+            let setting = setting.to_ascii_lowercase();
+            let Some((section, key)) = setting.split_once("__") else {
+                if is_nearly_a_setting(&setting) {
+                    environment.overlooked.push(name);
+                }
+                continue;
+            };
+            if section == LIST {
+                return Err(ConfigError::Listener(name));
+            }
+            let section = table
+                .entry(section)
+                .or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(section) = section {
+                section.insert(key.to_owned(), value(text));
+                environment.names.push(name);
+            }
         }
+        Ok(environment)
     }
-    names
+}
+
+/// Whether one underscore follows a section, where two would make a setting.
+fn is_nearly_a_setting(setting: &str) -> bool {
+    let section = setting.split_once('_').map(|(section, _)| section);
+    section.is_some_and(|section| section == LIST || SECTIONS.contains(&section))
 }
 
 /// Numbers and booleans are taken as such, everything else as text.
@@ -446,136 +487,4 @@ fn value(text: String) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn without_a_word_it_listens_on_loopback_only() {
-        let config = Config::load(None, []).expect("the defaults are valid");
-        let addresses: Vec<String> = config
-            .listener
-            .iter()
-            .map(|listener| listener.address.to_string())
-            .collect();
-        assert_eq!(addresses, ["127.0.0.1:1883"]);
-        assert_eq!(config.limits.to_limits(), Limits::default());
-        assert_eq!(config.broker.to_limits(), BrokerLimits::default());
-    }
-
-    #[test]
-    fn a_file_sets_what_it_names() {
-        let config = parse(
-            r#"
-            [[listener]]
-            address = "[::1]:1884"
-            [limits]
-            packet_size_max = "64KiB"
-            connect_timeout = "3s"
-            overflow = "drop_newest"
-            maximum_qos = 1
-            [broker]
-            workers = 2
-            retained_bytes_max = "1MiB"
-            [log]
-            level = "warn"
-            "#,
-        )
-        .expect("valid");
-        let limits = config.limits.to_limits();
-        assert_eq!(limits.packet_size_max, 65_536);
-        assert_eq!(limits.connect_timeout.as_secs(), 3);
-        assert_eq!(limits.overflow, Overflow::DropNewest);
-        assert_eq!(limits.maximum_qos, QoS::AtLeastOnce);
-        assert_eq!(config.broker.to_limits().retained_bytes_max, 1 << 20);
-        assert_eq!(
-            (config.broker.workers.0, config.log.level),
-            (2, Level::Warn)
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_place() {
-        for (text, expected) in [
-            ("[limits]\npaket_size_max = \"1MiB\"", "paket_size_max"),
-            (
-                "[limits]\npacket_size_max = 5",
-                "5 is not a size such as \"500B\"",
-            ),
-            ("[limits]\npacket_size_max = \"4GiB\"", "less than \"4GiB\""),
-            ("[limits]\nsession_expiry_max = \"1500ms\"", "whole seconds"),
-            ("[limits]\nsession_expiry_max = \"50000d\"", "4294967295"),
-            (
-                "[limits]\nreceive_maximum = 0",
-                "0 is not a number from 1 to 65535",
-            ),
-            ("[limits]\ninflight_max = 70000", "from 1 to 65535"),
-            ("[limits]\ntopic_levels_max = 0", "from 1 to 255"),
-            ("[limits]\nclient_id_bytes_max = 22", "from 23 to 65535"),
-            ("[limits]\nkeep_alive_max = -1", "from 0 to 65535"),
-            ("[broker]\nsessions_max = \"many\"", "from 0 to 4294967295"),
-            ("[broker]\nworkers = 0", "from 1 to 255"),
-            ("[broker]\nworkers = 256", "from 1 to 255"),
-            ("[log]\nlevel = \"verbose\"", "expected one of `error`"),
-            ("[limits]\nconnect_timeout = \"10\"", "not a time"),
-            ("[[listener]]\naddress = \"1883\"", "1883"),
-            ("[limits]\nmaximum_qos = 3", "QoS 3"),
-            ("[nonsense]", "nonsense"),
-        ] {
-            let error = parse(text).expect_err(text);
-            assert!(
-                error.contains(expected) && error.contains("line"),
-                "{text}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_setting_of_the_environment_is_named_with_its_key() {
-        let wrong = [("MQTTSTACK_BROKER__WORKERS".to_owned(), "0".to_owned())];
-        let error = Config::load(None, wrong).expect_err("none").to_string();
-        assert!(error.contains("0 is not a number from 1 to 255"), "{error}");
-        assert!(error.contains("workers"), "{error}");
-    }
-
-    #[test]
-    fn the_shortest_keep_alive_is_not_above_the_longest() {
-        for (min, max, is_valid) in [
-            ("60", "30", false),
-            ("60", "60", true),
-            ("60", "0", true),
-            ("0", "30", true),
-        ] {
-            let settings = [("MIN", min), ("MAX", max)].map(|(end, value)| {
-                (
-                    format!("MQTTSTACK_LIMITS__KEEP_ALIVE_{end}"),
-                    value.to_owned(),
-                )
-            });
-            let result = Config::load(None, settings);
-            assert_eq!(result.is_ok(), is_valid, "{min} {max}");
-        }
-    }
-
-    #[test]
-    fn the_environment_overrides_the_file() {
-        let environment = [
-            ("MQTTSTACK_LIMITS__INFLIGHT_MAX", "20"),
-            ("MQTTSTACK_LOG__LEVEL", "debug"),
-            ("MQTTSTACK_BROKER__ACCEPT_BRIDGES", "true"),
-            ("MQTTSTACK_CONFIG", "elsewhere"),
-            ("OTHER__KEY", "x"),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let config = Config::load(None, environment).expect("valid");
-        assert_eq!(config.limits.to_limits().inflight_max, 20);
-        assert_eq!(config.log.level, Level::Debug);
-        assert!(config.broker.accept_bridges);
-        let wrong = [("MQTTSTACK_LIMITS__NONSENSE".to_owned(), "1".to_owned())];
-        let error = Config::load(None, wrong).expect_err("unknown").to_string();
-        assert!(error.contains("MQTTSTACK_LIMITS__NONSENSE"), "{error}");
-    }
-}
+mod tests;

@@ -27,14 +27,14 @@ Examples:
   mqttstack broker --config /etc/mqttstack.toml
       as the file says
   MQTTSTACK_LOG__LEVEL=debug mqttstack broker
-      any setting, from the environment
+      any setting but listeners, from the environment: MQTTSTACK_SECTION__KEY
 
 Exit codes: 0 stopped by SIGINT or SIGTERM, 1 usage or configuration, 2 network or system.";
 
 /// How many lines of the log wait to be written; further ones are lost.
 const LOG_LINES_MAX: usize = 16_384;
 
-const CONFIG_HINT: &str = "docs/configuration.md has every setting";
+const CONFIG_HINT: &str = "see docs/configuration.md of the project for every setting";
 
 /// Runs a broker.
 #[derive(Debug, clap::Args)]
@@ -60,6 +60,9 @@ pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
     let config = config(arguments)?;
     // Written by a thread of its own until the end of this function.
     let _log = start_log(config.log.level);
+    for name in &config.overlooked {
+        tracing::warn!("{name} is not a setting: two underscores follow the section");
+    }
     raise_file_limit();
     let mut builder = Broker::builder()
         .limits(config.limits.to_limits())
@@ -83,8 +86,18 @@ pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
+/// All variables; what is no text in them becomes text that no setting takes.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| {
+        (
+            name.to_string_lossy().into_owned(),
+            value.to_string_lossy().into_owned(),
+        )
+    })
+}
+
 fn config(arguments: &Args) -> Result<Config, Failure> {
-    let mut config = Config::load(arguments.config.as_deref(), std::env::vars())
+    let mut config = Config::load(arguments.config.as_deref(), environment())
         .map_err(|error| Failure::configuration(error.to_string(), CONFIG_HINT))?;
     if !arguments.listen.is_empty() {
         config.listener = arguments
