@@ -3,7 +3,12 @@
 mod config;
 mod units;
 
-use std::{io::IsTerminal, net::IpAddr, path::PathBuf};
+use std::{
+    io::IsTerminal,
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use mqttstack_broker::{
     Broker, StartError, Stopper,
@@ -33,6 +38,9 @@ Exit codes: 0 stopped by SIGINT or SIGTERM, 1 usage or configuration, 2 network 
 
 /// How many lines of the log wait to be written; further ones are lost.
 const LOG_LINES_MAX: usize = 16_384;
+
+/// How long after the first signal a further one is taken for the same.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 const CONFIG_HINT: &str = "see docs/configuration.md of the project for every setting";
 
@@ -176,13 +184,23 @@ fn raise_file_limit() {
     }
 }
 
-/// The first signal stops the broker in good order, the second at once.
+/// The first signal stops the broker in good order, a later one at once. One that follows on its
+/// heels is the same: a terminal and a supervisor may both pass on what was meant once.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "signals come by the clock of people"
+)]
 fn stop_on_signals(mut signals: Signals, stopper: Stopper) -> Result<(), Failure> {
     let wait = move || {
-        for (count, signal) in signals.forever().enumerate() {
-            if count > 0 {
-                std::process::exit(128 + signal);
+        let mut stopping_since: Option<Instant> = None;
+        for signal in signals.forever() {
+            if let Some(first) = stopping_since {
+                if first.elapsed() >= SAME_SIGNAL {
+                    std::process::exit(128 + signal);
+                }
+                continue;
             }
+            stopping_since = Some(Instant::now());
             tracing::info!(
                 "stopping on {}",
                 if signal == SIGINT {
