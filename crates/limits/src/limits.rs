@@ -104,6 +104,13 @@ pub struct Limits {
     /// How many subscriptions a session may have. Default 10,000; a further filter is refused in
     /// its SUBACK (0x97).
     pub subscriptions_max: u32,
+    /// How many of them may be shared subscriptions. Default 100: a message is delivered once for
+    /// each that it matches, to a session that is in several groups as often. A further one is
+    /// refused in its SUBACK (0x97).
+    pub shared_subscriptions_max: u32,
+    /// How many filters a SUBSCRIBE or UNSUBSCRIBE may have. Default 10,000; beyond it the connection
+    /// ends (0x97).
+    pub filters_per_packet_max: u32,
     /// The Maximum QoS that is announced. Default 2.
     pub maximum_qos: QoS,
     /// Whether retained messages are available. Default true.
@@ -141,6 +148,8 @@ impl Default for Limits {
             output_bytes_max: 256 * 1024,
             response_bytes_max: 1024 * 1024,
             subscriptions_max: 10_000,
+            shared_subscriptions_max: 100,
+            filters_per_packet_max: 10_000,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
             wildcard_subscriptions: true,

@@ -64,6 +64,14 @@ pub enum ProtocolError {
     /// DISCONNECT raised the Session Expiry Interval from 0.
     #[error("session expiry interval raised from 0 in DISCONNECT")]
     SessionExpiryRaised,
+    /// More filters in a SUBSCRIBE or UNSUBSCRIBE than allowed.
+    #[error("{filters} filters in a packet, of at most {maximum}")]
+    TooManyFilters {
+        /// How many there are.
+        filters: usize,
+        /// The largest number allowed.
+        maximum: u32,
+    },
     /// More User Properties in a packet than allowed.
     #[error("more than {maximum} user properties in a packet")]
     TooManyUserProperties {
@@ -142,9 +150,9 @@ impl ProtocolError {
                 ReasonCode::SubscriptionIdentifiersNotSupported
             }
             Self::ResponseTooLarge { .. } => ReasonCode::PacketTooLarge,
-            Self::TooManyUserProperties { .. } | Self::ResponsesNotRead => {
-                ReasonCode::QuotaExceeded
-            }
+            Self::TooManyUserProperties { .. }
+            | Self::TooManyFilters { .. }
+            | Self::ResponsesNotRead => ReasonCode::QuotaExceeded,
         }
     }
 }

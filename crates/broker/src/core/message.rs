@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use mqttstack_codec::{QoS, ReasonCode};
+use mqttstack_codec::{QoS, ReasonCode, Shared, Will};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{Message, SessionState, SubscriptionIds};
 use mqttstack_topic::GroupId;
@@ -87,6 +87,8 @@ pub(super) struct MovedSession {
     pub(super) owed: BTreeMap<Box<str>, OwedRetained>,
     /// When the session ends if nobody takes it up.
     pub(super) expires_at: Instant,
+    /// A will that waits for its delay, and when it is due.
+    pub(super) will: Option<(Will<Shared>, Instant)>,
     /// The limits of its last connection.
     pub(super) limits: Arc<Limits>,
 }

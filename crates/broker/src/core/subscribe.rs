@@ -176,7 +176,9 @@ impl Core {
         let qos = options.qos.min(limits.maximum_qos);
         let granted = Granted::new(&options, qos, subscription_id);
         let mut index = self.directory.subscriptions.write();
-        if count >= limits.subscriptions_max && index.get(&filter, &key).is_none() {
+        let has_no_room = count >= limits.subscriptions_max
+            || (is_shared && entry.shared_count >= limits.shared_subscriptions_max);
+        if has_no_room && index.get(&filter, &key).is_none() {
             return Err(ReasonCode::QuotaExceeded);
         }
         let is_new = index.insert(&filter, key, granted).is_none();

@@ -348,6 +348,7 @@ impl Core {
             shared_count: entry.shared_count,
             owed: entry.owed,
             expires_at: absent.expires_at,
+            will: absent.will,
             limits: absent.limits,
         })
     }
@@ -394,14 +395,16 @@ impl Core {
             shared_count,
             owed,
             expires_at,
+            will,
             limits,
         } = moved;
+        let will_due = will.as_ref().map(|(_, due)| *due);
         // Its client is away until it has its answer: it may not have waited for its session.
         let absent = Absent {
             state,
             limits,
             expires_at,
-            will: None,
+            will,
         };
         let presence = Presence::Absent(Box::new(absent));
         let key = self.sessions.insert(client_id.clone(), identity, presence);
@@ -412,6 +415,9 @@ impl Core {
         }
         self.moves.note(old_key, Route::Renamed(key), now);
         self.timers.schedule(Timer::SessionExpiry(key), expires_at);
+        if let Some(due) = will_due {
+            self.timers.schedule(Timer::Will(key), due);
+        }
         if shared_count > 0 {
             self.directory.set_member_absent(key, true);
         }

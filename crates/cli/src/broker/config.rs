@@ -204,6 +204,8 @@ pub(super) struct LimitSettings {
     output_bytes_max: Option<Size32>,
     response_bytes_max: Option<Size32>,
     subscriptions_max: Option<U32>,
+    shared_subscriptions_max: Option<U32>,
+    filters_per_packet_max: Option<U32>,
     maximum_qos: Option<QosSetting>,
     retain_available: Option<bool>,
     wildcard_subscriptions: Option<bool>,
@@ -306,6 +308,14 @@ impl LimitSettings {
         set(
             &mut limits.output_bytes_max,
             self.output_bytes_max.map(|size| size.0),
+        );
+        set(
+            &mut limits.shared_subscriptions_max,
+            self.shared_subscriptions_max.map(|number| number.0),
+        );
+        set(
+            &mut limits.filters_per_packet_max,
+            self.filters_per_packet_max.map(|number| number.0),
         );
         set(
             &mut limits.subscriptions_max,

@@ -132,11 +132,13 @@ impl Session {
                 if subscribe.properties.contains(names_itself) && !limits.subscription_identifiers {
                     return Err(ProtocolError::SubscriptionIdentifiersNotSupported);
                 }
+                check_filters(subscribe.filters.len(), limits)?;
                 let subscribe = Box::new(subscribe.to_shared());
                 self.events.push_back(Event::SubscribeRequested(subscribe));
             }
             Packet::Unsubscribe(unsubscribe) => {
                 check_properties(&unsubscribe.properties, limits)?;
+                check_filters(unsubscribe.filters.len(), limits)?;
                 let unsubscribe = Box::new(unsubscribe.to_shared());
                 self.events
                     .push_back(Event::UnsubscribeRequested(unsubscribe));
@@ -184,6 +186,15 @@ impl Session {
         self.end(EndCause::ClientDisconnected(disconnect.reason_code), None);
         Ok(())
     }
+}
+
+/// A packet of many filters is much work in one go.
+fn check_filters(filters: usize, limits: &Limits) -> Result<(), ProtocolError> {
+    let maximum = limits.filters_per_packet_max;
+    if u32::try_from(filters).is_ok_and(|filters| filters <= maximum) {
+        return Ok(());
+    }
+    Err(ProtocolError::TooManyFilters { filters, maximum })
 }
 
 /// Checks what a server demands of a PUBLISH beyond its form.

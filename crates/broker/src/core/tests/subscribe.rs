@@ -329,3 +329,28 @@ fn a_session_has_so_many_subscriptions_and_so_deep() {
     net.send(client, Packet::Publish(message("a/b/c/d", "x", 1)));
     net.expect(client, &["PUBACK id=1 topic name invalid (0x90)"]);
 }
+
+#[test]
+fn a_session_shares_so_many_subscriptions() {
+    let mut net = Net::planned(Plan {
+        limits: Limits {
+            shared_subscriptions_max: 1,
+            ..Limits::default()
+        },
+        ..Plan::default()
+    });
+    let client = net.join_v5("c");
+    for (filter, answer) in [
+        ("$share/g/a", "granted QoS 0 (0x00)"),
+        ("$share/h/a", "quota exceeded (0x97)"),
+        ("$share/g/a", "granted QoS 0 (0x00)"),
+        ("a", "granted QoS 0 (0x00)"),
+    ] {
+        net.ask(client, &[(filter, options(0))], None);
+        let heard = net.hear(client);
+        assert!(
+            heard.iter().any(|line| line.ends_with(answer)),
+            "{filter}: {heard:?}"
+        );
+    }
+}

@@ -226,6 +226,23 @@ fn a_client_that_does_not_wait_for_its_session_finds_it_later() {
 }
 
 #[test]
+fn a_will_that_waits_goes_along_with_its_session() {
+    // v5 MQTT-3.1.2-8: the connection that asked for the session is gone when it arrives
+    let mut net = Net::workers(2);
+    let watcher = net.join_v5("w");
+    net.subscribe(watcher, "#", 0);
+    let old = net.join(with_will(lasting(V5, "c", 100), 10));
+    net.cut(old);
+    net.holds_worker_messages = true;
+    let impatient = net.dial_at(1, lasting(V5, "c", 100));
+    net.cut(impatient);
+    net.release_worker_messages();
+    assert_eq!(net.hear(watcher).len(), 0);
+    net.pass(seconds(20));
+    assert_eq!(net.hear(watcher).len(), 1);
+}
+
+#[test]
 fn a_session_that_ends_before_it_can_be_handed_over_begins_anew() {
     let mut net = Net::workers(2);
     let old = net.join(lasting(V5, "c", 100));

@@ -819,3 +819,15 @@ fn user_properties_are_bounded_in_every_packet() {
         check_connected(limits.clone(), "id=c", &script);
     }
 }
+
+#[test]
+fn a_packet_has_so_many_filters() {
+    let limits = Limits {
+        filters_per_packet_max: 2,
+        ..quiet()
+    };
+    for packet in ["SUBSCRIBE #1 f:a f:b f:c", "UNSUBSCRIBE #1 f:a f:b f:c"] {
+        let script = format!("> {packet}\n< DISCONNECT 97\n* ended TooManyFilters");
+        check_connected(limits.clone(), "id=c", &script);
+    }
+}
