@@ -120,6 +120,7 @@ pub(crate) struct Connection {
 pub(crate) struct Prepared {
     pub(crate) builder: Builder,
     pub(crate) endpoint: Endpoint,
+    version: ProtocolVersion,
     pub(crate) properties: GivenProperties,
     /// The topic in the URL.
     pub(crate) topic: Option<String>,
@@ -176,6 +177,7 @@ impl Connection {
         }
         let endpoint = self.endpoint(&url)?;
         Ok(Prepared {
+            version: self.protocol_version,
             builder,
             endpoint,
             properties,
@@ -256,7 +258,7 @@ impl Prepared {
             ReconnectPolicy::NEVER
         };
         let connected = self.builder.reconnect(policy).connect();
-        connected.map_err(|error| Failure::builder(error, &self.endpoint))
+        connected.map_err(|error| Failure::builder(error, &self.endpoint, self.version))
     }
 }
 

@@ -4,7 +4,9 @@ use std::io;
 
 use mqttstack_client::{
     BuilderError, ConnectError, OperationError,
-    codec::ReasonCode,
+    codec::{ProtocolVersion, ReasonCode},
+    core::RequestError,
+    session::{Undelivered, client::RequestError as Unsendable},
     transport::{Endpoint, TransportError},
 };
 
@@ -104,11 +106,29 @@ impl Failure {
     }
 
     /// The client could not be made, or did not get its first connection.
-    pub(crate) fn builder(error: BuilderError, endpoint: &Endpoint) -> Self {
-        if let BuilderError::Connect(error) = error {
-            return Self::connect(&error, endpoint);
+    pub(crate) fn builder(
+        error: BuilderError,
+        endpoint: &Endpoint,
+        version: ProtocolVersion,
+    ) -> Self {
+        let BuilderError::Connect(error) = error else {
+            return Self::usage(error.to_string());
+        };
+        let failure = Self::connect(&error, endpoint);
+        // Only here: a server that has accepted the client once speaks its version.
+        let may_be_the_version = matches!(
+            error,
+            ConnectError::Closed
+                | ConnectError::Refused {
+                    reason_code: ReasonCode::UnsupportedProtocolVersion,
+                    ..
+                }
+        );
+        if may_be_the_version {
+            let hint = Some(hint_for_version(version));
+            return Self { hint, ..failure };
         }
-        Self::usage(error.to_string())
+        failure
     }
 
     /// There is no connection, or no more.
@@ -119,10 +139,6 @@ impl Failure {
             | ConnectError::Disconnected { reason_code, .. } => Self {
                 hint: hint_for_refusal(*reason_code),
                 ..Self::refused(message)
-            },
-            ConnectError::Closed => Self {
-                hint: Some("the server may not speak this version of MQTT; try -V 311".into()),
-                ..Self::new(Self::NETWORK, message)
             },
             ConnectError::Dns(_) => Self {
                 hint: Some("check the host given with -h".into()),
@@ -135,9 +151,11 @@ impl Failure {
             ConnectError::Timeout(_) | ConnectError::Transport(_) => {
                 Self::new(Self::NETWORK, error.to_string())
             }
-            ConnectError::Protocol(_) | ConnectError::Ended | ConnectError::WaitTimedOut(_) | _ => {
-                Self::new(Self::NETWORK, message)
-            }
+            ConnectError::Closed
+            | ConnectError::Protocol(_)
+            | ConnectError::Ended
+            | ConnectError::WaitTimedOut(_)
+            | _ => Self::new(Self::NETWORK, message),
         }
     }
 
@@ -148,6 +166,9 @@ impl Failure {
         endpoint: &Endpoint,
     ) -> Self {
         match (error, lost) {
+            (error, _) if is_beyond_the_server(error) => {
+                Self::refused(format!("{endpoint}: {error}"))
+            }
             (OperationError::Cancelled | OperationError::Undelivered(_), Some(lost))
                 if *lost != ConnectError::Ended =>
             {
@@ -180,6 +201,31 @@ impl Failure {
     }
 }
 
+/// Whether the server has said beforehand that it does not take this.
+const fn is_beyond_the_server(error: &OperationError) -> bool {
+    matches!(
+        error,
+        OperationError::Undelivered(
+            Undelivered::TooLarge | Undelivered::QosNotSupported | Undelivered::RetainNotSupported
+        ) | OperationError::Request(RequestError::Session(
+            Unsendable::WildcardsNotSupported
+                | Unsendable::SharedSubscriptionsNotSupported
+                | Unsendable::SubscriptionIdentifiersNotSupported
+                | Unsendable::PacketTooLarge { .. }
+        ))
+    )
+}
+
+/// The versions that are left when the server does not speak this one.
+fn hint_for_version(version: ProtocolVersion) -> String {
+    let others = match version {
+        ProtocolVersion::V5 => "-V 311",
+        ProtocolVersion::V311 => "-V 5 or -V 31",
+        ProtocolVersion::V31 => "-V 311 or -V 5",
+    };
+    format!("the server may not speak this version of MQTT; try {others}")
+}
+
 fn hint_for_refusal(reason_code: ReasonCode) -> Option<String> {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -189,9 +235,58 @@ fn hint_for_refusal(reason_code: ReasonCode) -> Option<String> {
         ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized => {
             "check the user name (-u) and the password (--password-file, MQTTSTACK_PASSWORD)"
         }
-        ReasonCode::UnsupportedProtocolVersion => "try another version of MQTT: -V 311 or -V 31",
         ReasonCode::ClientIdentifierNotValid => "choose a client identifier with -i",
         _ => return None,
     };
     Some(hint.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_try_the_version_that_failed() {
+        let endpoint = Endpoint::new("localhost", 1883).expect("an endpoint");
+        for (version, own) in [
+            (ProtocolVersion::V5, "-V 5"),
+            (ProtocolVersion::V311, "-V 311"),
+            (ProtocolVersion::V31, "-V 31"),
+        ] {
+            let error = BuilderError::Connect(ConnectError::Closed);
+            let failure = Failure::builder(error, &endpoint, version);
+            let hint = failure.hint.expect("something to try");
+            assert!(
+                hint.contains("-V ") && hint.split([' ', ';']).all(|word| word != &own[3..]),
+                "{own}: {hint}"
+            );
+        }
+        let later = Failure::connect(&ConnectError::Closed, &endpoint);
+        assert_eq!((later.code, later.hint), (Failure::NETWORK, None));
+    }
+
+    #[test]
+    fn what_the_server_does_not_take_is_a_refusal() {
+        let endpoint = Endpoint::new("localhost", 1883).expect("an endpoint");
+        for (error, code) in [
+            (
+                OperationError::Request(RequestError::Session(Unsendable::WildcardsNotSupported)),
+                Failure::REFUSED,
+            ),
+            (
+                OperationError::Undelivered(Undelivered::TooLarge),
+                Failure::REFUSED,
+            ),
+            (
+                OperationError::Request(RequestError::TooManyRequests { maximum: 1 }),
+                Failure::USAGE,
+            ),
+            (
+                OperationError::Undelivered(Undelivered::Dropped),
+                Failure::NETWORK,
+            ),
+        ] {
+            assert_eq!(Failure::operation(&error, None, &endpoint).code, code);
+        }
+    }
 }

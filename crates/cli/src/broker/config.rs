@@ -384,7 +384,7 @@ pub(super) enum ConfigError {
     #[error("cannot read the configuration {file}: {error}")]
     Read { file: String, error: std::io::Error },
     /// The file is not what it should be.
-    #[error("configuration {file}:\n{error}")]
+    #[error("configuration {file}:\n{}", error.to_string().trim_end())]
     File {
         file: String,
         error: toml::de::Error,
@@ -428,7 +428,7 @@ impl Config {
         let config =
             Self::deserialize(Value::Table(table)).map_err(|error| ConfigError::Environment {
                 names: names.join(", "),
-                error: error.to_string(),
+                error: error.to_string().trim_end().to_owned(),
             })?;
         config.limits.check_keep_alive()?;
         Ok(Self {
