@@ -13,6 +13,6 @@ mod instant;
 mod limits;
 
 pub use instant::Instant;
-pub use limits::{BrokerLimits, Limits, Overflow, PROTOCOL_PACKET_SIZE_MAX};
+pub use limits::{BrokerLimits, Limits, More, Overflow, PROTOCOL_PACKET_SIZE_MAX};
 
 pub use mqttstack_codec as codec;

@@ -21,9 +21,18 @@ pub enum Overflow {
     EndSession,
 }
 
+/// Keeps a literal of [`Limits`] or [`BrokerLimits`] open for limits that are yet to come: it cannot
+/// be made elsewhere, so the literal has to end in `..Default::default()`.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct More(());
+
 /// What one connection and its session may use.
 ///
 /// A server announces in CONNACK, a client in CONNECT, exactly what is enforced here.
+///
+/// Limits are added in any release; so a literal ends in `..Default::default()`, which takes what it
+/// does not name from there:
 ///
 /// ```
 /// let limits = mqttstack_limits::Limits {
@@ -35,8 +44,14 @@ pub enum Overflow {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// How long a peer may take to finish its CONNECT (or a server its CONNACK), from the moment
-    /// the transport is open. Default 10 s; then the connection is closed.
+    /// the transport is there: a server counts from its acceptance, so that whatever is opened
+    /// first (PROXY protocol, TLS, WebSocket) takes of the same time. Default 10 s; then the
+    /// connection is closed.
     pub connect_timeout: Duration,
+    /// How long an accepted peer may take for one packet, from its first byte to its last, whatever
+    /// the Keep Alive. Default 5 min; then the connection ends (0x97), and with it the memory that
+    /// the unfinished packet holds.
+    pub packet_timeout: Duration,
     /// The largest CONNECT that is read, in bytes of the whole packet; applies to every packet of a
     /// peer that has not been accepted yet. Default 131,072, which has room for the largest will
     /// message; a longer one is refused from its header (0x95).
@@ -121,12 +136,15 @@ pub struct Limits {
     pub shared_subscriptions: bool,
     /// Whether Subscription Identifiers are available. Default true.
     pub subscription_identifiers: bool,
+    #[doc(hidden)]
+    pub more: More,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
+            packet_timeout: Duration::from_secs(5 * 60),
             connect_packet_size_max: 128 * 1024,
             packet_size_max: PROTOCOL_PACKET_SIZE_MAX,
             payload_size_max: PROTOCOL_PACKET_SIZE_MAX,
@@ -155,11 +173,14 @@ impl Default for Limits {
             wildcard_subscriptions: true,
             shared_subscriptions: true,
             subscription_identifiers: true,
+            more: More(()),
         }
     }
 }
 
 /// What all clients of a broker together may use.
+///
+/// As with [`Limits`], a literal ends in `..Default::default()`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BrokerLimits {
     /// How many connections are open at once. Default 100,000; a further one is closed at once.
@@ -167,6 +188,11 @@ pub struct BrokerLimits {
     /// How many connections may be open that have not been accepted yet. Default 10,000; a further
     /// one is closed at once.
     pub pending_connections_max: u32,
+    /// How many of them may come from one address: an IPv4 address, or the 64 bits of an IPv6
+    /// address that name a network. Default 1,000; a further one is closed at once. Peers on the
+    /// machine itself are not counted: a proxy there stands for many. Of a proxy that says whom it
+    /// speaks for, the client is counted.
+    pub pending_connections_per_address_max: u32,
     /// How many sessions are kept, connected or not. Default 1,000,000; a CONNECT that needs a
     /// further one is refused (0x97, or 3 in 3.x).
     pub sessions_max: u32,
@@ -175,6 +201,8 @@ pub struct BrokerLimits {
     /// How many bytes the retained messages take, topics, properties and payloads counted. Default
     /// 1,073,741,824; a message beyond it is refused (0x97).
     pub retained_bytes_max: u64,
+    #[doc(hidden)]
+    pub more: More,
 }
 
 impl Default for BrokerLimits {
@@ -182,9 +210,11 @@ impl Default for BrokerLimits {
         Self {
             connections_max: 100_000,
             pending_connections_max: 10_000,
+            pending_connections_per_address_max: 1_000,
             sessions_max: 1_000_000,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 1024 * 1024 * 1024,
+            more: More(()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Errors: what a peer did wrong, and what a caller asked for that cannot be.
 
+use core::time::Duration;
+
 use mqttstack_codec::{DecodeError, PacketId, PacketType, QoS, ReasonCode};
 
 /// What the peer did that ends the connection.
@@ -26,6 +28,12 @@ pub enum ProtocolError {
     KeepAliveTimeout {
         /// The Keep Alive in force, in seconds.
         keep_alive: u16,
+    },
+    /// The peer did not finish a packet in time.
+    #[error("a packet was not finished within {timeout:?}")]
+    PacketTimeout {
+        /// How long one may take.
+        timeout: Duration,
     },
     /// More QoS 1 and 2 messages were outstanding than allowed.
     #[error("more than {receive_maximum} unacknowledged messages")]
@@ -152,6 +160,7 @@ impl ProtocolError {
             Self::ResponseTooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::TooManyUserProperties { .. }
             | Self::TooManyFilters { .. }
+            | Self::PacketTimeout { .. }
             | Self::ResponsesNotRead => ReasonCode::QuotaExceeded,
         }
     }

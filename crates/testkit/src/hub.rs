@@ -3,10 +3,8 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use mqttstack_broker::core::{
-    AllowAll, Core, Directory, Outlet, Settings, WorkerId, WorkerMessage,
-};
-use mqttstack_limits::{BrokerLimits, Instant, Limits};
+use mqttstack_broker::core::{Core, Directory, Outlet, Settings, WorkerId, WorkerMessage};
+use mqttstack_limits::{Instant, Limits};
 
 use crate::Chance;
 
@@ -32,17 +30,12 @@ impl Hub {
         let directory = Directory::new(chance.next());
         let core = |index| {
             let mut numbers = u128::from(index) << 64;
-            Core::new(Settings {
-                worker: WorkerId::new(index),
-                limits: BrokerLimits::default(),
-                directory: directory.clone(),
-                access: Box::new(AllowAll),
-                unguessable: Box::new(move || {
-                    numbers += 1;
-                    numbers
-                }),
-                accept_bridges: false,
-            })
+            let unguessable = move || {
+                numbers += 1;
+                numbers
+            };
+            let worker = WorkerId::new(index);
+            Core::new(Settings::new(worker, directory.clone(), unguessable))
         };
         Self {
             cores: (0..workers).map(core).collect(),

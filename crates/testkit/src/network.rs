@@ -1,6 +1,6 @@
 //! Clients, links and workers under one clock that jumps from deadline to deadline.
 
-use std::{collections::BTreeMap, num::NonZero, ops::Range, time::Duration};
+use std::{collections::BTreeMap, num::NonZero, ops::Range, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use mqttstack_broker::core::{ConnectionId, Drained, Notice, WorkerId};
@@ -491,7 +491,8 @@ impl Network {
         self.links_made += 1;
         let id = LinkId(self.links_made);
         let limits = self.hub.limits.clone();
-        let opened = self.hub.cores[worker].handle_opened(id.0, "simulated", limits, now);
+        let peer = Arc::new("simulated".into());
+        let opened = self.hub.cores[worker].handle_opened(id.0, peer, limits, now);
         let Some(connection) = opened else {
             return core.handle_closed(now);
         };

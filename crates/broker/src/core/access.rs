@@ -2,13 +2,16 @@
 
 use mqttstack_codec::{Connect, ReasonCode, Shared};
 
+use super::Peer;
+
 /// A CONNECT that asks to be let in.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectRequest<'a> {
     /// The packet.
     pub connect: &'a Connect<Shared>,
-    /// Where it comes from, for people.
-    pub peer: &'a str,
+    /// Where it comes from, and what is known of the client by its transport.
+    pub peer: &'a Peer,
 }
 
 /// The answer to a [`ConnectRequest`].
@@ -30,12 +33,15 @@ pub enum Authentication {
 ///
 /// The default of every method is to allow.
 pub trait Access: Send {
-    /// Decides about a CONNECT.
+    /// Decides about a CONNECT. Unless overridden, the identity is the name that the client's
+    /// certificate proves, if it has one.
     fn authenticate(&mut self, request: &ConnectRequest<'_>) -> Authentication {
         if request.connect.properties.authentication_method().is_some() {
             return Authentication::Refuse(ReasonCode::BadAuthenticationMethod);
         }
-        Authentication::Accept { identity: None }
+        Authentication::Accept {
+            identity: request.peer.certified_name().map(Into::into),
+        }
     }
 
     /// Decides whether a client may publish, a will included, to a topic.
@@ -60,7 +66,8 @@ pub struct Client<'a> {
     pub identity: Option<&'a str>,
 }
 
-/// Lets everybody do everything; names are taken from anyone, and prove nothing.
+/// Lets everybody do everything; names are taken from anyone, and prove nothing, but for those in
+/// verified certificates.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllowAll;
 

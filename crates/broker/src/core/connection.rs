@@ -7,7 +7,7 @@ use mqttstack_codec::{Connect, Decoder, Packet, PacketType, ProtocolVersion, Sen
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{ProtocolError, server::Session};
 
-use super::keys::SessionKey;
+use super::{keys::SessionKey, peer::Peer};
 
 /// Packets of this many bytes and more are decoded in place, so that their payload is shared
 /// instead of copied.
@@ -28,7 +28,7 @@ pub(super) struct Connection {
     pub(super) generation: u32,
     /// What the driver calls it.
     pub(super) handle: u64,
-    pub(super) peer: Box<str>,
+    pub(super) peer: Arc<Peer>,
     pub(super) limits: Arc<Limits>,
     pub(super) session: Session,
     /// The session it is on, once it has been accepted.
@@ -39,6 +39,8 @@ pub(super) struct Connection {
     unread: BytesMut,
     /// How many bytes make it worth to look at `unread` again.
     wanted: usize,
+    /// When the packet at the head of `unread` began; `NEVER` when none has.
+    begun_at: Instant,
     /// Whether the output is full: then nothing more is encoded until it has been written.
     pub(super) is_blocked: bool,
     /// Whether it has made enough work for now.
@@ -78,7 +80,7 @@ impl Connection {
     pub(super) fn new(
         generation: u32,
         handle: u64,
-        peer: Box<str>,
+        peer: Arc<Peer>,
         limits: Arc<Limits>,
         now: Instant,
     ) -> Self {
@@ -92,6 +94,7 @@ impl Connection {
             admission: None,
             unread: BytesMut::new(),
             wanted: 0,
+            begun_at: Instant::NEVER,
             is_blocked: false,
             has_had_its_share: false,
             is_dirty: false,
@@ -152,8 +155,17 @@ impl Connection {
     }
 
     /// Notes how many bytes the packet at the head of what is kept takes.
-    pub(super) fn want(&mut self, wanted: usize) {
+    pub(super) fn want(&mut self, wanted: usize, now: Instant) {
         self.wanted = wanted;
+        self.begun_at = self.begun_at.min(now);
+    }
+
+    /// Returns when the packet that an accepted client has begun has to be whole.
+    pub(super) fn packet_deadline(&self) -> Instant {
+        if self.key.is_none() || self.unread.len() >= self.wanted {
+            return Instant::NEVER;
+        }
+        self.begun_at + self.limits.packet_timeout
     }
 
     /// Takes what is kept, if it is worth looking at.
@@ -186,10 +198,13 @@ impl Connection {
             return Step::Failed;
         }
         match decoder.decode_ref(bytes) {
-            Ok(Some((packet, len))) => match self.session.handle_packet(packet, now) {
-                Ok(()) => Step::Handled(len),
-                Err(_) => Step::Failed,
-            },
+            Ok(Some((packet, len))) => {
+                self.begun_at = Instant::NEVER;
+                match self.session.handle_packet(packet, now) {
+                    Ok(()) => Step::Handled(len),
+                    Err(_) => Step::Failed,
+                }
+            }
             Ok(None) => Step::Wanted(wanted(decoder, bytes)),
             Err(error) => {
                 self.session
@@ -227,6 +242,7 @@ impl Connection {
     }
 
     fn handle_shared(&mut self, packet: Packet<Shared>, now: Instant) -> Result<(), ProtocolError> {
+        self.begun_at = Instant::NEVER;
         self.session.handle_packet(packet, now)
     }
 

@@ -37,7 +37,7 @@ impl Core {
         connection.drop_unread();
         connection.admission = None;
         let state = connection.session.detach();
-        let (peer, limits) = (connection.peer.clone(), Arc::clone(&connection.limits));
+        let (peer, limits) = (Arc::clone(&connection.peer), Arc::clone(&connection.limits));
         let key = connection.key.take();
         let client_id = key
             .and_then(|key| self.sessions.get(key))

@@ -8,6 +8,7 @@ mod keys;
 mod message;
 mod moves;
 mod notice;
+mod peer;
 mod publish;
 mod session_table;
 mod subscribe;
@@ -32,6 +33,7 @@ pub use self::{
     keys::{ConnectionId, SessionKey, WorkerId},
     message::{HandOver, TakeOver, Target, WorkerMessage},
     notice::Notice,
+    peer::{Peer, PeerCertificate, PeerTls, PeerWebSocket},
 };
 use self::{
     connection::{Connection, Step},
@@ -42,6 +44,7 @@ use self::{
 };
 
 /// What a core is made of.
+#[non_exhaustive]
 pub struct Settings {
     /// Which of the workers it is.
     pub worker: WorkerId,
@@ -56,6 +59,26 @@ pub struct Settings {
     /// Whether 3.x clients may say that they are bridges (bit 0x80 of the protocol level), and get
     /// No Local and Retain As Published for it. A claim that anyone can make.
     pub accept_bridges: bool,
+}
+
+impl Settings {
+    /// Creates the settings of a worker that lets everybody do everything, within the limits that
+    /// are the defaults.
+    #[must_use]
+    pub fn new(
+        worker: WorkerId,
+        directory: Directory,
+        unguessable: impl FnMut() -> u128 + Send + 'static,
+    ) -> Self {
+        Self {
+            worker,
+            limits: BrokerLimits::default(),
+            directory,
+            access: Box::new(AllowAll),
+            unguessable: Box::new(unguessable),
+            accept_bridges: false,
+        }
+    }
 }
 
 impl fmt::Debug for Settings {
@@ -158,13 +181,13 @@ impl Core {
 
     /// A transport has been opened.
     ///
-    /// `handle` is what the driver wants to hear from [`poll_dirty`](Self::poll_dirty); `peer` says
-    /// to people where the client is; `limits` are those of the listener. `None` means that there
-    /// is no room: close the transport.
+    /// `handle` is what the driver wants to hear from [`poll_dirty`](Self::poll_dirty); `peer` is
+    /// what is known of the client; `limits` are those of the listener. `None` means that there is
+    /// no room: close the transport.
     pub fn handle_opened(
         &mut self,
         handle: u64,
-        peer: &str,
+        peer: Arc<Peer>,
         limits: Arc<Limits>,
         now: Instant,
     ) -> Option<ConnectionId> {
@@ -174,16 +197,19 @@ impl Core {
         }
         self.connections_made = self.connections_made.wrapping_add(1);
         let generation = self.connections_made;
-        self.connections.insert(Connection::new(
-            generation,
-            handle,
-            peer.into(),
-            limits,
-            now,
-        ));
+        self.connections
+            .insert(Connection::new(generation, handle, peer, limits, now));
         let id = ConnectionId { slot, generation };
         self.settle(id);
         Some(id)
+    }
+
+    /// More has become known of the client, before it has sent anything of MQTT: who it is behind a
+    /// proxy, what it showed when it opened TLS or a WebSocket.
+    pub fn handle_peer(&mut self, id: ConnectionId, peer: Arc<Peer>) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.peer = peer;
+        }
     }
 
     /// Bytes have arrived.
@@ -434,7 +460,7 @@ impl Core {
                 Step::Handled(len) => rest = rest.get(len..).unwrap_or_default(),
                 Step::Wanted(wanted) => {
                     connection.keep(rest);
-                    connection.want(wanted);
+                    connection.want(wanted, now);
                     return;
                 }
                 Step::Failed => rest = &[],
@@ -476,7 +502,7 @@ impl Core {
                 Step::Handled(len) => rest = rest.slice(len.min(rest.len())..),
                 Step::Wanted(wanted) => {
                     connection.keep(&rest);
-                    connection.want(wanted);
+                    connection.want(wanted, now);
                     return;
                 }
                 Step::Failed => return self.handle_events(id, now),
@@ -524,6 +550,7 @@ impl Core {
         let has_work =
             connection.session.has_packet() || connection.session.is_ended() || owes_retained;
         let at = connection.session.poll_timeout().unwrap_or(Instant::NEVER);
+        let at = at.min(connection.packet_deadline());
         // A deadline that has moved back rings early and is put off then.
         if at < connection.timer_at {
             let before = std::mem::replace(&mut connection.timer_at, at);
@@ -542,6 +569,9 @@ impl Core {
         connection.timer_at = Instant::NEVER;
         // The session reports the end as an event.
         let _ = connection.session.handle_timeout(now);
+        if connection.packet_deadline() <= now {
+            connection.session.handle_packet_timeout();
+        }
         self.handle_events(id, now);
         self.settle(id);
     }

@@ -1,7 +1,11 @@
 //! What the core has to say to the people who run it.
 
+use std::sync::Arc;
+
 use mqttstack_codec::{ProtocolVersion, ReasonCode};
 use mqttstack_session::server::EndCause;
+
+use super::Peer;
 
 /// Something worth a line in the log. Each connection has at most one end.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -10,7 +14,7 @@ pub enum Notice {
     /// A client has been let in.
     Connected {
         /// Where it comes from.
-        peer: Box<str>,
+        peer: Arc<Peer>,
         /// Its Client Identifier.
         client_id: Box<str>,
         /// The protocol version it speaks.
@@ -21,7 +25,7 @@ pub enum Notice {
     /// A connection is over, or was refused.
     Ended {
         /// Where it came from.
-        peer: Box<str>,
+        peer: Arc<Peer>,
         /// Its Client Identifier, if it came to that.
         client_id: Option<Box<str>>,
         /// Why.

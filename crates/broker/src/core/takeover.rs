@@ -1,5 +1,7 @@
 //! From CONNECT to CONNACK: authentication, the session of the client wherever it is, acceptance.
 
+use std::sync::Arc;
+
 use mqttstack_codec::{Connect, ReasonCode, Shared, Utf8Bytes};
 use mqttstack_limits::Instant;
 use mqttstack_session::{
@@ -34,7 +36,7 @@ impl Core {
         }
         let Some(peer) = self
             .connection(id)
-            .map(|connection| connection.peer.clone())
+            .map(|connection| Arc::clone(&connection.peer))
         else {
             return;
         };
@@ -283,7 +285,7 @@ impl Core {
         };
         connection.session.accept(acceptance, now)?;
         connection.key = Some(key);
-        let peer = connection.peer.clone();
+        let peer = Arc::clone(&connection.peer);
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.is_bridge = admission.connect.bridge;
         }

@@ -7,7 +7,7 @@ use mqttstack_limits::Instant;
 use mqttstack_session::server::EndCause;
 use mqttstack_transport::AcceptError;
 
-use crate::core::Notice;
+use crate::core::{Notice, Peer};
 
 /// Logs a notice of the core: one line for each connection that is let in, one for each end.
 pub(super) fn notice(notice: &Notice) {
@@ -31,7 +31,7 @@ pub(super) fn notice(notice: &Notice) {
     }
 }
 
-fn ended(peer: &str, client_id: Option<&str>, cause: &EndCause) {
+fn ended(peer: &Peer, client_id: Option<&str>, cause: &EndCause) {
     let client_id = Quoted(client_id);
     match cause {
         EndCause::ClientDisconnected(reason) => {
@@ -53,7 +53,7 @@ fn ended(peer: &str, client_id: Option<&str>, cause: &EndCause) {
 }
 
 /// Logs a connection that was closed at once because a limit is reached.
-pub(super) fn no_room(peer: &str) {
+pub(super) fn no_room(peer: &Peer) {
     tracing::warn!(%peer, "refused: as many connections as allowed are open");
 }
 

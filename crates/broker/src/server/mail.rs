@@ -16,7 +16,7 @@ const INBOX_MESSAGES_MAX: usize = 4_096;
 
 /// How to reach a worker.
 #[derive(Clone)]
-pub(super) struct Peer {
+pub(super) struct Colleague {
     inbox: SyncSender<WorkerMessage>,
     waker: Waker,
 }
@@ -31,7 +31,7 @@ pub(super) struct Mail {
 
 /// What goes to one worker.
 struct Outgoing {
-    peer: Peer,
+    peer: Colleague,
     /// What its inbox had no room for.
     backlog: VecDeque<WorkerMessage>,
     /// Whether something was put into its inbox since it was last woken.
@@ -39,9 +39,9 @@ struct Outgoing {
 }
 
 /// Opens an inbox: the way to reach it, and what arrives.
-pub(super) fn inbox(waker: Waker) -> (Peer, Receiver<WorkerMessage>) {
+pub(super) fn inbox(waker: Waker) -> (Colleague, Receiver<WorkerMessage>) {
     let (sender, receiver) = sync_channel(INBOX_MESSAGES_MAX);
-    let peer = Peer {
+    let peer = Colleague {
         inbox: sender,
         waker,
     };
@@ -50,8 +50,8 @@ pub(super) fn inbox(waker: Waker) -> (Peer, Receiver<WorkerMessage>) {
 
 impl Mail {
     /// Connects an inbox with all workers, by number.
-    pub(super) fn new(inbox: Receiver<WorkerMessage>, peers: &[Peer]) -> Self {
-        let outgoing = |peer: &Peer| Outgoing {
+    pub(super) fn new(inbox: Receiver<WorkerMessage>, peers: &[Colleague]) -> Self {
+        let outgoing = |peer: &Colleague| Outgoing {
             peer: peer.clone(),
             backlog: VecDeque::new(),
             has_mail: false,

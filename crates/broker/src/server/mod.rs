@@ -292,14 +292,12 @@ impl BrokerBuilder {
     }
 
     fn settings(&self, index: u8, directory: Directory) -> Settings {
-        Settings {
-            worker: WorkerId::new(index),
-            limits: self.broker_limits.clone(),
-            directory,
-            access: (self.access)(),
-            unguessable: Box::new(unguessable()),
-            accept_bridges: self.accept_bridges,
-        }
+        let worker = WorkerId::new(index);
+        let mut settings = Settings::new(worker, directory, unguessable());
+        settings.limits.clone_from(&self.broker_limits);
+        settings.access = (self.access)();
+        settings.accept_bridges = self.accept_bridges;
+        settings
     }
 
     /// Opens the listeners: for each worker one of each address.

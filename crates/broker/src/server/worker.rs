@@ -18,9 +18,9 @@ use super::{
     clock::Clock,
     link::{Link, LinkPhase},
     log::{self, AcceptLog},
-    mail::{Mail, Peer},
+    mail::{Colleague, Mail},
 };
-use crate::core::{Core, Drained, WorkerMessage};
+use crate::core::{Core, Drained, Peer, WorkerMessage};
 
 /// How many bytes one read takes.
 const READ_BYTES: usize = 128 * 1024;
@@ -48,7 +48,7 @@ pub(super) struct Parts {
     pub(super) connections_max: usize,
     pub(super) inbox: Receiver<WorkerMessage>,
     /// All workers, by number.
-    pub(super) peers: Vec<Peer>,
+    pub(super) peers: Vec<Colleague>,
     pub(super) stop: Arc<AtomicBool>,
 }
 
@@ -301,11 +301,14 @@ impl Worker {
     }
 
     fn add_link(&mut self, stream: Box<dyn Stream>, limits: Arc<Limits>, now: Instant) {
-        let peer = stream.peer().address.to_string();
+        let peer = Arc::new(Peer::new(stream.peer().address.to_string()));
         let Some(token) = self.sources.next_token() else {
             return log::no_room(&peer);
         };
-        let Some(id) = self.core.handle_opened(token.to_u64(), &peer, limits, now) else {
+        let Some(id) = self
+            .core
+            .handle_opened(token.to_u64(), Arc::clone(&peer), limits, now)
+        else {
             return log::no_room(&peer);
         };
         let mut link = Box::new(Link::new(stream, id));

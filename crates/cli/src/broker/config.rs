@@ -131,6 +131,7 @@ pub(super) struct BrokerSettings {
     pub(super) accept_bridges: bool,
     connections_max: Option<U32>,
     pending_connections_max: Option<U32>,
+    pending_connections_per_address_max: Option<U32>,
     sessions_max: Option<U32>,
     retained_messages_max: Option<U32>,
     retained_bytes_max: Option<Size>,
@@ -143,6 +144,7 @@ impl Default for BrokerSettings {
             accept_bridges: false,
             connections_max: None,
             pending_connections_max: None,
+            pending_connections_per_address_max: None,
             sessions_max: None,
             retained_messages_max: None,
             retained_bytes_max: None,
@@ -160,6 +162,11 @@ impl BrokerSettings {
         set(
             &mut limits.pending_connections_max,
             self.pending_connections_max.map(|number| number.0),
+        );
+        set(
+            &mut limits.pending_connections_per_address_max,
+            self.pending_connections_per_address_max
+                .map(|number| number.0),
         );
         set(
             &mut limits.sessions_max,
@@ -183,6 +190,7 @@ impl BrokerSettings {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LimitSettings {
     connect_timeout: Option<Time>,
+    packet_timeout: Option<Time>,
     connect_packet_size_max: Option<Size32>,
     packet_size_max: Option<Size32>,
     payload_size_max: Option<Size32>,
@@ -234,6 +242,10 @@ impl LimitSettings {
         set(
             &mut limits.connect_timeout,
             self.connect_timeout.map(|time| time.0),
+        );
+        set(
+            &mut limits.packet_timeout,
+            self.packet_timeout.map(|time| time.0),
         );
         set(
             &mut limits.connect_packet_size_max,

@@ -181,6 +181,16 @@ impl Session {
         Err(error)
     }
 
+    /// Ends the connection of a client that did not finish a packet within
+    /// [`Limits::packet_timeout`]: the owner, who sees the bytes, tells. Does nothing before the
+    /// client is accepted, when CONNECT has a deadline of its own.
+    pub fn handle_packet_timeout(&mut self) {
+        if let Phase::Connected(_) = self.phase {
+            let timeout = self.limits.packet_timeout;
+            self.fail(&ProtocolError::PacketTimeout { timeout });
+        }
+    }
+
     /// The transport is gone.
     pub fn handle_closed(&mut self) {
         self.end(EndCause::TransportClosed, None);

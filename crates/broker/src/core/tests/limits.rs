@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use mqttstack_limits::Overflow;
+use mqttstack_session::{ProtocolError, server::EndCause};
 
 use super::*;
 
@@ -66,6 +67,68 @@ fn a_connected_client_whose_session_overflows_is_told() {
 }
 
 #[test]
+fn an_unfinished_packet_has_a_deadline_of_its_own() {
+    // With a Keep Alive of 0 nothing else would ever end it, nor free what it holds.
+    let begun = "30 0A 00 01 74 78";
+    for version in [V31, V311, V5] {
+        let mut net = Net::planned(Plan {
+            limits: Limits {
+                packet_timeout: Duration::from_secs(60),
+                ..Limits::default()
+            },
+            ..Plan::default()
+        });
+        let mut connect = clean(version, "c");
+        connect.keep_alive = 0;
+        let client = net.join(connect);
+        net.pass(Duration::from_secs(3_600));
+        net.send_hex(client, begun);
+        net.pass(Duration::from_secs(59));
+        // Bytes are no packet: they put nothing off.
+        net.send_hex(client, "78");
+        assert!(!net.is_closed(client));
+        net.pass(Duration::from_secs(1));
+        let told: &[_] = match version {
+            V5 => &["DISCONNECT quota exceeded (0x97)"],
+            V31 | V311 => &[],
+        };
+        net.expect_end(client, told);
+        let Some(Notice::Ended { cause, .. }) = net.notices.last() else {
+            panic!("{:?}", net.notices);
+        };
+        assert!(
+            matches!(
+                cause,
+                EndCause::Protocol(ProtocolError::PacketTimeout { .. })
+            ),
+            "{cause:?}"
+        );
+    }
+}
+
+#[test]
+fn a_finished_packet_starts_the_time_of_the_next() {
+    let mut net = Net::planned(Plan {
+        limits: Limits {
+            packet_timeout: Duration::from_secs(60),
+            ..Limits::default()
+        },
+        ..Plan::default()
+    });
+    let mut connect = clean(V311, "c");
+    connect.keep_alive = 0;
+    let client = net.join(connect);
+    net.subscribe(client, "t", 0);
+    net.send_hex(client, "30 05 00 01 74");
+    for _ in 0..5 {
+        net.pass(Duration::from_secs(50));
+        // The end of one packet and the beginning of the next come together.
+        net.send_hex(client, "78 78  30 05 00 01 74");
+        net.expect(client, &["t=xx q0"]);
+    }
+}
+
+#[test]
 fn wills_that_overflow_one_session_after_another_do_not_pile_up() {
     // R2: each session's will is what ends the next
     const SESSIONS: usize = 5_000;
@@ -103,6 +166,7 @@ fn only_so_many_sessions_connections_and_retained_messages() {
             sessions_max: 2,
             retained_messages_max: 2,
             retained_bytes_max: 40,
+            ..BrokerLimits::default()
         },
         ..Plan::default()
     });

@@ -193,16 +193,15 @@ impl Net {
         let directory = Directory::new(7);
         let core = |index| {
             let mut number = u128::from(index) << 64;
+            let unguessable = move || {
+                number += 1;
+                number
+            };
             Core::new(Settings {
-                worker: WorkerId::new(index),
                 limits: plan.broker_limits.clone(),
-                directory: directory.clone(),
                 access: (plan.access)(),
-                unguessable: Box::new(move || {
-                    number += 1;
-                    number
-                }),
                 accept_bridges: plan.accept_bridges,
+                ..Settings::new(WorkerId::new(index), directory.clone(), unguessable)
             })
         };
         Self {
@@ -220,7 +219,8 @@ impl Net {
         let who = self.peers.len();
         let handle = u64::try_from(who).expect("few");
         let limits = Arc::clone(&self.limits);
-        let id = self.cores[core].handle_opened(handle, "test", limits, self.now)?;
+        let id =
+            self.cores[core].handle_opened(handle, Arc::new("test".into()), limits, self.now)?;
         self.peers.push(Peer {
             core,
             id,
