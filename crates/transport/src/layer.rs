@@ -11,6 +11,10 @@ use crate::{AcceptError, Listener, PeerAddress, Stream};
 /// with it, so an owner can say what is wrong with such a connection on a port without TLS.
 pub const TLS_HANDSHAKE: u8 = 0x16;
 
+/// The first byte of the answer that a server of TLS gives to something else. No server of MQTT or
+/// HTTP begins with it, so a client can say what is wrong with its port.
+pub const TLS_ALERT: u8 = 0x15;
+
 /// The server's side of a layer: encryption, framing, a header before the first byte.
 pub trait Layer: Send + Sync {
     /// Puts the layer over a stream. What can fail fails in the new stream's handshake.

@@ -37,7 +37,7 @@ pub use alpn::{AlpnServer, AlpnStream};
 pub use connect::{ConnectOptions, connect};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::TransportError;
-pub use layer::{Layer, LayeredListener, TLS_HANDSHAKE};
+pub use layer::{Layer, LayeredListener, TLS_ALERT, TLS_HANDSHAKE};
 pub use listener::{AcceptError, Listener, Retry};
 pub use output_queue::{OutputQueue, WriteProgress};
 pub use poller::{Event, Events, Poller, Waker};
@@ -49,8 +49,9 @@ pub use tcp_listener::{ListenOptions, TcpListener};
 pub use tcp_options::{KeepAlive, TcpOptions};
 #[cfg(feature = "tls")]
 pub use tls::{
-    CertificateFacts, CertificateFiles, ClientAuthentication, TlsClient, TlsClientOptions,
-    TlsConfigError, TlsError, TlsFacts, TlsServer, TlsServerOptions, TlsStream, TlsVersion,
+    Authorities, CertificateFacts, CertificateFiles, ClientAuthentication, TlsClient,
+    TlsClientOptions, TlsConfigError, TlsError, TlsFacts, TlsServer, TlsServerOptions, TlsStream,
+    TlsVersion,
 };
 pub use token_map::{Token, TokenMap};
 #[cfg(feature = "tunnel")]

@@ -10,7 +10,7 @@ mod stream;
 pub(crate) mod test_authority;
 
 pub use certificate::{CertificateFacts, TlsFacts, TlsVersion};
-pub use client::{TlsClient, TlsClientOptions};
+pub use client::{Authorities, TlsClient, TlsClientOptions};
 pub use error::{TlsConfigError, TlsError};
 pub use files::CertificateFiles;
 pub use server::{ClientAuthentication, TlsServer, TlsServerOptions};

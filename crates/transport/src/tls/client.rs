@@ -3,6 +3,8 @@
 use core::fmt;
 use std::{path::PathBuf, sync::Arc};
 
+#[cfg(feature = "webpki-roots")]
+use rustls::RootCertStore;
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
     client::{
@@ -20,17 +22,47 @@ use super::{
 };
 use crate::Stream;
 
+/// Who may sign the certificates of servers, in the eyes of a client.
+#[non_exhaustive]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Authorities {
+    /// Those in a file, in PEM.
+    File(PathBuf),
+    /// Those that the system trusts, in the way that the system has.
+    #[cfg(feature = "platform-roots")]
+    System,
+    /// Those that Mozilla trusted when the program was built.
+    #[cfg(feature = "webpki-roots")]
+    Mozilla,
+}
+
+impl Authorities {
+    /// Returns whom a client trusts that names nobody: the authorities of the system if they are
+    /// built in, else those of Mozilla if they are.
+    const fn usual() -> Option<Self> {
+        #[cfg(feature = "platform-roots")]
+        return Some(Self::System);
+        #[cfg(all(feature = "webpki-roots", not(feature = "platform-roots")))]
+        return Some(Self::Mozilla);
+        #[cfg(not(any(feature = "webpki-roots", feature = "platform-roots")))]
+        return None;
+    }
+}
+
 /// Whom a client trusts, and what it shows.
 ///
-/// For the authorities that the system trusts, build a configuration of rustls with a verifier of
-/// your choice, and hand it to [`TlsClient::from_config`].
+/// What is not said here can be said in a configuration of rustls, which
+/// [`TlsClient::from_config`] takes as it is.
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TlsClientOptions {
-    /// Who may sign the server's certificate, in PEM. Needed, unless `is_insecure`.
-    pub authorities: Option<PathBuf>,
+    /// Who may sign the server's certificate. Default: `None`, which is the system's authorities
+    /// with feature `platform-roots`, else Mozilla's with feature `webpki-roots`; with neither, and
+    /// unless `is_insecure`, somebody has to be named.
+    pub authorities: Option<Authorities>,
     /// Revocation lists for servers' certificates, in PEM. If there is one, a certificate whose
-    /// issuer none of them covers is refused.
+    /// issuer none of them covers is refused. Not for the authorities of the system, which have
+    /// their own ways.
     pub revocation_lists: Vec<PathBuf>,
     /// The certificate to show when the server asks for one.
     pub certificate: Option<CertificateFiles>,
@@ -48,7 +80,7 @@ impl TlsClientOptions {
     #[must_use]
     pub fn new(authorities: impl Into<PathBuf>) -> Self {
         Self {
-            authorities: Some(authorities.into()),
+            authorities: Some(Authorities::File(authorities.into())),
             ..Self::default()
         }
     }
@@ -84,15 +116,35 @@ impl TlsClientOptions {
         if self.is_insecure {
             return Ok(Arc::new(Anybody(Arc::clone(provider))));
         }
-        let Some(authorities) = &self.authorities else {
-            return Err(TlsConfigError::AuthorityMissing);
+        let roots = match self.authorities.clone().or_else(Authorities::usual) {
+            None => return Err(TlsConfigError::AuthorityMissing),
+            Some(Authorities::File(path)) => roots(&path)?,
+            #[cfg(feature = "platform-roots")]
+            Some(Authorities::System) => return self.system_verifier(provider),
+            #[cfg(feature = "webpki-roots")]
+            Some(Authorities::Mozilla) => Arc::new(RootCertStore {
+                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+            }),
         };
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(roots(authorities)?, Arc::clone(provider))
-                .with_crls(crls(&self.revocation_lists)?)
-                .only_check_end_entity_revocation()
-                .build();
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .with_crls(crls(&self.revocation_lists)?)
+            .only_check_end_entity_revocation()
+            .build();
         Ok(verifier.map_err(TlsConfigError::refused)?)
+    }
+
+    #[cfg(feature = "platform-roots")]
+    fn system_verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
+        if !self.revocation_lists.is_empty() {
+            return Err(TlsConfigError::refused(
+                "revocation lists need authorities from a file",
+            ));
+        }
+        let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(provider));
+        Ok(Arc::new(verifier.map_err(TlsConfigError::refused)?))
     }
 }
 

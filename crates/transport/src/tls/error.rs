@@ -110,6 +110,12 @@ impl TlsError {
         }
     }
 
+    /// Says whether `error` is this one, on its way through the library.
+    pub(super) fn is_inside(&self, error: &io::Error) -> bool {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        inner == Some(self)
+    }
+
     fn of_certificate(cause: &CertificateError, host: &str) -> Self {
         #[expect(
             clippy::wildcard_enum_match_arm,

@@ -89,7 +89,11 @@ pub(super) fn versions(least: TlsVersion) -> &'static [&'static SupportedProtoco
 }
 
 pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    #[cfg(feature = "aws-lc-rs")]
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "aws-lc-rs"))]
+    let provider = rustls::crypto::ring::default_provider();
+    Arc::new(provider)
 }
 
 pub(super) fn alpn(protocols: &[Box<str>]) -> Vec<Vec<u8>> {

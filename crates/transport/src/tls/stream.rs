@@ -6,7 +6,7 @@ use mio::event::Source;
 use rustls::{Connection, Error};
 
 use super::{TlsError, TlsFacts};
-use crate::{Handshake, Peer, Stream, TLS_HANDSHAKE, TransportError};
+use crate::{Handshake, Peer, Stream, TLS_ALERT, TLS_HANDSHAKE, TransportError};
 
 /// A TLS connection over another stream.
 ///
@@ -69,7 +69,13 @@ impl<S: Stream> TlsStream<S> {
             is_server: matches!(**session, Connection::Server(_)),
             is_handshaking: session.is_handshaking(),
         };
-        session.read_tls(&mut below)?;
+        if let Err(error) = session.read_tls(&mut below) {
+            if below.is_server && TlsError::PeerSpeaksPlain.is_inside(&error) {
+                // So that a client without TLS can tell what it has met.
+                let _ = self.inner.write(&UNEXPECTED_MESSAGE);
+            }
+            return Err(error);
+        }
         match session.process_new_packets() {
             Ok(state) => {
                 self.has_input = state.plaintext_bytes_to_read() > 0 || state.peer_has_closed();
@@ -249,6 +255,9 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 }
 
+/// The fatal alert about a message that does not belong here.
+const UNEXPECTED_MESSAGE: [u8; 7] = [TLS_ALERT, 3, 1, 0, 2, 2, 10];
+
 /// The stream below, as the library sees it.
 struct Below<'a, S> {
     inner: &'a mut S,
@@ -259,8 +268,6 @@ struct Below<'a, S> {
 
 impl<S: Stream> Read for Below<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        /// A server may answer the greeting with an alert.
-        const TLS_ALERT: u8 = 0x15;
         let count = self.inner.read(buffer)?;
         if count == 0 && self.is_handshaking {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -268,6 +275,7 @@ impl<S: Stream> Read for Below<'_, S> {
         if !std::mem::replace(self.has_begun, true)
             && let Some(&first) = buffer.first()
             && first != TLS_HANDSHAKE
+            // A server may answer the greeting with an alert.
             && (first != TLS_ALERT || self.is_server)
         {
             let error = TlsError::PeerSpeaksPlain;
