@@ -13,9 +13,12 @@ mod driver;
 pub use driver::{
     Acknowledgement, Builder, BuilderError, Client, ConnectError, ConnectionEvent, DEFAULT_PORT,
     Driver, Inbox, InboxLimits, Opener, OperationError, Pending, Published, ReceiveError, Received,
-    RequestFailure, ShutdownReport, Step, SubmitError, Subscribed, TryPublishError, Unsubscribed,
-    UrlError,
+    RequestFailure, ServerUrl, ShutdownReport, Step, SubmitError, Subscribed, TryPublishError,
+    Unsubscribed, UrlError,
 };
+
+#[cfg(feature = "tunnel")]
+pub use driver::ProxyUrlError;
 
 pub use mqttstack_codec as codec;
 pub use mqttstack_limits as limits;

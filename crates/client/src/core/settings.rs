@@ -20,6 +20,11 @@ pub enum CleanStart {
     #[default]
     Always,
     /// The first one does; reconnects resume the session.
+    ///
+    /// In 3.x the server forgets a session that began empty when its connection ends, so the first
+    /// interruption loses what the server had for the client; what the client has is subject to
+    /// [`Resubscribe`] and [`LostSession`]. The second connection begins a session that later ones
+    /// resume. Where that matters, use 5.0, or [`Never`](Self::Never) with an identifier of one's own.
     FirstOnly,
     /// None does: the session of an earlier run is resumed, if the server has it.
     Never,

@@ -18,14 +18,19 @@ use mqttstack_limits::Limits;
 use mqttstack_session::client::LostSession;
 use mqttstack_transport::{ConnectOptions, TransportError};
 
+#[cfg(feature = "tls")]
+use super::layers::TlsSettings;
+#[cfg(feature = "tunnel")]
+use super::proxy::Proxy;
 use super::{
     client::Client,
     error::ConnectError,
     inbox::Inbox,
+    layers::Layers,
     opening::Opener,
     runner::{ConnectionEvent, Driver},
     shared::Shared,
-    target::{Target, UrlError},
+    url::{ServerUrl, UrlError},
 };
 use crate::core::{CleanStart, ClientCore, ReconnectPolicy, Resubscribe, Settings, SettingsError};
 
@@ -66,6 +71,27 @@ pub enum BuilderError {
     /// The URL is not that of a server.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// The URL needs a feature of this crate that is not there.
+    #[error("this build cannot reach such a server: it lacks the feature `{feature}`")]
+    FeatureMissing {
+        /// The name of the feature.
+        feature: &'static str,
+    },
+    /// TLS was set up for a server that is reached without.
+    #[error("TLS is set up, but the URL is not one of mqtts:// or wss://")]
+    TlsNotUsed,
+    /// TLS cannot be set up.
+    #[cfg(feature = "tls")]
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] mqttstack_transport::TlsConfigError),
+    /// No WebSocket can be asked for in this way.
+    #[cfg(feature = "websocket")]
+    #[error("no WebSocket can be asked for: {0}")]
+    WebSocket(#[from] mqttstack_transport::WebSocketError),
+    /// The proxy's URL is not that of a proxy.
+    #[cfg(feature = "tunnel")]
+    #[error(transparent)]
+    Proxy(#[from] super::proxy::ProxyUrlError),
     /// No connection can be asked for with these settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -101,6 +127,9 @@ pub struct Builder {
     inbox: InboxLimits,
     acknowledgement: Acknowledgement,
     transport: ConnectOptions,
+    layers: Layers,
+    #[cfg(feature = "tunnel")]
+    proxy: Option<String>,
     opener: Option<Opener>,
     response_prefix: String,
     on_event: Option<EventHandler>,
@@ -117,6 +146,9 @@ impl Builder {
             inbox: InboxLimits::default(),
             acknowledgement: Acknowledgement::default(),
             transport: ConnectOptions::default(),
+            layers: Layers::default(),
+            #[cfg(feature = "tunnel")]
+            proxy: None,
             opener: None,
             response_prefix: "responses".into(),
             on_event: None,
@@ -256,7 +288,50 @@ impl Builder {
         self
     }
 
-    /// Opens the transport in another way than by TCP; the URL then only holds credentials.
+    /// Sets whom to trust, and what to show, over TLS: in `mqtts://` and `wss://` URLs. If not set,
+    /// those are trusted whom the features `platform-roots` or `webpki-roots` provide.
+    ///
+    /// A `wss://` URL offers `http/1.1` for ALPN unless there are other protocols in the options; an
+    /// `mqtts://` URL offers what the options say, by default nothing.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, options: mqttstack_transport::TlsClientOptions) -> Self {
+        self.layers.tls = Some(TlsSettings::Options(options));
+        self
+    }
+
+    /// Sets a configuration of rustls for TLS, which is taken as it is.
+    #[cfg(feature = "tls")]
+    pub fn tls_config(mut self, config: Arc<mqttstack_transport::rustls::ClientConfig>) -> Self {
+        self.layers.tls = Some(TlsSettings::Config(config));
+        self
+    }
+
+    /// Sets the name that the server's certificate has to bear, and that is asked for (SNI), in
+    /// place of the host in the URL.
+    #[cfg(feature = "tls")]
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.layers.server_name = Some(name.into().into());
+        self
+    }
+
+    /// Adds a header to the request for a WebSocket, such as a token that a gateway demands.
+    #[cfg(feature = "websocket")]
+    pub fn websocket_header(mut self, name: &str, value: &str) -> Self {
+        self.layers.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Connects through a proxy: `http://[user:password@]host[:port]` (port 80; the CONNECT method)
+    /// or `socks5://[user:password@]host[:port]` (port 1080). The proxy resolves the server's name.
+    /// The password travels as it is: trust the way to the proxy. Unix domain sockets need no proxy
+    /// and use none.
+    #[cfg(feature = "tunnel")]
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// Opens the transport in a way of your own; the URL then only holds credentials.
     pub fn opener(mut self, opener: Opener) -> Self {
         self.opener = Some(opener);
         self
@@ -282,15 +357,24 @@ impl Builder {
     ///
     /// [`BuilderError`].
     pub fn build(self) -> Result<(Client, Inbox, Driver), BuilderError> {
-        let target = Target::parse(&self.url)?;
+        let url: ServerUrl = self.url.parse()?;
         let mut settings = self.settings;
-        settings.username = self.username.or(target.username);
-        settings.password = self.password.or(target.password.map(Bytes::from));
-        let opener = self.opener.unwrap_or_else(|| {
-            let mut options = self.transport;
-            options.timeout = settings.limits.connect_timeout;
-            Opener::tcp(target.endpoint, options)
-        });
+        settings.username = self.username.or(url.username);
+        settings.password = self.password.or(url.password.map(Bytes::from));
+        let mut layers = self.layers;
+        layers.is_v31 = settings.version == ProtocolVersion::V31;
+        #[cfg(feature = "tunnel")]
+        {
+            layers.proxy = self.proxy.as_deref().map(Proxy::parse).transpose()?;
+        }
+        let opener = match self.opener {
+            Some(opener) => opener,
+            None => {
+                let mut options = self.transport;
+                options.timeout = settings.limits.connect_timeout;
+                layers.opener(url.way, options)?
+            }
+        };
         let has_responses = settings.version == ProtocolVersion::V5;
         let client_id = settings.client_id.clone();
         let core = ClientCore::new(settings, random_seed())?;
@@ -336,7 +420,7 @@ impl Builder {
     ///
     /// [`BuilderError`], in particular [`BuilderError::Connect`].
     pub fn connect(self) -> Result<(Client, Inbox), BuilderError> {
-        // The name, the transport and CONNACK each have this time at most.
+        // The socket, the layers over it, and CONNACK each have this time at most.
         let timeout = self.settings.limits.connect_timeout.saturating_mul(3);
         let (client, inbox) = self.spawn()?;
         client.wait_first_attempt(timeout)?;

@@ -32,7 +32,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts a client of the server at `url`: `mqtt://[user[:password]@]host[:port]`.
+    /// Starts a client of the server at `url`, such as `mqtt://[user[:password]@]host[:port]`; see
+    /// [`ServerUrl`](super::ServerUrl) for the others.
     pub fn builder(url: &str) -> Builder {
         Builder::new(url)
     }

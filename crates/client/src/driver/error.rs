@@ -23,6 +23,13 @@ pub enum ConnectError {
     /// The transport could not be opened, or broke.
     #[error("{0}")]
     Transport(TransportError),
+    /// The socket is open, but what lies over it (TLS, WebSocket, a proxy's tunnel) did not open in
+    /// time.
+    #[error("the server did not complete the opening of the connection within {0:?}")]
+    OpeningTimedOut(Duration),
+    /// The server speaks TLS on this port, and the URL does not.
+    #[error("the server speaks TLS on this port; use an mqtts:// or wss:// URL")]
+    TlsExpected,
     /// The server refused the client.
     #[error(
         "the server refused the connection: {reason_code}{}",

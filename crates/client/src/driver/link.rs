@@ -1,11 +1,12 @@
 //! One open transport: its bytes in and out.
 
-use core::{ops::Range, time::Duration};
+use core::{mem, ops::Range, time::Duration};
 use std::{boxed::Box, io};
 
 use mqttstack_limits::Instant;
-use mqttstack_transport::{Handshake, OutputQueue, Stream, Token, TransportError};
+use mqttstack_transport::{Handshake, OutputQueue, Stream, TLS_ALERT, Token, TransportError};
 
+use super::error::ConnectError;
 use crate::core::ClientCore;
 
 /// How much one call reads, and how many calls one turn makes.
@@ -23,6 +24,10 @@ pub(super) struct Link {
     pub(super) output: OutputQueue,
     /// The core knows that the transport is open.
     pub(super) is_announced: bool,
+    /// When the opening of the layers is given up.
+    pub(super) opening_until: Instant,
+    /// The server has said something.
+    has_begun: bool,
     /// Reading may bring something.
     pub(super) may_read: bool,
     /// What was read to the scratch memory and not taken, because the inbox was full.
@@ -41,6 +46,30 @@ pub(super) enum Broken {
     Closed,
     /// It broke.
     Failed(TransportError),
+    /// The layers did not open in time.
+    TimedOut(Duration),
+    /// The peer speaks TLS, and there is none on this side.
+    TlsExpected,
+}
+
+impl Broken {
+    /// Chooses the one that tells more: the broken pipe of a write tells nothing.
+    pub(super) fn or(self, written: Self) -> Self {
+        match self {
+            Self::Closed | Self::Failed(TransportError::Reset) => written,
+            Self::Failed(_) | Self::TimedOut(_) | Self::TlsExpected => self,
+        }
+    }
+
+    /// Returns what there is to say of it.
+    pub(super) fn into_error(self) -> Option<ConnectError> {
+        match self {
+            Self::Closed => None,
+            Self::Failed(error) => Some(error.into()),
+            Self::TimedOut(timeout) => Some(ConnectError::OpeningTimedOut(timeout)),
+            Self::TlsExpected => Some(ConnectError::TlsExpected),
+        }
+    }
 }
 
 impl From<io::Error> for Broken {
@@ -50,12 +79,14 @@ impl From<io::Error> for Broken {
 }
 
 impl Link {
-    pub(super) fn new(stream: Box<dyn Stream>, token: Token) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, token: Token, opening_until: Instant) -> Self {
         Self {
             stream,
             token,
             output: OutputQueue::new(),
             is_announced: false,
+            opening_until,
+            has_begun: false,
             may_read: true,
             untaken: 0..0,
             may_write: true,
@@ -78,10 +109,16 @@ impl Link {
         self.may_write |= is_writable;
     }
 
-    /// Takes the opening further; returns whether bytes may flow.
-    pub(super) fn handshake(&mut self) -> Result<bool, Broken> {
+    /// Returns whether the layers are still being opened.
+    pub(super) const fn is_opening(&self) -> bool {
+        !self.is_announced && self.closing.is_none()
+    }
+
+    /// Takes the opening further; returns whether bytes may flow. `timeout` is what it was given.
+    pub(super) fn handshake(&mut self, timeout: Duration, now: Instant) -> Result<bool, Broken> {
         match self.stream.handshake() {
             Ok(Handshake::Complete) => Ok(true),
+            Ok(Handshake::Pending) if self.opening_until <= now => Err(Broken::TimedOut(timeout)),
             Ok(Handshake::Pending) => Ok(false),
             Err(error) => Err(Broken::Failed(error)),
         }
@@ -106,9 +143,17 @@ impl Link {
             match result {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(count) if is_large => core.handle_large_input(count, now),
-                Ok(count) => self.untaken = 0..count,
+                Ok(count) => {
+                    if !mem::replace(&mut self.has_begun, true)
+                        && scratch.first() == Some(&TLS_ALERT)
+                    {
+                        return Err(Broken::TlsExpected);
+                    }
+                    self.untaken = 0..count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.may_read = false;
+                    // No event will tell of what a layer has already.
+                    self.may_read = self.stream.has_buffered_input();
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),

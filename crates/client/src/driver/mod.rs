@@ -7,14 +7,17 @@ mod client;
 mod clock;
 mod error;
 mod inbox;
+mod layers;
 mod link;
 mod opening;
 mod pending;
+#[cfg(feature = "tunnel")]
+mod proxy;
 mod runner;
 mod shared;
-mod target;
 #[cfg(test)]
 mod tests;
+mod url;
 
 pub use self::{
     builder::{Acknowledgement, Builder, BuilderError, InboxLimits},
@@ -26,5 +29,8 @@ pub use self::{
     opening::Opener,
     pending::{Pending, Published, ShutdownReport, Subscribed, Unsubscribed},
     runner::{ConnectionEvent, Driver, Step},
-    target::{DEFAULT_PORT, UrlError},
+    url::{DEFAULT_PORT, ServerUrl, UrlError},
 };
+
+#[cfg(feature = "tunnel")]
+pub use self::proxy::ProxyUrlError;

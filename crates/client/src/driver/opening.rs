@@ -7,9 +7,9 @@ use std::{
     thread,
 };
 
-use mqttstack_transport::{ConnectOptions, Endpoint, Stream, TransportError, Waker, connect};
+use mqttstack_transport::{Stream, TransportError, Waker};
 
-/// How a transport is opened: the place for TLS, WebSocket, or a stream of your own.
+/// How a transport is opened: the place for a stream of your own.
 ///
 /// It is called on a thread of its own for each attempt, and may block; give up after about
 /// [`Limits::connect_timeout`](mqttstack_limits::Limits::connect_timeout).
@@ -22,12 +22,6 @@ impl Opener {
         open: impl Fn() -> Result<Box<dyn Stream>, TransportError> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(open))
-    }
-
-    /// Opens TCP connections.
-    #[must_use]
-    pub fn tcp(endpoint: Endpoint, options: ConnectOptions) -> Self {
-        Self::new(move || Ok(Box::new(connect(&endpoint, &options)?)))
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) struct Parts {
     link: Option<Link>,
     scratch: Box<[u8]>,
     waiters: BTreeMap<OperationId, Waiter>,
-    open_error: Option<TransportError>,
+    open_error: Option<ConnectError>,
     shutdown: Option<Shutdown>,
     /// A disconnect was asked for, or is the consequence of what was.
     is_ending: bool,
@@ -213,12 +213,15 @@ impl Driver {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        let closing = parts.link.as_ref().and_then(|link| link.closing);
+        let link = parts.link.as_ref();
+        let closing = link.and_then(|link| link.closing);
+        let opening = link.filter(|link| link.is_opening());
+        let opening = opening.map(|link| link.opening_until);
         let shutdown = match &parts.shutdown {
             Some(shutdown) if !parts.is_ending => Some(shutdown.deadline),
             _ => None,
         };
-        let at = [parts.core.poll_timeout(), closing, shutdown]
+        let at = [parts.core.poll_timeout(), opening, closing, shutdown]
             .into_iter()
             .flatten()
             .min();
@@ -383,16 +386,16 @@ impl Driver {
         let parts = &mut self.parts;
         if let Some(result) = parts.attempt.as_ref().and_then(Attempt::poll) {
             parts.attempt = None;
-            if let Err(error) = result.and_then(|stream| parts.open_link(stream)) {
-                parts.open_error = Some(error);
+            if let Err(error) = result.and_then(|stream| parts.open_link(stream, now)) {
+                parts.open_error = Some(error.into());
                 parts.core.handle_closed(now);
             }
         }
+        let timeout = parts.core.settings().limits.connect_timeout;
         if let Some(link) = &mut parts.link
-            && !link.is_announced
-            && link.closing.is_none()
+            && link.is_opening()
         {
-            match link.handshake() {
+            match link.handshake(timeout, now) {
                 Ok(true) => {
                     link.is_announced = true;
                     parts.core.handle_connected(now);
@@ -469,6 +472,16 @@ impl Driver {
             Ok(true) => parts.core.handle_written(now),
             Ok(false) => {}
             Err(broken) => {
+                // What the server had to say before it closed may explain it.
+                let told = if link.is_flowing() {
+                    link.read(&mut parts.core, &mut parts.scratch, now)
+                } else {
+                    Ok(())
+                };
+                let broken = match told {
+                    Ok(()) => broken,
+                    Err(told) => told.or(broken),
+                };
                 self.drop_link(Some(broken), now);
                 return true;
             }
@@ -482,7 +495,7 @@ impl Driver {
             TransportRequest::Open => match Attempt::start(&parts.opener, parts.poller.waker()) {
                 Ok(attempt) => parts.attempt = Some(attempt),
                 Err(error) => {
-                    parts.open_error = Some(error);
+                    parts.open_error = Some(error.into());
                     parts.core.handle_closed(now);
                 }
             },
@@ -517,10 +530,7 @@ impl Driver {
             let _ = parts.poller.deregister(link.source());
             parts.tokens.remove(link.token);
         }
-        parts.open_error = match broken {
-            Some(Broken::Failed(error)) => Some(error),
-            Some(Broken::Closed) | None => None,
-        };
+        parts.open_error = broken.and_then(Broken::into_error);
         parts.core.handle_closed(now);
         self.pump(now);
     }
@@ -531,12 +541,13 @@ impl Driver {
 }
 
 impl Parts {
-    fn open_link(&mut self, stream: Box<dyn Stream>) -> Result<(), TransportError> {
+    fn open_link(&mut self, stream: Box<dyn Stream>, now: Instant) -> Result<(), TransportError> {
         // There is one link at a time, so there is always room.
         let Ok(token) = self.tokens.insert(()) else {
             return Err(TransportError::Closed);
         };
-        let mut link = Link::new(stream, token);
+        let opening_until = now + self.core.settings().limits.connect_timeout;
+        let mut link = Link::new(stream, token, opening_until);
         self.poller.register(token, link.source())?;
         self.link = Some(link);
         Ok(())

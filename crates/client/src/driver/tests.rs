@@ -1,5 +1,14 @@
 //! The driver against a server that plays a script, over loopback.
 
+#[cfg(all(
+    unix,
+    feature = "tls",
+    feature = "websocket",
+    feature = "unix",
+    feature = "tunnel"
+))]
+mod ways;
+
 use core::time::Duration;
 use std::{
     format,

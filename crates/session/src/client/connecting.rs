@@ -166,7 +166,8 @@ impl Session {
                 self.events.push_back(Event::Completed { token, outcome });
             }
         }
-        self.begun = true;
+        // A clean session of 3.1 ends with its connection, and nobody says so later.
+        self.begun = connecting.version != ProtocolVersion::V31 || !connecting.clean_start;
         connecting.authentication.on_connected();
         let server = ServerCapabilities::from_connack(&connack);
         let state = core::mem::take(&mut connecting.state);

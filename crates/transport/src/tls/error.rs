@@ -11,6 +11,9 @@ pub enum TlsError {
     /// The peer's first byte opens no TLS connection.
     #[error("the peer does not speak TLS")]
     PeerSpeaksPlain,
+    /// The server went away without a word when the client opened TLS.
+    #[error("the peer closed the connection when TLS was opened; it may not speak TLS")]
+    Unanswered,
     /// The peer's certificate is no longer valid.
     #[error("the peer's certificate has expired")]
     CertificateExpired,
@@ -130,7 +133,10 @@ impl TlsError {
             }
             CertificateError::Revoked => Self::CertificateRevoked,
             CertificateError::UnknownRevocationStatus => Self::RevocationUnknown,
-            CertificateError::UnknownIssuer => Self::AuthorityUnknown,
+            // A bad signature is that of another authority with the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                Self::AuthorityUnknown
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Self::HostMismatch { host: host.into() }
             }
@@ -138,6 +144,13 @@ impl TlsError {
                 reason: format!("{cause:?}").into(),
             },
         }
+    }
+}
+
+/// Takes the error through the functions of a stream.
+impl From<TlsError> for io::Error {
+    fn from(error: TlsError) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
     }
 }
 

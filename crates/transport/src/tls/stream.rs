@@ -88,7 +88,7 @@ impl<S: Stream> TlsStream<S> {
     /// Sends the alert that belongs to an error, as far as that is possible now.
     fn fail(&mut self, error: &Error) -> io::Error {
         let _ = self.push();
-        io::Error::new(io::ErrorKind::InvalidData, TlsError::of(error, &self.host))
+        TlsError::of(error, &self.host).into()
     }
 
     /// Sends what waits in the session.
@@ -268,18 +268,22 @@ struct Below<'a, S> {
 
 impl<S: Stream> Read for Below<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        if count == 0 && self.is_handshaking {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let is_unanswered = self.is_handshaking && !self.is_server && !*self.has_begun;
+        let count = match self.inner.read(buffer) {
+            Ok(0) if is_unanswered => return Err(TlsError::Unanswered.into()),
+            Err(error) if is_unanswered && error.kind() == io::ErrorKind::ConnectionReset => {
+                return Err(TlsError::Unanswered.into());
+            }
+            Ok(0) if self.is_handshaking => return Err(io::ErrorKind::UnexpectedEof.into()),
+            result => result?,
+        };
         if !std::mem::replace(self.has_begun, true)
             && let Some(&first) = buffer.first()
             && first != TLS_HANDSHAKE
             // A server may answer the greeting with an alert.
             && (first != TLS_ALERT || self.is_server)
         {
-            let error = TlsError::PeerSpeaksPlain;
-            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            return Err(TlsError::PeerSpeaksPlain.into());
         }
         Ok(count)
     }

@@ -514,6 +514,15 @@ fn plain_text_on_a_tls_port_is_told_from_a_broken_greeting() {
     assert_eq!(near.handshake(), Ok(Handshake::Pending));
     far.write(b"\x20\x02\0\0").unwrap();
     assert_eq!(near.handshake(), tls(TlsError::PeerSpeaksPlain));
+    // One that closes at the greeting has understood none of it.
+    let (near, far) = pair();
+    let mut near = TlsClient::load(&authority.client())
+        .unwrap()
+        .connect(near, "localhost")
+        .unwrap();
+    assert_eq!(near.handshake(), Ok(Handshake::Pending));
+    drop(far);
+    assert_eq!(near.handshake(), tls(TlsError::Unanswered));
 }
 
 #[test]

@@ -38,7 +38,9 @@ impl Head {
         let searched = self.bytes.len().saturating_sub(3);
         self.bytes.extend_from_slice(bytes);
         match self.bytes.first() {
-            Some(&crate::TLS_HANDSHAKE) => return Err(WebSocketError::PeerSpeaksTls),
+            Some(&(crate::TLS_HANDSHAKE | crate::TLS_ALERT)) => {
+                return Err(WebSocketError::PeerSpeaksTls);
+            }
             Some(first) if !first.is_ascii_uppercase() => return Err(WebSocketError::NotHttp),
             Some(_) | None => {}
         }

@@ -4,7 +4,7 @@ use core::{mem, time::Duration};
 
 use mqttstack_codec::ReasonCode;
 use mqttstack_limits::Instant;
-use mqttstack_session::{Message, SubscriptionIds};
+use mqttstack_session::{Message, SubscriptionIds, client::EndCause};
 
 use super::{ConnectionEvent, Driver, Shutdown, Waiter};
 use crate::core::{Event, OperationId, Outcome, Receipt};
@@ -66,13 +66,14 @@ impl Driver {
             }
             Event::OpenFailed { retry_after } => {
                 let error = self.parts.open_error.take();
-                let error = error.map_or(ConnectError::Closed, ConnectError::from);
+                let error = error.unwrap_or(ConnectError::Closed);
                 self.on_disconnected(error, retry_after);
             }
             Event::Ended { cause, retry_after } => {
-                let error = match self.parts.open_error.take() {
-                    Some(error) => error.into(),
-                    None => cause.into(),
+                // What the server said comes before how the transport ended.
+                let error = match (cause, self.parts.open_error.take()) {
+                    (EndCause::TransportClosed, Some(error)) => error,
+                    (cause, _) => cause.into(),
                 };
                 self.on_disconnected(error, retry_after);
             }

@@ -412,6 +412,30 @@ fn what_is_unacknowledged_is_sent_again_in_order() {
 }
 
 #[test]
+fn nothing_of_a_clean_session_of_3_1_is_resumed() {
+    // V31-connack, V31-reconnect: the server knows nothing of identifier 9 any more.
+    check_connected(
+        quiet(),
+        "v31 id=c clean",
+        "CONNACK",
+        "> PUBLISH q2 #9 a=1
+         * message a=1 #9
+         ! acknowledge #9
+         < PUBREC #9
+         ! close
+         * ended TransportClosed
+         ! connect v31 id=c
+         < CONNECT v31 id=c
+         > CONNACK
+         * connected
+         > PUBLISH q2 #9 a=2
+         * message a=2 #9
+         ! acknowledge #9
+         < PUBREC #9",
+    );
+}
+
+#[test]
 fn a_lost_session_is_sent_anew_or_given_up() {
     // v5 MQTT-3.2.2-5, v5 MQTT-3.1.2-4, v3.1.1 MQTT-3.1.2-6; X311-3.2.2.2-a, X311-3.1.2.4-b
     let script = |version: &str, then: &str| {
