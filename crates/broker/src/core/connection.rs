@@ -43,6 +43,8 @@ pub(super) struct Connection {
     begun_at: Instant,
     /// Whether the output is full: then nothing more is encoded until it has been written.
     pub(super) is_blocked: bool,
+    /// Whether something that its client did with another worker is still under way.
+    pub(super) is_moving: bool,
     /// Whether it has made enough work for now.
     pub(super) has_had_its_share: bool,
     /// Whether it is in the list of connections with something to send.
@@ -96,6 +98,7 @@ impl Connection {
             wanted: 0,
             begun_at: Instant::NEVER,
             is_blocked: false,
+            is_moving: false,
             has_had_its_share: false,
             is_dirty: false,
             timer_at: Instant::NEVER,
@@ -121,12 +124,13 @@ impl Connection {
     }
 
     /// Returns whether received bytes have to wait: for the answer to a CONNECT, for the answers to
-    /// what came before, or for the turn of others.
+    /// what came before, for a session to arrive, or for the turn of others.
     ///
     /// A client whose output is full is heard all the same: it may be slow with a large message,
     /// and its PINGREQ has to count.
     pub(super) fn is_paused(&self) -> bool {
         self.session.is_deciding()
+            || self.is_moving
             || self.has_had_its_share
             || self.session.response_bytes() > RESPONSE_BYTES_MAX
     }

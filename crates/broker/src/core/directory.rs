@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
 };
 
@@ -13,17 +13,31 @@ use mqttstack_limits::{BrokerLimits, Instant};
 use mqttstack_session::Message;
 use mqttstack_topic::{RetainedIndex, Shared, SubscriptionIndex, TopicName};
 
-use super::keys::SessionKey;
+use super::{
+    keys::{SessionKey, WorkerId},
+    locations::Locations,
+};
 
 /// What the workers of a broker share. A handle: clones see the same.
 #[derive(Clone, Debug)]
 pub struct Directory {
     pub(super) subscriptions: Shared<SubscriptionIndex<SessionKey, Granted>>,
     pub(super) retained: Shared<Retained>,
-    clients: Arc<Mutex<HashMap<Box<str>, SessionKey>>>,
+    /// Where each session is.
+    pub(super) locations: Arc<Locations>,
+    clients: Arc<Mutex<Clients>>,
+    workers: Arc<AtomicU8>,
     /// Members of shared groups whose clients are away: others are chosen before them.
     absent_members: Arc<RwLock<BTreeSet<SessionKey>>>,
     connections: Arc<ConnectionCounts>,
+}
+
+/// Who has which session.
+#[derive(Debug, Default)]
+struct Clients {
+    sessions: HashMap<Box<str>, SessionKey>,
+    /// Numbers that sessions had which are over.
+    free: Vec<u32>,
 }
 
 /// How many connections are open, with all workers together.
@@ -71,7 +85,9 @@ impl Directory {
         Self {
             subscriptions: Shared::new(SubscriptionIndex::new(seed)),
             retained: Shared::new(Retained::new(seed)),
+            locations: Arc::new(Locations::new()),
             clients: Arc::default(),
+            workers: Arc::default(),
             absent_members: Arc::default(),
             connections: Arc::default(),
         }
@@ -80,7 +96,7 @@ impl Directory {
     /// Returns how many sessions there are, connected or not.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.clients().len()
+        self.clients().sessions.len()
     }
 
     /// Returns how many connections are open, accepted or not.
@@ -151,45 +167,62 @@ impl Directory {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the session that a client has.
-    pub(super) fn find(&self, client_id: &str) -> Option<SessionKey> {
-        self.clients().get(client_id).copied()
+    /// Notes that there is such a worker.
+    pub(super) fn add_worker(&self, worker: WorkerId) {
+        let count = worker.index().saturating_add(1);
+        self.workers.fetch_max(count, Ordering::Relaxed);
     }
 
-    /// Returns the session of a client, or enters `key` for one that has none.
+    /// Returns the workers other than one of them.
+    pub(super) fn other_workers(&self, one: WorkerId) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.workers.load(Ordering::Relaxed))
+            .map(WorkerId::new)
+            .filter(move |worker| *worker != one)
+    }
+
+    /// Returns the session that a client has.
+    #[cfg(test)]
+    pub(super) fn find(&self, client_id: &str) -> Option<SessionKey> {
+        self.clients().sessions.get(client_id).copied()
+    }
+
+    /// Returns the session of a client, or enters one with this worker for a client that has none.
     pub(super) fn find_or_enter(
         &self,
         client_id: &str,
         sessions_max: u32,
-        key: impl FnOnce() -> SessionKey,
+        worker: WorkerId,
     ) -> Lookup {
         let mut clients = self.clients();
-        if let Some(owner) = clients.get(client_id) {
-            return Lookup::Found(*owner);
+        if let Some(key) = clients.sessions.get(client_id).copied() {
+            // Who is struck out of the one is struck out of the other.
+            let owner = self.locations.of(key).map(|location| location.worker);
+            debug_assert!(owner.is_some(), "a session that is nowhere");
+            return Lookup::Found(key, owner.unwrap_or(worker));
         }
-        if u32::try_from(clients.len()).unwrap_or(u32::MAX) >= sessions_max {
+        let count = u32::try_from(clients.sessions.len()).unwrap_or(u32::MAX);
+        if count >= sessions_max {
             return Lookup::Full;
         }
-        let key = key();
-        clients.insert(client_id.into(), key);
+        // Numbers that are free fill the gaps below the count.
+        let number = clients.free.pop().unwrap_or(count);
+        let key = self.locations.begin(number, worker);
+        clients.sessions.insert(client_id.into(), key);
         Lookup::Entered(key)
     }
 
-    /// Enters the session that a client has from now on.
-    pub(super) fn enter(&self, client_id: &str, key: SessionKey) {
-        self.clients().insert(client_id.into(), key);
-    }
-
-    /// Strikes a client out, if it still has this session.
+    /// Strikes a session out.
     pub(super) fn remove(&self, client_id: &str, key: SessionKey) {
         let mut clients = self.clients();
-        if clients.get(client_id) == Some(&key) {
-            clients.remove(client_id);
+        if clients.sessions.get(client_id) == Some(&key) {
+            clients.sessions.remove(client_id);
+            self.locations.end(key);
+            clients.free.push(key.number());
         }
     }
 
-    fn clients(&self) -> MutexGuard<'_, HashMap<Box<str>, SessionKey>> {
-        // Every change of the map is one call: a thread that panicked left it whole.
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        // No change is left half done: nothing between its calls can panic.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -197,8 +230,8 @@ impl Directory {
 /// What [`Directory::find_or_enter`] found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Lookup {
-    /// The client has a session.
-    Found(SessionKey),
+    /// The client has a session, with this worker or on its way there.
+    Found(SessionKey, WorkerId),
     /// It had none and has this one now.
     Entered(SessionKey),
     /// It has none, and there is no room for another.

@@ -33,28 +33,26 @@ pub struct ConnectionId {
     pub(super) generation: u32,
 }
 
-/// Names a session and the worker that owns it; a later session in the same slot has another name.
+/// Names a session, wherever it is; a later session of the same number has another name.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SessionKey(u64);
 
 impl SessionKey {
-    const GENERATION_BITS: u32 = 24;
+    pub(super) const GENERATION_MAX: u32 = (1 << 24) - 1;
 
-    pub(super) const fn new(worker: WorkerId, slot: u32, generation: u32) -> Self {
-        let generation = generation & ((1 << Self::GENERATION_BITS) - 1);
-        Self(((worker.0 as u64) << 56) | ((generation as u64) << 32) | slot as u64)
+    pub(super) const fn new(number: u32, generation: u32) -> Self {
+        let generation = generation & Self::GENERATION_MAX;
+        Self(((generation as u64) << 32) | number as u64)
     }
 
-    /// Returns the worker that owns the session.
-    #[must_use]
-    pub const fn worker(self) -> WorkerId {
-        let [worker, ..] = self.0.to_be_bytes();
-        WorkerId(worker)
-    }
-
-    pub(super) const fn slot(self) -> usize {
+    pub(super) const fn number(self) -> u32 {
         let [.., a, b, c, d] = self.0.to_be_bytes();
-        u32::from_be_bytes([a, b, c, d]) as usize
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    pub(super) const fn generation(self) -> u32 {
+        let [_, a, b, c, ..] = self.0.to_be_bytes();
+        u32::from_be_bytes([0, a, b, c])
     }
 }
 
@@ -63,9 +61,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_key_tells_worker_slot_and_generation() {
-        let key = SessionKey::new(WorkerId::new(7), 0xFFFF_FFFE, 3);
-        assert_eq!((key.worker(), key.slot()), (WorkerId::new(7), 0xFFFF_FFFE));
-        assert_ne!(key, SessionKey::new(WorkerId::new(7), 0xFFFF_FFFE, 4));
+    fn a_session_key_tells_number_and_generation() {
+        let key = SessionKey::new(0xFFFF_FFFE, 3);
+        assert_eq!((key.number(), key.generation()), (0xFFFF_FFFE, 3));
+        assert_ne!(key, SessionKey::new(0xFFFF_FFFE, 4));
+        assert_eq!(key, SessionKey::new(0xFFFF_FFFE, (1 << 24) + 3));
     }
 }

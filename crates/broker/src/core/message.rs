@@ -18,6 +18,8 @@ use super::{
 pub enum WorkerMessage {
     /// Deliver a message to these sessions of yours.
     Deliver {
+        /// Who sends it.
+        from: WorkerId,
         /// The message.
         message: Message,
         /// Who gets it, and how.
@@ -28,6 +30,22 @@ pub enum WorkerMessage {
     TakeOver(Box<TakeOver>),
     /// The answer to [`TakeOver`](Self::TakeOver).
     HandOver(Box<HandOver>),
+    /// A session of mine has gone to another worker: answer with [`Passed`](Self::Passed), behind
+    /// everything that you have sent me for it.
+    Moved {
+        /// The session.
+        session: SessionKey,
+        /// Where it was.
+        from: WorkerId,
+    },
+    /// A worker has sent everything that it sends to the old place of a session. The old place
+    /// passes this on to the new one.
+    Passed {
+        /// The session.
+        session: SessionKey,
+        /// The worker.
+        worker: WorkerId,
+    },
 }
 
 /// One subscriber of a message.
@@ -58,6 +76,8 @@ pub struct TakeOver {
 /// The answer to a [`TakeOver`].
 #[derive(Clone, Debug)]
 pub struct HandOver {
+    /// Who answers.
+    pub(super) from: WorkerId,
     pub(super) connection: ConnectionId,
     pub(super) session: SessionKey,
     pub(super) client_id: Box<str>,
@@ -67,9 +87,7 @@ pub struct HandOver {
 /// What became of a [`TakeOver`].
 #[derive(Clone, Debug)]
 pub(super) enum HandOverOutcome {
-    /// The session, unless it ended when its connection did, or the client wants none of it. Its
-    /// subscriptions stand in the index under the old key until the new owner has entered them
-    /// under its own.
+    /// The session, unless it ended when its connection did, or the client wants none of it.
     Moved(Option<Box<MovedSession>>),
     /// The session is not with this worker any more: it ended, or is on its way elsewhere.
     NotHere,

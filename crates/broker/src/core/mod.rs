@@ -4,7 +4,9 @@ mod access;
 mod connection;
 mod directory;
 mod end;
+mod handover;
 mod keys;
+mod locations;
 mod message;
 mod moves;
 mod notice;
@@ -134,7 +136,7 @@ pub struct Core {
     connections: Slab<Connection>,
     connections_made: u32,
     sessions: SessionTable,
-    /// Sessions that have moved between workers a moment ago.
+    /// Sessions on their way between workers.
     moves: Moves,
     /// Sessions that must end because they cannot take what they are owed.
     overflowed: VecDeque<SessionKey>,
@@ -155,6 +157,8 @@ impl Core {
     /// Creates a worker without connections.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        settings.directory.add_worker(settings.worker);
+        let locations = Arc::clone(&settings.directory.locations);
         Self {
             worker: settings.worker,
             limits: settings.limits,
@@ -164,7 +168,7 @@ impl Core {
             accept_bridges: settings.accept_bridges,
             connections: Slab::new(),
             connections_made: 0,
-            sessions: SessionTable::new(settings.worker),
+            sessions: SessionTable::new(settings.worker, locations),
             moves: Moves::default(),
             overflowed: VecDeque::new(),
             timers: Timers::default(),
@@ -291,13 +295,19 @@ impl Core {
     /// Another worker has something to say.
     pub fn handle_worker_message(&mut self, message: WorkerMessage, now: Instant) {
         match message {
-            WorkerMessage::Deliver { message, targets } => {
+            WorkerMessage::Deliver {
+                from,
+                message,
+                targets,
+            } => {
                 for target in targets {
-                    self.deliver(&message, target, now);
+                    self.deliver(&message, target, from, now);
                 }
             }
             WorkerMessage::TakeOver(request) => self.on_take_over(*request, now),
             WorkerMessage::HandOver(answer) => self.on_hand_over(*answer, now),
+            WorkerMessage::Moved { session, from } => self.on_moved(session, from),
+            WorkerMessage::Passed { session, worker } => self.on_passed(session, worker, now),
         }
         self.drop_overflowed(now);
     }

@@ -11,9 +11,9 @@ use super::{
     Core,
     access::Client,
     directory::Granted,
-    keys::{ConnectionId, SessionKey},
+    keys::{ConnectionId, SessionKey, WorkerId},
+    locations::Location,
     message::{Target, WorkerMessage},
-    moves::Route,
     session_table::Presence,
 };
 
@@ -181,42 +181,50 @@ impl Core {
         if !is_sorted {
             hits.sort_unstable_by_key(|hit| (hit.session, hit.group, hit.granted.subscription_id));
         }
-        let mut others: Vec<Target> = Vec::new();
+        let mut others: Vec<Vec<Target>> = Vec::new();
         // What a session gets as the member of a group is a copy of its own.
         let overlap = |a: &Hit, b: &Hit| a.session == b.session && a.group == b.group;
         for overlapping in hits.chunk_by(overlap) {
             let Some(target) = merge(message, overlapping) else {
                 continue;
             };
-            if target.session.worker() == self.worker {
-                self.deliver(message, target, now);
-                continue;
+            match self.directory.locations.of(target.session) {
+                Some(Location { worker, .. }) if worker != self.worker => {
+                    let index = usize::from(worker.index());
+                    if others.len() <= index {
+                        others.resize_with(index.saturating_add(1), Vec::new);
+                    }
+                    if let Some(targets) = others.get_mut(index) {
+                        targets.push(target);
+                    }
+                }
+                _ => self.deliver(message, target, self.worker, now),
             }
-            // Sessions sort by worker: a batch is complete when the worker changes.
-            let is_next_worker = others
-                .last()
-                .is_some_and(|last| last.session.worker() != target.session.worker());
-            if is_next_worker {
-                self.send_batch(message, std::mem::take(&mut others));
-            }
-            others.push(target);
         }
-        self.send_batch(message, others);
+        for (index, targets) in (0..).zip(others) {
+            if !targets.is_empty() {
+                self.send_batch(WorkerId::new(index), message.clone(), targets);
+            }
+        }
     }
 
-    fn send_batch(&mut self, message: &Message, targets: Vec<Target>) {
-        let Some(worker) = targets.first().map(|target| target.session.worker()) else {
-            return;
-        };
-        let message = WorkerMessage::Deliver {
-            message: message.clone(),
+    fn send_batch(&mut self, worker: WorkerId, message: Message, targets: Vec<Target>) {
+        let letter = WorkerMessage::Deliver {
+            from: self.worker,
+            message,
             targets,
         };
-        self.worker_messages.push_back((worker, message));
+        self.send_letter(worker, letter);
     }
 
-    /// Hands a message to one session of this worker.
-    pub(super) fn deliver(&mut self, message: &Message, target: Target, now: Instant) {
+    /// Hands a message, which comes straight from the worker `from`, to one session of this worker.
+    pub(super) fn deliver(
+        &mut self,
+        message: &Message,
+        target: Target,
+        from: WorkerId,
+        now: Instant,
+    ) {
         let Target {
             session: key,
             qos,
@@ -224,13 +232,16 @@ impl Core {
             ref subscription_ids,
             ..
         } = target;
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return self.deliver_elsewhere(message, target, from, now);
+        };
+        if entry.is_arriving && self.moves.awaits(key, from) {
+            return self.hold(message, target, from);
+        }
         let options = DeliveryOptions {
             qos,
             retain,
             subscription_ids: subscription_ids.clone(),
-        };
-        let Some(entry) = self.sessions.get_mut(key) else {
-            return self.deliver_elsewhere(message, target, now);
         };
         let taken = match &mut entry.presence {
             Presence::Connected(id) => {
@@ -252,30 +263,38 @@ impl Core {
         }
     }
 
-    /// The session that was to get a message is not here: the message follows it, or goes to
-    /// another member of its group.
-    fn deliver_elsewhere(&mut self, message: &Message, target: Target, now: Instant) {
-        match (self.moves.follow(target.session), target.group) {
-            (Some((Route::Away(worker), session)), _) => {
-                let message = message.clone();
-                let targets = vec![Target { session, ..target }];
-                let message = WorkerMessage::Deliver { message, targets };
-                self.worker_messages.push_back((worker, message));
-            }
-            (Some((Route::Renamed(_), session)), _) if self.sessions.get(session).is_some() => {
-                self.deliver(message, Target { session, ..target }, now);
-            }
-            (_, Some(group)) => {
-                let index = self.directory.subscriptions.read();
-                let chosen = index
-                    .group(group)
-                    .and_then(|group| self.choose_member(group, Some(target.session)));
-                drop(index);
-                let Some(mut hit) = chosen else { return };
-                self.fan_out(message, std::slice::from_mut(&mut hit), now);
-            }
-            (_, None) => {}
+    /// The session that was to get a message is not here: the message follows it, waits for it, or
+    /// goes to another member of its group.
+    fn deliver_elsewhere(
+        &mut self,
+        message: &Message,
+        target: Target,
+        from: WorkerId,
+        now: Instant,
+    ) {
+        let session = target.session;
+        let location = self.directory.locations.of(session);
+        let is_coming = location.is_some_and(|location| location.worker == self.worker);
+        if let (Some(worker), Some(_)) = (self.moves.destination(session), location) {
+            return self.send_batch(worker, message.clone(), vec![target]);
         }
+        if is_coming {
+            return self.hold(message, target, from);
+        }
+        let Some(group) = target.group else { return };
+        let index = self.directory.subscriptions.read();
+        let chosen = index
+            .group(group)
+            .and_then(|group| self.choose_member(group, Some(session)));
+        drop(index);
+        if let Some(mut hit) = chosen {
+            self.fan_out(message, std::slice::from_mut(&mut hit), now);
+        }
+    }
+
+    fn hold(&mut self, message: &Message, target: Target, from: WorkerId) {
+        // What there is no room for is lost, as in a queue that is full.
+        let _ = self.moves.hold(from, message.clone(), target);
     }
 }
 

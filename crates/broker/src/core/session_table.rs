@@ -8,8 +8,11 @@ use mqttstack_session::SessionState;
 use mqttstack_topic::Cursor;
 use slab::Slab;
 
-use super::directory::Granted;
-use super::keys::{ConnectionId, SessionKey, WorkerId};
+use super::{
+    directory::Granted,
+    keys::{ConnectionId, SessionKey, WorkerId},
+    locations::{Location, Locations},
+};
 
 /// A session of this worker.
 #[derive(Debug)]
@@ -27,7 +30,33 @@ pub(super) struct Entry {
     pub(super) is_overflowed: bool,
     /// Whether its client says that it is a bridge.
     pub(super) is_bridge: bool,
+    /// Whether it has come from another worker, and letters that went to its old place may still
+    /// be under way.
+    pub(super) is_arriving: bool,
     pub(super) presence: Presence,
+}
+
+impl Entry {
+    /// A session of which there is nothing to tell yet.
+    pub(super) fn new(
+        key: SessionKey,
+        client_id: Box<str>,
+        identity: Option<Box<str>>,
+        presence: Presence,
+    ) -> Self {
+        Self {
+            key,
+            client_id,
+            identity,
+            subscription_count: 0,
+            shared_count: 0,
+            owed: BTreeMap::new(),
+            is_overflowed: false,
+            is_bridge: false,
+            is_arriving: false,
+            presence,
+        }
+    }
 }
 
 /// The retained messages that a new subscription gets, in slices.
@@ -62,67 +91,51 @@ pub(super) struct Absent {
 #[derive(Debug)]
 pub(super) struct SessionTable {
     worker: WorkerId,
+    locations: Arc<Locations>,
     entries: Slab<Entry>,
-    /// Counts the sessions ever made, so that a key is not used again.
-    generation: u32,
 }
 
 impl SessionTable {
-    pub(super) fn new(worker: WorkerId) -> Self {
+    pub(super) fn new(worker: WorkerId, locations: Arc<Locations>) -> Self {
         Self {
             worker,
+            locations,
             entries: Slab::new(),
-            generation: 0,
         }
     }
 
-    /// Returns the key that [`insert`](Self::insert) gives to the next session.
-    pub(super) fn next_key(&self) -> SessionKey {
-        // The number of sessions is limited well below what a u32 holds.
-        let slot = u32::try_from(self.entries.vacant_key()).unwrap_or(u32::MAX);
-        SessionKey::new(self.worker, slot, self.generation)
-    }
-
-    pub(super) fn insert(
-        &mut self,
-        client_id: Box<str>,
-        identity: Option<Box<str>>,
-        presence: Presence,
-    ) -> SessionKey {
-        let key = self.next_key();
-        self.generation = self.generation.wrapping_add(1);
-        self.entries.insert(Entry {
-            key,
-            client_id,
-            identity,
-            subscription_count: 0,
-            shared_count: 0,
-            owed: BTreeMap::new(),
-            is_overflowed: false,
-            is_bridge: false,
-            presence,
-        });
-        key
+    /// Puts a session in: from now on it is here.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        let key = entry.key;
+        let location = Location {
+            worker: self.worker,
+            entry: Some(self.entries.insert(entry)),
+        };
+        self.locations.set(key, location);
     }
 
     pub(super) fn get(&self, key: SessionKey) -> Option<&Entry> {
-        self.entries
-            .get(key.slot())
-            .filter(|entry| entry.key == key)
+        let index = self.index(key)?;
+        self.entries.get(index).filter(|entry| entry.key == key)
     }
 
     pub(super) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Entry> {
-        self.entries
-            .get_mut(key.slot())
-            .filter(|entry| entry.key == key)
+        let index = self.index(key)?;
+        self.entries.get_mut(index).filter(|entry| entry.key == key)
     }
 
+    /// Takes a session out; where it is now is for the caller to note.
     pub(super) fn remove(&mut self, key: SessionKey) -> Option<Entry> {
         self.get(key)?;
-        self.entries.try_remove(key.slot())
+        self.entries.try_remove(self.index(key)?)
     }
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    fn index(&self, key: SessionKey) -> Option<usize> {
+        let location = self.locations.of(key)?;
+        location.entry.filter(|_| location.worker == self.worker)
     }
 }

@@ -95,6 +95,9 @@ impl Core {
         }
         if let Some(connection) = self.connection_mut(id) {
             connection.session.suback(subscribe.packet_id, codes);
+            // What it gets is what is retained now, not what is retained when it has its next turn:
+            // that would be what this input goes on to publish. The work is counted.
+            connection.begin_turn();
         }
         self.send_more_retained(id, now);
     }
@@ -261,6 +264,7 @@ impl Core {
             return None;
         }
         let key = connection.key?;
+        self.work.count(RETAINED_SLICE);
         let first = self.sessions.get_mut(key)?.owed.first_entry()?;
         let OwedRetained { granted, cursor } = *first.get();
         let mut slice: Vec<Message> = Vec::new();

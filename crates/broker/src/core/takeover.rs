@@ -1,4 +1,4 @@
-//! From CONNECT to CONNACK: authentication, the session of the client wherever it is, acceptance.
+//! From CONNECT to CONNACK: authentication, the session of the client, acceptance.
 
 use std::sync::Arc;
 
@@ -15,12 +15,10 @@ use super::{
     access::{Authentication, Client, ConnectRequest},
     connection::Admission,
     directory::Lookup,
-    keys::{ConnectionId, SessionKey, WorkerId},
-    message::{HandOver, HandOverOutcome, MovedSession, TakeOver, WorkerMessage},
-    moves::Route,
+    keys::{ConnectionId, SessionKey},
+    message::TakeOver,
     notice::Notice,
-    session_table::{Absent, Presence},
-    timers::Timer,
+    session_table::{Absent, Entry, Presence},
 };
 
 impl Core {
@@ -123,7 +121,7 @@ impl Core {
     }
 
     /// Finds the session of the client, or begins one.
-    fn find_session(&mut self, id: ConnectionId, now: Instant) {
+    pub(super) fn find_session(&mut self, id: ConnectionId, now: Instant) {
         // A session that ends with its older connection is gone at the second look.
         if !self.look_for_session(id, now) && !self.look_for_session(id, now) {
             self.refuse(id, ReasonCode::ServerBusy, now);
@@ -139,44 +137,35 @@ impl Core {
         let client_id = admission.client_id.clone();
         let identity = admission.identity.clone();
         let clean_start = admission.connect.clean_start;
-        let sessions = &self.sessions;
         let found = self
             .directory
-            .find_or_enter(&client_id, self.limits.sessions_max, || sessions.next_key());
+            .find_or_enter(&client_id, self.limits.sessions_max, self.worker);
         match found {
             Lookup::Full => self.refuse(id, ReasonCode::QuotaExceeded, now),
-            Lookup::Entered(_) => {
-                let key = self
-                    .sessions
-                    .insert(client_id, identity, Presence::Connected(id));
+            Lookup::Entered(key) => {
+                let presence = Presence::Connected(id);
+                self.sessions
+                    .insert(Entry::new(key, client_id, identity, presence));
                 self.begin(id, key, now);
             }
-            // It is on its way to another worker: by the time of another try it will be there.
-            Lookup::Found(key) if self.is_on_its_way(key) => {
-                self.refuse(id, ReasonCode::ServerBusy, now);
-            }
-            Lookup::Found(key) if key.worker() == self.worker => {
+            Lookup::Found(key, worker)
+                if worker == self.worker && self.sessions.get(key).is_some() =>
+            {
                 return self.take_up(id, key, identity.as_deref(), clean_start, now);
             }
-            Lookup::Found(key) => {
-                let from = self.worker;
+            Lookup::Found(key, worker) => {
                 let request = TakeOver {
-                    from,
+                    from: self.worker,
                     connection: id,
                     session: key,
                     client_id,
                     identity,
                     clean_start,
                 };
-                let message = WorkerMessage::TakeOver(Box::new(request));
-                self.worker_messages.push_back((key.worker(), message));
+                self.ask_for_session(worker, request, now);
             }
         }
         true
-    }
-
-    fn is_on_its_way(&self, key: SessionKey) -> bool {
-        key.worker() == self.worker && self.sessions.get(key).is_none()
     }
 
     /// The session is here: ends its present connection, then goes on with it. Returns `false` if
@@ -206,7 +195,7 @@ impl Core {
     }
 
     /// Nobody of another identity takes a session over.
-    fn may_take_over(&self, key: SessionKey, identity: Option<&str>) -> bool {
+    pub(super) fn may_take_over(&self, key: SessionKey, identity: Option<&str>) -> bool {
         self.sessions
             .get(key)
             .is_none_or(|entry| entry.identity.as_deref() == identity)
@@ -224,7 +213,7 @@ impl Core {
 
     /// Lets a client in on its session, and cancels the will and expiry of that; a client that does
     /// not take the answer changes nothing. Returns whether there is such a session without a client.
-    fn resume(&mut self, id: ConnectionId, key: SessionKey, now: Instant) -> bool {
+    pub(super) fn resume(&mut self, id: ConnectionId, key: SessionKey, now: Instant) -> bool {
         let Some(state) = self.absent_mut(key).map(|it| std::mem::take(&mut it.state)) else {
             return false;
         };
@@ -269,6 +258,7 @@ impl Core {
         session_present: bool,
         now: Instant,
     ) -> Result<(), NotAccepted> {
+        let is_arriving = self.moves.is_arriving(key);
         let Some(connection) = self.connection_mut(id) else {
             return Err(NotAccepted::from(state));
         };
@@ -285,6 +275,7 @@ impl Core {
         };
         connection.session.accept(acceptance, now)?;
         connection.key = Some(key);
+        connection.is_moving |= is_arriving;
         let peer = Arc::clone(&connection.peer);
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.is_bridge = admission.connect.bridge;
@@ -298,148 +289,5 @@ impl Core {
         });
         self.settle(id);
         Ok(())
-    }
-
-    /// A client of this worker has connected to another one.
-    pub(super) fn on_take_over(&mut self, request: TakeOver, now: Instant) {
-        let TakeOver {
-            from,
-            connection,
-            session: key,
-            client_id,
-            identity,
-            clean_start,
-        } = request;
-        let outcome = if self.sessions.get(key).is_none() {
-            HandOverOutcome::NotHere
-        } else if !self.may_take_over(key, identity.as_deref()) {
-            HandOverOutcome::Refused(ReasonCode::NotAuthorized)
-        } else {
-            self.end_taken_over(key, now);
-            if clean_start {
-                self.end_absent(key, now);
-            }
-            HandOverOutcome::Moved(self.take_out(key, from, now).map(Box::new))
-        };
-        let answer = HandOver {
-            connection,
-            session: key,
-            client_id,
-            outcome,
-        };
-        self.worker_messages
-            .push_back((from, WorkerMessage::HandOver(Box::new(answer))));
-    }
-
-    /// Takes a session whose client is away out of this worker. It stays in the directory, so that
-    /// nobody else begins one, and in the index, so that nothing is lost to it silently.
-    fn take_out(&mut self, key: SessionKey, to: WorkerId, now: Instant) -> Option<MovedSession> {
-        let entry = self.sessions.remove(key)?;
-        let Presence::Absent(absent) = entry.presence else {
-            return None;
-        };
-        self.cancel_timers(key, &absent);
-        self.moves.note(key, Route::Away(to), now);
-        if entry.shared_count > 0 {
-            self.directory.set_member_absent(key, false);
-        }
-        Some(MovedSession {
-            state: absent.state,
-            identity: entry.identity,
-            subscription_count: entry.subscription_count,
-            shared_count: entry.shared_count,
-            owed: entry.owed,
-            expires_at: absent.expires_at,
-            will: absent.will,
-            limits: absent.limits,
-        })
-    }
-
-    /// Another worker has answered a request for a session.
-    pub(super) fn on_hand_over(&mut self, answer: HandOver, now: Instant) {
-        let HandOver {
-            connection: id,
-            session: old_key,
-            client_id,
-            outcome,
-        } = answer;
-        match outcome {
-            HandOverOutcome::Refused(reason) => self.refuse(id, reason, now),
-            // It ended meanwhile, or another worker has it now: that is known at once. If it is
-            // still on its way, the client has to try again.
-            HandOverOutcome::NotHere if self.directory.find(&client_id) != Some(old_key) => {
-                self.find_session(id, now);
-            }
-            HandOverOutcome::NotHere => self.refuse(id, ReasonCode::ServerBusy, now),
-            HandOverOutcome::Moved(None) => self.find_session(id, now),
-            HandOverOutcome::Moved(Some(moved)) => {
-                self.adopt(id, old_key, client_id, *moved, now);
-            }
-        }
-        self.handle_events(id, now);
-        self.handle_unread(id, now);
-        self.settle(id);
-    }
-
-    /// Makes a session of another worker one of this worker's.
-    fn adopt(
-        &mut self,
-        id: ConnectionId,
-        old_key: SessionKey,
-        client_id: Box<str>,
-        moved: MovedSession,
-        now: Instant,
-    ) {
-        let MovedSession {
-            state,
-            identity,
-            subscription_count,
-            shared_count,
-            owed,
-            expires_at,
-            will,
-            limits,
-        } = moved;
-        let will_due = will.as_ref().map(|(_, due)| *due);
-        // Its client is away until it has its answer: it may not have waited for its session.
-        let absent = Absent {
-            state,
-            limits,
-            expires_at,
-            will,
-        };
-        let presence = Presence::Absent(Box::new(absent));
-        let key = self.sessions.insert(client_id.clone(), identity, presence);
-        if let Some(entry) = self.sessions.get_mut(key) {
-            entry.subscription_count = subscription_count;
-            entry.shared_count = shared_count;
-            entry.owed = owed;
-        }
-        self.moves.note(old_key, Route::Renamed(key), now);
-        self.timers.schedule(Timer::SessionExpiry(key), expires_at);
-        if let Some(due) = will_due {
-            self.timers.schedule(Timer::Will(key), due);
-        }
-        if shared_count > 0 {
-            self.directory.set_member_absent(key, true);
-        }
-        if subscription_count > 0 {
-            self.rename_subscriptions(old_key, key);
-        }
-        self.directory.enter(&client_id, key);
-        self.resume(id, key, now);
-    }
-
-    /// Enters the subscriptions of a session under the key that it has now.
-    fn rename_subscriptions(&self, old_key: SessionKey, key: SessionKey) {
-        let mut index = self.directory.subscriptions.write();
-        let subscriptions: Vec<_> = index
-            .filters_of(&old_key)
-            .map(|(filter, granted)| (filter.to_owned(), *granted))
-            .collect();
-        for (filter, granted) in subscriptions {
-            index.insert(&filter.as_filter(), key, granted);
-        }
-        index.remove_all(&old_key);
     }
 }

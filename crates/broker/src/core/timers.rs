@@ -55,7 +55,7 @@ mod tests {
     fn timers_ring_in_order_and_only_when_due() {
         let mut timers = Timers::default();
         let at = Instant::from_micros;
-        let key = |slot| Timer::Will(SessionKey::new(super::super::WorkerId::new(0), slot, 0));
+        let key = |slot| Timer::Will(SessionKey::new(slot, 0));
         timers.schedule(key(1), at(20));
         timers.schedule(key(2), at(10));
         timers.schedule(key(3), Instant::NEVER);

@@ -135,6 +135,7 @@ mod tests {
 
     fn message() -> WorkerMessage {
         WorkerMessage::Deliver {
+            from: WorkerId::new(0),
             message: Message::builder("a", "x").build().expect("valid"),
             targets: Vec::new(),
         }

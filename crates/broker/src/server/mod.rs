@@ -10,6 +10,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     io,
+    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -174,7 +175,7 @@ impl Default for BrokerBuilder {
             broker_limits: BrokerLimits::default(),
             access: Box::new(|| Box::new(AllowAll)),
             accept_bridges: false,
-            workers: 1,
+            workers: one_for_each_processor(),
         }
     }
 }
@@ -215,7 +216,8 @@ impl BrokerBuilder {
         self
     }
 
-    /// Sets the number of worker threads, 1 to 255. Default 1.
+    /// Sets the number of worker threads, 1 to 255. Default: one for each processor that the process
+    /// may use.
     #[must_use]
     pub fn workers(mut self, workers: u8) -> Self {
         self.workers = workers.max(1);
@@ -352,6 +354,11 @@ impl fmt::Debug for BrokerBuilder {
             .field("workers", &self.workers)
             .finish_non_exhaustive()
     }
+}
+
+fn one_for_each_processor() -> u8 {
+    let count = thread::available_parallelism().map_or(1, NonZero::get);
+    u8::try_from(count).unwrap_or(u8::MAX)
 }
 
 struct StopOnDrop(Stopper);

@@ -122,11 +122,11 @@ impl From<Level> for LevelFilter {
 
 /// How the broker works, and what all clients together may use. Names, defaults and meanings are
 /// those of `BrokerLimits`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct BrokerSettings {
-    /// The number of worker threads, 1 to 255.
-    pub(super) workers: Within<u8, 1, 255>,
+    /// The number of worker threads, 1 to 255; without it, one for each processor.
+    pub(super) workers: Option<Within<u8, 1, 255>>,
     /// Whether 3.x clients may say that they are bridges.
     pub(super) accept_bridges: bool,
     connections_max: Option<U32>,
@@ -135,21 +135,6 @@ pub(super) struct BrokerSettings {
     sessions_max: Option<U32>,
     retained_messages_max: Option<U32>,
     retained_bytes_max: Option<Size>,
-}
-
-impl Default for BrokerSettings {
-    fn default() -> Self {
-        Self {
-            workers: Within(1),
-            accept_bridges: false,
-            connections_max: None,
-            pending_connections_max: None,
-            pending_connections_per_address_max: None,
-            sessions_max: None,
-            retained_messages_max: None,
-            retained_bytes_max: None,
-        }
-    }
 }
 
 impl BrokerSettings {

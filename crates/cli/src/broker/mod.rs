@@ -75,8 +75,10 @@ pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
     let mut builder = Broker::builder()
         .limits(config.limits.to_limits())
         .broker_limits(config.broker.to_limits())
-        .workers(config.broker.workers.0)
         .accept_bridges(config.broker.accept_bridges);
+    if let Some(workers) = &config.broker.workers {
+        builder = builder.workers(workers.0);
+    }
     for listener in &config.listener {
         builder = builder.listen(listener.address.clone());
     }

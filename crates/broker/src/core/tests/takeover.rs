@@ -185,23 +185,80 @@ fn what_is_published_while_a_session_moves_is_not_lost() {
 }
 
 #[test]
-fn a_message_that_comes_to_the_old_place_follows_the_session() {
-    // v5 MQTT-4.5.0-1
+fn a_message_that_goes_by_the_old_place_is_not_overtaken() {
+    // v5 MQTT-4.6.0-6, v5 MQTT-4.5.0-1; v3.1.1 MQTT-4.6.0-6
     let mut net = Net::workers(3);
     let publisher = net.join_at(2, clean(V5, "p"));
     let old = net.join_at(0, lasting(V5, "c", 100));
     net.subscribe(old, "t", 1);
-    // Hold back what the publisher's worker sends while the session moves twice.
+    // The first message is slow on its way to worker 0; the session leaves there meanwhile.
     net.holds_worker_messages = true;
-    net.say(publisher, "t", "late", 1);
-    let late = net.on_the_way.pop_front().expect("a delivery");
+    net.say(publisher, "t", "first", 1);
+    let first = net.on_the_way.pop_front().expect("a delivery");
+    let new = net.dial_at(1, lasting(V5, "c", 100));
+    net.release_one_worker_message();
+    // The second goes straight to worker 1, and arrives even before the session.
+    net.say(publisher, "t", "second", 1);
+    let second = net.on_the_way.pop_back().expect("a delivery");
+    net.on_the_way.push_front(second);
+    net.release_one_worker_message();
+    // The session comes, and a third message behind it.
+    net.release_one_worker_message();
+    net.say(publisher, "t", "third", 1);
+    let third = net.on_the_way.pop_back().expect("a delivery");
+    net.on_the_way.push_front(third);
+    net.release_one_worker_message();
+    assert!(net.hear(new)[0].contains("session-present"));
+    // Somebody who wants the session now waits until all is in order.
+    let further = net.dial_at(2, lasting(V5, "c", 100));
+    net.expect(further, &[]);
+    net.on_the_way.push_front(first);
     net.release_worker_messages();
-    let there = net.join_at(1, lasting(V5, "c", 100));
-    assert!(!net.is_closed(there));
-    let further = net.join_at(2, lasting(V5, "c", 100));
-    net.on_the_way.push_back(late);
-    net.pump();
-    net.expect(further, &["t=late q1"]);
+    // What had not been sent when it was taken over goes along.
+    net.expect_end(new, &["t=first q1", TAKEN_OVER]);
+    let heard = net.hear(further);
+    assert!(heard[0].contains("session-present"), "{heard:?}");
+    assert_eq!(heard[1..], ["t=second q1", "t=third q1"]);
+    assert_eq!(net.cores[0].directory().subscription_count(), 1);
+}
+
+#[test]
+fn a_client_that_moves_does_not_overtake_itself() {
+    // v5 MQTT-4.6.0-6; v3.1.1 MQTT-4.6.0-6
+    for connect in [lasting(V5, "p", 100), clean(V5, "p")] {
+        let mut net = Net::workers(3);
+        let reader = net.join_at(2, clean(V5, "r"));
+        net.subscribe(reader, "t", 0);
+        let old = net.join_at(0, connect.clone());
+        net.holds_worker_messages = true;
+        net.say(old, "t", "first", 0);
+        let first = net.on_the_way.pop_front().expect("a delivery");
+        let new = net.dial_at(1, connect);
+        net.release_one_worker_message();
+        net.release_one_worker_message();
+        assert!(net.hear(new)[0].contains("CONNACK success"));
+        assert!(net.is_paused(new));
+        net.say(new, "t", "second", 0);
+        net.on_the_way.push_front(first);
+        net.release_worker_messages();
+        net.expect(reader, &["t=first q0", "t=second q0"]);
+        assert!(!net.is_paused(new));
+    }
+}
+
+#[test]
+fn of_several_connections_that_wait_for_a_session_the_last_one_gets_it() {
+    // M1
+    let mut net = Net::workers(2);
+    net.join_at(0, lasting(V5, "c", 100));
+    net.holds_worker_messages = true;
+    let waiting = [(); 50].map(|()| net.dial_at(1, lasting(V5, "c", 100)));
+    net.release_worker_messages();
+    let (last, others) = waiting.split_last().expect("fifty");
+    for who in others {
+        net.expect_end(*who, &["CONNACK server busy (0x89)"]);
+    }
+    assert!(net.hear(*last)[0].contains("session-present"));
 }
 
 #[test]

@@ -45,8 +45,8 @@ fn a_file_sets_what_it_names() {
     assert_eq!(limits.maximum_qos, QoS::AtLeastOnce);
     assert_eq!(config.broker.to_limits().retained_bytes_max, 1 << 20);
     assert_eq!(
-        (config.broker.workers.0, config.log.level),
-        (2, Level::Warn)
+        (config.broker.workers.map(|it| it.0), config.log.level),
+        (Some(2), Level::Warn)
     );
 }
 
