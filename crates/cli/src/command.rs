@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{broker, completions, failure::Failure, inspect, matching, publish, subscribe};
+use crate::{bench, broker, completions, failure::Failure, inspect, matching, publish, subscribe};
 
 /// MQTT 3.1, 3.1.1 and 5.0 on the command line.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Pub(Box<publish::Args>),
     /// Subscribe to topics and print the messages.
     Sub(Box<subscribe::Args>),
+    /// Put load on a broker, check every delivery, and say what it cost.
+    Bench(Box<bench::Args>),
     /// Say whether a topic filter matches topic names.
     Match(matching::Args),
     /// Show what packets say, field by field: hex, base64, raw or captured.
@@ -61,6 +63,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Broker(args) => ("broker", broker::run(&args)),
         Command::Pub(args) => ("pub", publish::run(*args)),
         Command::Sub(args) => ("sub", subscribe::run(*args)),
+        Command::Bench(args) => ("bench", bench::run(&args)),
         Command::Match(args) => ("match", matching::run(&args)),
         Command::Inspect(args) => ("inspect", inspect::run(&args)),
         Command::Completions(args) => ("completions", completions::run(&args)),

@@ -1,5 +1,6 @@
 //! The `mqttstack` command.
 
+mod bench;
 mod broker;
 mod command;
 mod completions;

@@ -1,0 +1,148 @@
+//! `mqttstack bench` against a broker of this process: every scenario, small.
+
+use std::process::{Command, Output};
+
+use mqttstack_broker::Broker;
+use serde_json::Value;
+
+fn broker() -> Broker {
+    let builder = Broker::builder().listen("127.0.0.1:0".parse().expect("an address"));
+    builder.start().expect("a broker")
+}
+
+fn bench(port: u16, arguments: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mqttstack"))
+        .arg("bench")
+        .args(arguments.split_whitespace())
+        .args(["--port", &port.to_string(), "--timeout", "60"])
+        .output()
+        .expect("the command runs")
+}
+
+fn port(broker: &Broker) -> u16 {
+    let address = broker.local_addresses()[0].socket_address().expect("TCP");
+    address.port()
+}
+
+fn report(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[test]
+fn every_scenario_ends_with_every_delivery_checked() {
+    let broker = broker();
+    for (arguments, phases, deliveries) in [
+        ("p2p -c 3 -n 300", &["flow"][..], 300),
+        ("p2p -c 3 -n 300 -q 1 -V 311", &["flow"], 300),
+        ("p2p -c 3 -n 300 -q 2 --receive-maximum 5", &["flow"], 300),
+        ("p2p -c 2 --seconds 1 --burst 1 --in-flight 1", &["flow"], 1),
+        ("fanout -c 20 -n 100 -q 1", &["flow"], 2_000),
+        ("fanin -c 20 -n 400", &["flow"], 400),
+        (
+            "wildcard -c 4 --filters 40 --publishers 3 -n 300",
+            &["flow"],
+            300,
+        ),
+        ("shared -c 3 --publishers 2 -n 300", &["flow"], 300),
+        ("retained -n 200", &["set", "delivered", "removed"], 200),
+        ("offline -n 500 -V 311", &["queued", "drained"], 500),
+        (
+            "offline -n 500 -q 2 --receive-maximum 7",
+            &["queued", "drained"],
+            500,
+        ),
+        ("latency -c 2 -n 200 --rate 1000", &["flow"], 200),
+        ("connect-storm -c 5 -n 40", &["storm"], 40),
+        (
+            "idle -c 20 --subscribe --source 127.0.0.2",
+            &["connected", "disconnected"],
+            20,
+        ),
+        ("large -c 2 -n 20 -s 1000000 -q 1", &["flow"], 20),
+    ] {
+        let output = bench(port(&broker), &format!("{arguments} --json"));
+        let report = report(&output);
+        assert!(output.status.success(), "{arguments}: {output:?}");
+        assert_eq!(report["passed"], true, "{arguments}");
+        let found = report["phases"].as_array().unwrap();
+        let names: Vec<_> = found
+            .iter()
+            .map(|phase| phase["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, phases, "{arguments}");
+        let counted = found.last().unwrap()["count"].as_u64().unwrap();
+        assert!(
+            counted + counted / 10 >= deliveries,
+            "{arguments}: {counted}"
+        );
+    }
+    broker.stop();
+    broker.wait().unwrap();
+}
+
+#[test]
+fn the_broker_is_left_as_it_was() {
+    let broker = broker();
+    let retained = broker.directory().retained_count();
+    for arguments in ["retained -n 50", "offline -n 50", "p2p -c 2 -n 50"] {
+        assert!(
+            bench(port(&broker), arguments).status.success(),
+            "{arguments}"
+        );
+    }
+    assert_eq!(broker.directory().retained_count(), retained);
+    assert_eq!(broker.directory().session_count(), 0);
+    broker.stop();
+    broker.wait().unwrap();
+}
+
+#[test]
+fn a_broker_that_drops_messages_is_found_out() {
+    let limits = mqttstack_broker::limits::Limits {
+        queue_messages_max: 10,
+        ..Default::default()
+    };
+    let builder = Broker::builder().listen("127.0.0.1:0".parse().unwrap());
+    let broker = builder.limits(limits).start().unwrap();
+    let output = bench(port(&broker), "offline -n 100 --json");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = report(&output);
+    assert_eq!(report["passed"], false);
+    assert_eq!(report["checks"]["lost"], 90);
+    broker.stop();
+    broker.wait().unwrap();
+}
+
+#[test]
+fn the_page_has_plots_and_loads_nothing() {
+    let broker = broker();
+    let path = std::env::temp_dir().join(format!("mqttstack-bench-{}.html", std::process::id()));
+    let arguments = format!(
+        "latency -c 1 --seconds 1 --rate 500 --html {}",
+        path.display()
+    );
+    assert!(bench(port(&broker), &arguments).status.success());
+    let page = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(page.matches("<svg").count() >= 3, "{page}");
+    assert!(!page.contains("src=") && !page.contains("href="));
+    broker.stop();
+    broker.wait().unwrap();
+}
+
+#[test]
+fn nobody_is_put_under_load_by_mistake() {
+    for (arguments, code, words) in [
+        ("p2p -h 192.0.2.1", 1, "--allow-remote"),
+        ("p2p --burst 10 --in-flight 5", 1, "does not fit"),
+        ("p2p -s 5", 1, "5"),
+        ("p2p --broker-pid 4294967295", 1, "no such process"),
+        ("p2p -h 127.0.0.1", 2, "is the broker running"),
+    ] {
+        // Port 1 has nobody who listens.
+        let output = bench(1, arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {text}");
+        assert!(text.contains(words), "{arguments}: {text}");
+    }
+}
