@@ -10,7 +10,7 @@ use std::{
 };
 
 use mqttstack_client::{
-    Builder, Client, ConnectionEvent, DEFAULT_PORT, Inbox,
+    Builder, Client, ConnectionEvent, DEFAULT_PORT, Inbox, ServerUrl,
     codec::{ProtocolVersion, QoS},
     core::{CleanStart, ReconnectPolicy},
     limits::Limits,
@@ -19,6 +19,7 @@ use mqttstack_client::{
 };
 
 use crate::{
+    encryption::Encryption,
     failure::Failure,
     properties::{self, GivenProperties},
 };
@@ -36,12 +37,25 @@ pub(crate) struct Connection {
         default_value = "localhost"
     )]
     pub(crate) host: String,
-    /// Port to connect to.
-    #[arg(short, long, env = "MQTTSTACK_PORT", default_value_t = DEFAULT_PORT)]
-    pub(crate) port: u16,
-    /// Everything in one: mqtt://USER:PASSWORD@HOST:PORT/TOPIC; all but the host may be left out.
+    /// Port to connect to [default: 1883, or 8883 over TLS].
+    #[arg(short, long, env = "MQTTSTACK_PORT")]
+    pub(crate) port: Option<u16>,
+    /// Everything in one: mqtt://USER:PASSWORD@HOST:PORT/TOPIC, or mqtts://; all but the host may be
+    /// left out. Or ws://HOST:PORT/PATH, wss://, unix:PATH: these have no topic.
     #[arg(short = 'L', long, conflicts_with_all = ["host", "port"])]
     pub(crate) url: Option<String>,
+    /// Unix domain socket to connect to.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "url"])]
+    unix: Option<PathBuf>,
+    /// Proxy to connect through: http://USER:PASSWORD@HOST:PORT or socks5://; user and password may
+    /// be left out.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MQTTSTACK_PROXY",
+        hide_env_values = true
+    )]
+    proxy: Option<String>,
     /// Address of this machine to connect from.
     #[arg(short = 'A', long, value_name = "ADDRESS")]
     bind: Option<IpAddr>,
@@ -114,12 +128,14 @@ pub(crate) struct Connection {
     /// Retain it.
     #[arg(long, requires = "will_topic", help_heading = "Will")]
     will_retain: bool,
+    #[command(flatten)]
+    encryption: Encryption,
 }
 
 /// A connection as it is to be made.
 pub(crate) struct Prepared {
     pub(crate) builder: Builder,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) server: ServerUrl,
     version: ProtocolVersion,
     pub(crate) properties: GivenProperties,
     /// The topic in the URL.
@@ -148,6 +164,10 @@ impl Connection {
             .limits(limits)
             .connect_properties(connect_properties)
             .transport(transport);
+        builder = self.encryption.apply(builder);
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy);
+        }
         if self.disable_clean_session {
             builder = builder.clean_start(CleanStart::Never);
         }
@@ -175,11 +195,12 @@ impl Connection {
         if self.debug {
             builder = builder.on_event(log);
         }
-        let endpoint = self.endpoint(&url)?;
+        let server = url.parse::<ServerUrl>();
+        let server = server.map_err(|error| Failure::usage(error.to_string()))?;
         Ok(Prepared {
             version: self.protocol_version,
             builder,
-            endpoint,
+            server,
             properties,
             topic,
         })
@@ -204,29 +225,27 @@ impl Connection {
 
     /// Returns the URL of the server, and the topic if the URL that was given has one.
     fn url(&self) -> Result<(String, Option<String>), Failure> {
+        if let Some(path) = &self.unix {
+            return Ok((format!("unix:{}", path.display()), None));
+        }
         let Some(url) = &self.url else {
-            let endpoint = Endpoint::new(&self.host, self.port);
+            let (scheme, usual_port) = if self.encryption.is_wanted() {
+                ("mqtts", 8883)
+            } else {
+                ("mqtt", DEFAULT_PORT)
+            };
+            let endpoint = Endpoint::new(&self.host, self.port.unwrap_or(usual_port));
             let endpoint = endpoint.map_err(|error| Failure::usage(error.to_string()))?;
-            return Ok((format!("mqtt://{endpoint}"), None));
+            return Ok((format!("{scheme}://{endpoint}"), None));
         };
-        let start = url.find("://").map_or(0, |at| at + 3);
-        let (server, topic) = match url[start..].find('/') {
-            Some(slash) => (&url[..start + slash], &url[start + slash + 1..]),
-            None => (&**url, ""),
-        };
-        Ok((server.into(), (!topic.is_empty()).then(|| topic.into())))
-    }
-
-    /// Returns where `url` leads to, for messages: without user and password.
-    fn endpoint(&self, url: &str) -> Result<Endpoint, Failure> {
-        let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let address = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, address)| address);
-        let endpoint = address
-            .parse()
-            .or_else(|_| Endpoint::new(address, DEFAULT_PORT));
-        endpoint.map_err(|error| Failure::usage(error.to_string()))
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        // What follows the host of a WebSocket is its own.
+        if !["mqtt", "mqtts"].contains(&&*scheme.to_ascii_lowercase()) {
+            return Ok((url.clone(), None));
+        }
+        let (server, topic) = rest.split_once('/').unwrap_or((rest, ""));
+        let topic = (!topic.is_empty()).then(|| topic.into());
+        Ok((format!("{scheme}://{server}"), topic))
     }
 
     fn password(&self) -> Result<Option<Vec<u8>>, Failure> {
@@ -258,7 +277,7 @@ impl Prepared {
             ReconnectPolicy::NEVER
         };
         let connected = self.builder.reconnect(policy).connect();
-        connected.map_err(|error| Failure::builder(error, &self.endpoint, self.version))
+        connected.map_err(|error| Failure::builder(error, &self.server, self.version))
     }
 }
 
@@ -341,14 +360,27 @@ mod tests {
     #[test]
     fn the_server_is_named_by_host_and_port_or_by_url() {
         for (line, endpoint, topic) in [
-            ("", "localhost:1883", None),
-            ("-h broker -p 99", "broker:99", None),
-            ("-h ::1", "[::1]:1883", None),
-            ("-L mqtt://ann:pw@broker/a/b", "broker:1883", Some("a/b")),
-            ("-L mqtt://broker:99", "broker:99", None),
+            ("", "mqtt://localhost:1883", None),
+            ("-h broker -p 99", "mqtt://broker:99", None),
+            ("-h ::1", "mqtt://[::1]:1883", None),
+            ("-h broker --tls", "mqtts://broker:8883", None),
+            ("--cafile ca.pem -p 1884", "mqtts://localhost:1884", None),
+            ("--insecure", "mqtts://localhost:8883", None),
+            ("--alpn mqtt", "mqtts://localhost:8883", None),
+            ("--unix /run/mqtt", "unix:/run/mqtt", None),
+            (
+                "-L mqtt://ann:pw@broker/a/b",
+                "mqtt://broker:1883",
+                Some("a/b"),
+            ),
+            ("-L mqtt://broker:99", "mqtt://broker:99", None),
+            ("-L mqtts://broker/a", "mqtts://broker:8883", Some("a")),
+            ("-L wss://broker", "wss://broker:8084/mqtt", None),
+            ("-L ws://broker/a", "ws://broker:8083/a", None),
+            ("-L unix:/run/mqtt", "unix:/run/mqtt", None),
         ] {
             let prepared = prepare(line).unwrap();
-            assert_eq!(prepared.endpoint.to_string(), endpoint, "{line}");
+            assert_eq!(prepared.server.to_string(), endpoint, "{line}");
             assert_eq!(prepared.topic.as_deref(), topic, "{line}");
         }
     }
@@ -374,6 +406,8 @@ mod tests {
             "-c",
             "-V 311 -D connect user-property a b",
             "-D will content-type a",
+            "-L broker:1883",
+            "-L http://broker",
         ] {
             assert_eq!(
                 prepare(line).err().map(|failure| failure.code),

@@ -3,11 +3,11 @@
 use std::io;
 
 use mqttstack_client::{
-    BuilderError, ConnectError, OperationError,
+    BuilderError, ConnectError, OperationError, ServerUrl,
     codec::{ProtocolVersion, ReasonCode},
     core::RequestError,
     session::{Undelivered, client::RequestError as Unsendable},
-    transport::{Endpoint, TransportError},
+    transport::{TlsError, TransportError, TunnelError, WebSocketError},
 };
 
 /// Why a command failed.
@@ -108,17 +108,18 @@ impl Failure {
     /// The client could not be made, or did not get its first connection.
     pub(crate) fn builder(
         error: BuilderError,
-        endpoint: &Endpoint,
+        server: &ServerUrl,
         version: ProtocolVersion,
     ) -> Self {
         let BuilderError::Connect(error) = error else {
             return Self::usage(error.to_string());
         };
-        let failure = Self::connect(&error, endpoint);
+        let failure = Self::connect(&error, server);
         // Only here: a server that has accepted the client once speaks its version.
         let may_be_the_version = matches!(
             error,
             ConnectError::Closed
+                | ConnectError::Transport(TransportError::Closed)
                 | ConnectError::Refused {
                     reason_code: ReasonCode::UnsupportedProtocolVersion,
                     ..
@@ -132,8 +133,8 @@ impl Failure {
     }
 
     /// There is no connection, or no more.
-    pub(crate) fn connect(error: &ConnectError, endpoint: &Endpoint) -> Self {
-        let message = format!("{endpoint}: {error}");
+    pub(crate) fn connect(error: &ConnectError, server: &ServerUrl) -> Self {
+        let message = format!("{server}: {error}");
         match error {
             ConnectError::Refused { reason_code, .. }
             | ConnectError::Disconnected { reason_code, .. } => Self {
@@ -148,10 +149,28 @@ impl Failure {
                 hint: Some("is the broker running? -h and -p say where it listens".into()),
                 ..Self::new(Self::NETWORK, error.to_string())
             },
+            ConnectError::Transport(
+                error @ (TransportError::Tls(_)
+                | TransportError::WebSocket(_)
+                | TransportError::Tunnel(_)),
+            ) => Self {
+                hint: hint_for_layer(error).map(Into::into),
+                ..Self::new(Self::NETWORK, message)
+            },
+            ConnectError::Transport(TransportError::Closed | TransportError::Reset) => {
+                Self::new(Self::NETWORK, message)
+            }
             ConnectError::Timeout(_) | ConnectError::Transport(_) => {
                 Self::new(Self::NETWORK, error.to_string())
             }
-            ConnectError::Closed
+            ConnectError::TlsExpected => Self {
+                hint: Some(
+                    "--cafile names the authority to trust, --tls takes the system's".into(),
+                ),
+                ..Self::new(Self::NETWORK, message)
+            },
+            ConnectError::OpeningTimedOut(_)
+            | ConnectError::Closed
             | ConnectError::Protocol(_)
             | ConnectError::Ended
             | ConnectError::WaitTimedOut(_)
@@ -163,24 +182,24 @@ impl Failure {
     pub(crate) fn operation(
         error: &OperationError,
         lost: Option<&ConnectError>,
-        endpoint: &Endpoint,
+        server: &ServerUrl,
     ) -> Self {
         match (error, lost) {
             (error, _) if is_beyond_the_server(error) => {
-                Self::refused(format!("{endpoint}: {error}"))
+                Self::refused(format!("{server}: {error}"))
             }
             (OperationError::Cancelled | OperationError::Undelivered(_), Some(lost))
                 if *lost != ConnectError::Ended =>
             {
-                Self::connect(lost, endpoint)
+                Self::connect(lost, server)
             }
             (OperationError::Rejected { .. } | OperationError::Publish(_), _) => {
-                Self::refused(format!("{endpoint}: {error}"))
+                Self::refused(format!("{server}: {error}"))
             }
             (OperationError::Request(_) | OperationError::Submit(_), _) => {
                 Self::usage(error.to_string())
             }
-            _ => Self::new(Self::NETWORK, format!("{endpoint}: {error}")),
+            _ => Self::new(Self::NETWORK, format!("{server}: {error}")),
         }
     }
 
@@ -216,6 +235,41 @@ const fn is_beyond_the_server(error: &OperationError) -> bool {
     )
 }
 
+/// What can be done about a layer that did not open.
+const fn hint_for_layer(error: &TransportError) -> Option<&'static str> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only some causes can be helped"
+    )]
+    let hint = match error {
+        TransportError::Tls(TlsError::PeerSpeaksPlain | TlsError::Unanswered) => {
+            "is it the port for TLS? the usual one is 8883"
+        }
+        TransportError::Tls(TlsError::AuthorityUnknown) => "--cafile names the authority to trust",
+        TransportError::Tls(TlsError::HostMismatch { .. }) => {
+            "-h takes the name in the certificate; --servername expects another one than the host"
+        }
+        TransportError::Tls(TlsError::ClientCertificateMissing) => {
+            "--cert and --key name the certificate to show"
+        }
+        TransportError::Tls(TlsError::ProtocolMismatch) => "--alpn says which protocols to offer",
+        TransportError::WebSocket(WebSocketError::PeerSpeaksTls) => {
+            "the server speaks TLS on this port; write wss:// in the URL"
+        }
+        TransportError::WebSocket(WebSocketError::NotHttp) => {
+            "is it the port for WebSockets? the usual one is 8083"
+        }
+        TransportError::WebSocket(WebSocketError::Refused { status: 404 }) => {
+            "the path in the URL may be another one"
+        }
+        TransportError::Tunnel(TunnelError::CredentialsRefused) => {
+            "write user and password in the URL of the proxy"
+        }
+        _ => return None,
+    };
+    Some(hint)
+}
+
 /// The versions that are left when the server does not speak this one.
 fn hint_for_version(version: ProtocolVersion) -> String {
     let others = match version {
@@ -247,27 +301,27 @@ mod tests {
 
     #[test]
     fn nobody_is_told_to_try_the_version_that_failed() {
-        let endpoint = Endpoint::new("localhost", 1883).expect("an endpoint");
+        let server = "mqtt://localhost".parse().expect("a server");
         for (version, own) in [
             (ProtocolVersion::V5, "-V 5"),
             (ProtocolVersion::V311, "-V 311"),
             (ProtocolVersion::V31, "-V 31"),
         ] {
             let error = BuilderError::Connect(ConnectError::Closed);
-            let failure = Failure::builder(error, &endpoint, version);
+            let failure = Failure::builder(error, &server, version);
             let hint = failure.hint.expect("something to try");
             assert!(
                 hint.contains("-V ") && hint.split([' ', ';']).all(|word| word != &own[3..]),
                 "{own}: {hint}"
             );
         }
-        let later = Failure::connect(&ConnectError::Closed, &endpoint);
+        let later = Failure::connect(&ConnectError::Closed, &server);
         assert_eq!((later.code, later.hint), (Failure::NETWORK, None));
     }
 
     #[test]
     fn what_the_server_does_not_take_is_a_refusal() {
-        let endpoint = Endpoint::new("localhost", 1883).expect("an endpoint");
+        let server = "mqtt://localhost".parse().expect("a server");
         for (error, code) in [
             (
                 OperationError::Request(RequestError::Session(Unsendable::WildcardsNotSupported)),
@@ -286,7 +340,7 @@ mod tests {
                 Failure::NETWORK,
             ),
         ] {
-            assert_eq!(Failure::operation(&error, None, &endpoint).code, code);
+            assert_eq!(Failure::operation(&error, None, &server).code, code);
         }
     }
 }

@@ -5,6 +5,7 @@ mod broker;
 mod command;
 mod completions;
 mod connection;
+mod encryption;
 mod failure;
 mod format;
 mod inspect;

@@ -10,11 +10,10 @@ use std::{
 };
 
 use mqttstack_client::{
-    Client, Pending, Published,
+    Client, Pending, Published, ServerUrl,
     codec::QoS,
     limits::{Limits, PROTOCOL_PACKET_SIZE_MAX},
     session::Message,
-    transport::Endpoint,
 };
 
 use crate::{
@@ -118,13 +117,13 @@ fn publish(args: &Args) -> Result<(), Failure> {
         Some(payload) => Some(template.message(payload)?),
         None => template.message(Vec::new()).map(|_| None)?,
     };
-    let endpoint = prepared.endpoint.clone();
+    let server = prepared.server.clone();
     let (client, inbox) = prepared.connect(args.payload.stdin_line)?;
     // Nothing is subscribed to; what an old session delivers all the same is acknowledged.
     drop(inbox);
     let interrupt =
         Interrupt::watch(client.clone()).map_err(|error| Failure::input("signals", &error))?;
-    let mut outbox = Outbox::new(client, endpoint, args.connection.debug);
+    let mut outbox = Outbox::new(client, server, args.connection.debug);
     let result = match message {
         Some(message) => outbox.publish_repeatedly(&message, args),
         None => outbox.publish_lines(&template, &mut io::stdin().lock()),
@@ -182,7 +181,7 @@ impl Template {
 /// Messages under way.
 struct Outbox {
     client: Client,
-    endpoint: Endpoint,
+    server: ServerUrl,
     debug: bool,
     unsettled: VecDeque<Pending<Published>>,
     /// The first message that failed.
@@ -190,10 +189,10 @@ struct Outbox {
 }
 
 impl Outbox {
-    const fn new(client: Client, endpoint: Endpoint, debug: bool) -> Self {
+    const fn new(client: Client, server: ServerUrl, debug: bool) -> Self {
         Self {
             client,
-            endpoint,
+            server,
             debug,
             unsettled: VecDeque::new(),
             failure: None,
@@ -279,7 +278,7 @@ impl Outbox {
     }
 
     fn failed(&self, error: &mqttstack_client::OperationError) -> Failure {
-        Failure::operation(error, self.client.last_error().as_ref(), &self.endpoint)
+        Failure::operation(error, self.client.last_error().as_ref(), &self.server)
     }
 }
 

@@ -7,11 +7,10 @@ use std::{
 
 use jiff::Zoned;
 use mqttstack_client::{
-    Acknowledgement, Client, Inbox, ReceiveError, Received,
+    Acknowledgement, Client, Inbox, ReceiveError, Received, ServerUrl,
     codec::{QoS, ReasonCode, RetainHandling, Subscription, SubscriptionOptions},
     limits::Limits,
     session::Message,
-    transport::Endpoint,
 };
 use mqttstack_topic::{TopicFilter, TopicFilterBuf, TopicName};
 
@@ -136,15 +135,15 @@ fn subscribe(args: &Args) -> Result<(), Failure> {
     let mut prepared = args.connection.prepare("sub", Limits::default())?;
     prepared.builder = prepared.builder.acknowledgement(Acknowledgement::Manual);
     let requests = Requests::new(args, &prepared)?;
-    let endpoint = prepared.endpoint.clone();
+    let server = prepared.server.clone();
     let (client, inbox) = prepared.connect(true)?;
     let interrupt =
         Interrupt::watch(client.clone()).map_err(|error| Failure::input("signals", &error))?;
-    let result = requests.make(&client, &endpoint).and_then(|()| {
+    let result = requests.make(&client, &server).and_then(|()| {
         if args.exit_after_subscribe {
             return Ok(());
         }
-        Printer::new(args, client.clone()).print(&inbox, deadline.flatten(), &endpoint)
+        Printer::new(args, client.clone()).print(&inbox, deadline.flatten(), &server)
     });
     if interrupt.has_come() {
         return Err(Failure::interrupted());
@@ -184,8 +183,8 @@ impl Requests {
         })
     }
 
-    fn make(&self, client: &Client, endpoint: &Endpoint) -> Result<(), Failure> {
-        let failed = |error| Failure::operation(&error, client.last_error().as_ref(), endpoint);
+    fn make(&self, client: &Client, server: &ServerUrl) -> Result<(), Failure> {
+        let failed = |error| Failure::operation(&error, client.last_error().as_ref(), server);
         if !self.unsubscribe.is_empty() {
             let filters = self.unsubscribe.iter().map(String::as_str);
             let properties = self.unsubscribe_properties.clone();
@@ -204,11 +203,11 @@ impl Requests {
         let pending = client.subscribe_with(subscriptions, self.subscribe_properties.clone());
         let pending = pending.map_err(|error| failed(error.into()))?;
         let subscribed = pending.wait(ANSWER).map_err(failed)?;
-        self.check(&subscribed.reason_codes, endpoint)
+        self.check(&subscribed.reason_codes, server)
     }
 
     /// Reports the filters that were refused; fails if all were.
-    fn check(&self, reason_codes: &[ReasonCode], endpoint: &Endpoint) -> Result<(), Failure> {
+    fn check(&self, reason_codes: &[ReasonCode], server: &ServerUrl) -> Result<(), Failure> {
         let all = self.filters.iter().zip(reason_codes);
         let refused: Vec<_> = all.filter(|(_, code)| code.is_error()).collect();
         let list = |(filter, code): &(&String, &ReasonCode)| format!("`{filter}`: {code}");
@@ -216,7 +215,7 @@ impl Requests {
         if refused.is_empty() {
             return Ok(());
         }
-        let message = format!("{endpoint} refused the subscription to {list}");
+        let message = format!("{server} refused the subscription to {list}");
         if refused.len() == self.filters.len() {
             return Err(Failure::refused(message));
         }
@@ -247,7 +246,7 @@ impl<'a> Printer<'a> {
         &mut self,
         inbox: &Inbox,
         deadline: Option<Instant>,
-        endpoint: &Endpoint,
+        server: &ServerUrl,
     ) -> Result<(), Failure> {
         let mut page = Page::new(io::stdout().lock());
         loop {
@@ -262,7 +261,7 @@ impl<'a> Printer<'a> {
                 }
                 received => received,
             }
-            .map_err(|_| self.ended(endpoint))?;
+            .map_err(|_| self.ended(server))?;
             let goes_on = self.take(&received, &mut page.out);
             let goes_on = goes_on.map_err(Failure::output)?;
             page.add(received).map_err(Failure::output)?;
@@ -287,9 +286,9 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn ended(&self, endpoint: &Endpoint) -> Failure {
+    fn ended(&self, server: &ServerUrl) -> Failure {
         match self.client.last_error() {
-            Some(error) => Failure::connect(&error, endpoint),
+            Some(error) => Failure::connect(&error, server),
             None => Failure::interrupted(),
         }
     }
