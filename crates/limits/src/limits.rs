@@ -52,6 +52,9 @@ pub struct Limits {
     /// the Keep Alive. Default 5 min; then the connection ends (0x97), and with it the memory that
     /// the unfinished packet holds.
     pub packet_timeout: Duration,
+    /// How long the program around a broker may take to answer what it answers later: whether a client
+    /// may connect, publish or subscribe. Default 10 s; then the answer is no (0x87).
+    pub decision_timeout: Duration,
     /// The largest CONNECT that is read, in bytes of the whole packet; applies to every packet of a
     /// peer that has not been accepted yet. Default 131,072, which has room for the largest will
     /// message; a longer one is refused from its header (0x95).
@@ -144,6 +147,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
+            decision_timeout: Duration::from_secs(10),
             packet_timeout: Duration::from_secs(5 * 60),
             connect_packet_size_max: 128 * 1024,
             packet_size_max: PROTOCOL_PACKET_SIZE_MAX,

@@ -6,8 +6,13 @@ use bytes::{Bytes, BytesMut};
 use mqttstack_codec::{Connect, Decoder, Packet, PacketType, ProtocolVersion, Sender, Shared};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{ProtocolError, server::Session};
+use slab::Slab;
 
-use super::{keys::SessionKey, peer::Peer};
+use super::{
+    keys::{ConnectionId, SessionKey},
+    peer::Peer,
+    questions::Question,
+};
 
 /// Packets of this many bytes and more are decoded in place, so that their payload is shared
 /// instead of copied.
@@ -43,6 +48,8 @@ pub(super) struct Connection {
     begun_at: Instant,
     /// Whether the output is full: then nothing more is encoded until it has been written.
     pub(super) is_blocked: bool,
+    /// What the program around the broker was asked and has not answered.
+    pub(super) question: Option<Box<Question>>,
     /// Whether something that its client did with another worker is still under way.
     pub(super) is_moving: bool,
     /// Whether it has made enough work for now.
@@ -63,8 +70,6 @@ pub(super) struct Admission {
     pub(super) client_id: Box<str>,
     /// Whether the broker chose the Client Identifier.
     pub(super) is_assigned: bool,
-    /// Whether it is settled who the client is: the session is what it waits for.
-    pub(super) is_authenticated: bool,
 }
 
 /// What came of looking at received bytes.
@@ -98,6 +103,7 @@ impl Connection {
             wanted: 0,
             begun_at: Instant::NEVER,
             is_blocked: false,
+            question: None,
             is_moving: false,
             has_had_its_share: false,
             is_dirty: false,
@@ -124,12 +130,14 @@ impl Connection {
     }
 
     /// Returns whether received bytes have to wait: for the answer to a CONNECT, for the answers to
-    /// what came before, for a session to arrive, or for the turn of others.
+    /// what came before, for what the program around the broker has to say, for a session to
+    /// arrive, or for the turn of others.
     ///
     /// A client whose output is full is heard all the same: it may be slow with a large message,
     /// and its PINGREQ has to count.
     pub(super) fn is_paused(&self) -> bool {
         self.session.is_deciding()
+            || self.question.is_some()
             || self.is_moving
             || self.has_had_its_share
             || self.session.response_bytes() > RESPONSE_BYTES_MAX
@@ -268,6 +276,14 @@ impl Connection {
             .with_sender(Sender::Client)
             .with_refuse_discouraged(self.limits.refuse_discouraged)
     }
+}
+
+/// Returns a connection by its name.
+pub(super) fn find(connections: &Slab<Connection>, id: ConnectionId) -> Option<&Connection> {
+    let slot = usize::try_from(id.slot).ok()?;
+    connections
+        .get(slot)
+        .filter(|connection| connection.generation == id.generation)
 }
 
 /// Returns how many bytes the packet at the head of `bytes` takes, or one more than there are if

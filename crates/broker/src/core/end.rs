@@ -39,9 +39,12 @@ impl Core {
         let state = connection.session.detach();
         let (peer, limits) = (Arc::clone(&connection.peer), Arc::clone(&connection.limits));
         let key = connection.key.take();
-        let client_id = key
-            .and_then(|key| self.sessions.get(key))
-            .map(|entry| entry.client_id.clone());
+        self.drop_question(id);
+        let entry = key.and_then(|key| self.sessions.get(key));
+        if let Some(entry) = entry {
+            self.access.on_disconnect(&entry.client(), &ended.cause);
+        }
+        let client_id = entry.map(|entry| entry.client_id.clone());
         match (key, state) {
             (Some(key), Some(state)) => self.leave(key, state, limits, &ended, now),
             // Whoever was accepted has a state; without one there is no session to keep.
@@ -122,8 +125,12 @@ impl Core {
         will: &Will<Shared>,
         now: Instant,
     ) -> Option<Message> {
-        self.may_publish(key, &will.topic)
-            .then(|| Message::from_will(will, now))
+        if !self.may_publish(key, &will.topic) {
+            return None;
+        }
+        let message = Message::from_will(will, now);
+        self.note_published(key, &message);
+        Some(message)
     }
 
     fn publish_will(&mut self, key: SessionKey, message: Option<Message>, now: Instant) {

@@ -148,13 +148,6 @@ impl Core {
         self.go_on(id, now);
     }
 
-    /// Takes up a connection that waited.
-    fn go_on(&mut self, id: ConnectionId, now: Instant) {
-        self.handle_events(id, now);
-        self.handle_unread(id, now);
-        self.settle(id);
-    }
-
     /// Makes a session of another worker one of this worker's.
     fn adopt(
         &mut self,

@@ -12,6 +12,7 @@ mod moves;
 mod notice;
 mod peer;
 mod publish;
+mod questions;
 mod session_table;
 mod subscribe;
 mod takeover;
@@ -30,7 +31,10 @@ use mqttstack_topic::{CharacterPolicy, TopicLimits};
 use slab::Slab;
 
 pub use self::{
-    access::{Access, AllowAll, Authentication, Client, ConnectRequest},
+    access::{
+        Access, AllowAll, Answer, Authentication, Authorization, Client, ConnectRequest,
+        PublishRequest, SubscribeRequest, Ticket, WillRequest,
+    },
     directory::Directory,
     keys::{ConnectionId, SessionKey, WorkerId},
     message::{HandOver, TakeOver, Target, WorkerMessage},
@@ -146,6 +150,8 @@ pub struct Core {
     worker_messages: VecDeque<(WorkerId, WorkerMessage)>,
     notices: VecDeque<Notice>,
     is_shutting_down: bool,
+    /// Numbers the questions to the program around the broker.
+    questions_asked: u32,
     work: Work,
     /// Used again for each message.
     hits: Vec<publish::Hit>,
@@ -177,6 +183,7 @@ impl Core {
             worker_messages: VecDeque::new(),
             notices: VecDeque::new(),
             is_shutting_down: false,
+            questions_asked: 0,
             work: Work::default(),
             hits: Vec::new(),
             scratch: Vec::new(),
@@ -284,6 +291,7 @@ impl Core {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Connection(id) => self.on_connection_due(id, now),
+                Timer::Decision(id) => self.on_decision_due(id, now),
                 Timer::Will(key) => self.on_will_due(key, now),
                 Timer::SessionExpiry(key) => self.on_session_expired(key, now),
                 Timer::RetainedExpiry => self.on_retained_expired(now),
@@ -309,23 +317,6 @@ impl Core {
             WorkerMessage::Moved { session, from } => self.on_moved(session, from),
             WorkerMessage::Passed { session, worker } => self.on_passed(session, worker, now),
         }
-        self.drop_overflowed(now);
-    }
-
-    /// Answers a CONNECT whose authentication was [`Authentication::Deferred`]; does nothing if
-    /// none waits for an answer.
-    pub fn resolve(&mut self, id: ConnectionId, answer: Authentication, now: Instant) {
-        let awaits_answer = self
-            .connection(id)
-            .and_then(|connection| connection.admission.as_deref())
-            .is_some_and(|admission| !admission.is_authenticated);
-        if !awaits_answer {
-            return;
-        }
-        self.on_authentication(id, answer, now);
-        self.handle_events(id, now);
-        self.handle_unread(id, now);
-        self.settle(id);
         self.drop_overflowed(now);
     }
 
@@ -531,7 +522,7 @@ impl Core {
                 Event::MessageReceived { message, packet_id } => {
                     self.on_message(id, message, packet_id, now);
                 }
-                Event::SubscribeRequested(subscribe) => self.on_subscribe(id, &subscribe, now),
+                Event::SubscribeRequested(subscribe) => self.on_subscribe(id, subscribe, now),
                 Event::UnsubscribeRequested(unsubscribe) => self.on_unsubscribe(id, &unsubscribe),
                 Event::ConnectRequested(connect) => self.on_connect(id, connect, now),
                 Event::Ended(ended) => self.on_ended(id, *ended, now),
@@ -664,10 +655,7 @@ impl Core {
     }
 
     fn connection(&self, id: ConnectionId) -> Option<&Connection> {
-        let slot = usize::try_from(id.slot).ok()?;
-        self.connections
-            .get(slot)
-            .filter(|connection| connection.generation == id.generation)
+        connection::find(&self.connections, id)
     }
 
     fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {

@@ -9,11 +9,12 @@ use mqttstack_topic::{Availability, Choice, GroupId, Match, SharedGroup, TopicLi
 
 use super::{
     Core,
-    access::Client,
+    access::{Authorization, PublishRequest},
     directory::Granted,
     keys::{ConnectionId, SessionKey, WorkerId},
     locations::Location,
     message::{Target, WorkerMessage},
+    questions::About,
     session_table::Presence,
 };
 
@@ -41,26 +42,66 @@ impl Core {
         let Some(key) = self.connection(id).and_then(|connection| connection.key) else {
             return;
         };
-        let reason = self.publish_as(key, id, &message, now);
-        let (Some(packet_id), Some(connection)) = (packet_id, self.connection_mut(id)) else {
-            return;
+        let verdict = match self.authorize_publish(key, id, &message) {
+            Authorization::Allow => Ok(()),
+            Authorization::Deny(reason) => Err(reason),
+            Authorization::Deferred => {
+                let about = About::Publish { message, packet_id };
+                return self.await_answer(id, about, 1, now);
+            }
         };
-        connection.session.acknowledge(packet_id, reason);
+        self.on_publish_decided(id, &message, packet_id, verdict, now);
     }
 
-    /// Publishes for a client, if it may.
-    fn publish_as(
+    /// It is known whether a client may publish a message.
+    pub(super) fn on_publish_decided(
+        &mut self,
+        id: ConnectionId,
+        message: &Message,
+        packet_id: Option<PacketId>,
+        verdict: Result<(), ReasonCode>,
+        now: Instant,
+    ) {
+        let Some(key) = self.connection(id).and_then(|connection| connection.key) else {
+            return;
+        };
+        let reason = match verdict {
+            Ok(()) => {
+                let limits = self.topic_limits(id);
+                self.note_published(key, message);
+                self.publish(Some(key), message, limits, now)
+            }
+            Err(reason) if reason.is_error() => reason,
+            Err(_) => ReasonCode::NotAuthorized,
+        };
+        if let (Some(packet_id), Some(connection)) = (packet_id, self.connection_mut(id)) {
+            connection.session.acknowledge(packet_id, reason);
+        }
+    }
+
+    fn authorize_publish(
         &mut self,
         key: SessionKey,
         id: ConnectionId,
         message: &Message,
-        now: Instant,
-    ) -> ReasonCode {
-        let limits = self.topic_limits(id);
-        if !self.may_publish(key, message.topic()) {
-            return ReasonCode::NotAuthorized;
+    ) -> Authorization {
+        let ticket = self.next_ticket(id);
+        let entry = self.sessions.get(key);
+        match entry.filter(|_| !is_server_topic(message.topic())) {
+            Some(entry) => self.access.authorize_publish(&PublishRequest {
+                client: entry.client(),
+                message,
+                ticket,
+            }),
+            None => Authorization::Deny(ReasonCode::NotAuthorized),
         }
-        self.publish(Some(key), message, limits, now)
+    }
+
+    /// Tells the program around the broker what a client publishes.
+    pub(super) fn note_published(&mut self, key: SessionKey, message: &Message) {
+        if let Some(entry) = self.sessions.get(key) {
+            self.access.on_publish(&entry.client(), message);
+        }
     }
 
     /// Returns whether a client may publish to a topic.
@@ -71,11 +112,7 @@ impl Core {
         let Some(entry) = self.sessions.get(key) else {
             return false;
         };
-        let client = Client {
-            client_id: &entry.client_id,
-            identity: entry.identity.as_deref(),
-        };
-        self.access.may_publish(&client, topic)
+        self.access.may_publish(&entry.client(), topic)
     }
 
     /// Publishes a message of the broker itself, its `$SYS` topics included.

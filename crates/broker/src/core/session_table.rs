@@ -9,6 +9,7 @@ use mqttstack_topic::Cursor;
 use slab::Slab;
 
 use super::{
+    access::Client,
     directory::Granted,
     keys::{ConnectionId, SessionKey, WorkerId},
     locations::{Location, Locations},
@@ -55,6 +56,14 @@ impl Entry {
             is_bridge: false,
             is_arriving: false,
             presence,
+        }
+    }
+
+    /// Returns whose it is.
+    pub(super) fn client(&self) -> Client<'_> {
+        Client {
+            client_id: &self.client_id,
+            identity: self.identity.as_deref(),
         }
     }
 }

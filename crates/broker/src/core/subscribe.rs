@@ -9,9 +9,10 @@ use mqttstack_topic::{Cursor, TopicError, TopicFilter, TopicLimits};
 
 use super::{
     Core,
-    access::Client,
+    access::{Authorization, SubscribeRequest},
     directory::Granted,
     keys::{ConnectionId, SessionKey},
+    questions::About,
     session_table::OwedRetained,
 };
 
@@ -70,7 +71,7 @@ impl Core {
     pub(super) fn on_subscribe(
         &mut self,
         id: ConnectionId,
-        subscribe: &Subscribe<Shared>,
+        subscribe: Box<Subscribe<Shared>>,
         now: Instant,
     ) {
         let Some(connection) = self.connection(id) else {
@@ -82,11 +83,73 @@ impl Core {
         if let Some(reason) = self.forbidden(id, version, filters) {
             return self.disconnect(id, reason);
         }
-        let knows_refusal = version != Some(ProtocolVersion::V31);
+        let answers = self.authorize_subscribe(id, key, &subscribe);
+        let missing = answers
+            .iter()
+            .filter(|answer| **answer == Authorization::Deferred)
+            .count();
+        if missing == 0 {
+            return self.on_subscribe_decided(id, &subscribe, &answers, now);
+        }
+        let count = answers.len();
+        let about = About::Subscribe {
+            subscribe,
+            answers,
+            missing,
+        };
+        self.await_answer(id, about, count, now);
+    }
+
+    /// Asks whether a client may have the subscriptions that it asks for.
+    fn authorize_subscribe(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        subscribe: &Subscribe<Shared>,
+    ) -> Vec<Authorization> {
+        let topic_limits = self.topic_limits(id);
+        let mut ticket = self.next_ticket(id);
+        let mut answers = Vec::with_capacity(subscribe.filters.len());
+        for asked in subscribe.filters.iter() {
+            let filter = TopicFilter::with_limits(asked.filter, topic_limits);
+            answers.push(match (filter, self.sessions.get(key)) {
+                (Ok(filter), Some(entry)) => self.access.authorize_subscribe(&SubscribeRequest {
+                    client: entry.client(),
+                    filter: filter.filter(),
+                    shared_group: filter.shared_group(),
+                    qos: asked.options.qos,
+                    ticket,
+                }),
+                (Err(_), _) => Authorization::Deny(ReasonCode::TopicFilterInvalid),
+                (Ok(_), None) => Authorization::Deny(ReasonCode::UnspecifiedError),
+            });
+            ticket.number = ticket.number.wrapping_add(1);
+        }
+        answers
+    }
+
+    /// It is known which of the subscriptions a client may have.
+    pub(super) fn on_subscribe_decided(
+        &mut self,
+        id: ConnectionId,
+        subscribe: &Subscribe<Shared>,
+        answers: &[Authorization],
+        now: Instant,
+    ) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let Some(key) = connection.key else { return };
+        let knows_refusal = connection.session.version() != Some(ProtocolVersion::V31);
         let subscription_id = subscribe.properties.subscription_identifiers().next();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
-        for asked in subscribe.filters.iter() {
-            codes.push(match self.subscribe_one(id, key, &asked, subscription_id) {
+        for (asked, answer) in subscribe.filters.iter().zip(answers) {
+            let granted = match answer {
+                Authorization::Allow => self.subscribe_one(id, key, &asked, subscription_id),
+                Authorization::Deny(reason) if reason.is_error() => Err(*reason),
+                Authorization::Deny(_) | Authorization::Deferred => Err(ReasonCode::NotAuthorized),
+            };
+            codes.push(match granted {
                 Ok(granted) => granted,
                 Err(reason) if knows_refusal => reason,
                 // As if granted; nothing will come.
@@ -163,13 +226,6 @@ impl Core {
             return Err(ReasonCode::WildcardSubscriptionsNotSupported);
         }
         let entry = self.sessions.get(key).ok_or(ReasonCode::UnspecifiedError)?;
-        let client = Client {
-            client_id: &entry.client_id,
-            identity: entry.identity.as_deref(),
-        };
-        if !self.access.may_subscribe(&client, filter.filter()) {
-            return Err(ReasonCode::NotAuthorized);
-        }
         let mut options = asked.options;
         if entry.is_bridge {
             // BRG-accept

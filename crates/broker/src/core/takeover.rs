@@ -12,12 +12,13 @@ use mqttstack_topic::{TopicLimits, TopicName};
 
 use super::{
     Core,
-    access::{Authentication, Client, ConnectRequest},
-    connection::Admission,
+    access::{Authentication, Authorization, Client, ConnectRequest, WillRequest},
+    connection::{Admission, find},
     directory::Lookup,
     keys::{ConnectionId, SessionKey},
     message::TakeOver,
     notice::Notice,
+    questions::About,
     session_table::{Absent, Entry, Presence},
 };
 
@@ -41,6 +42,7 @@ impl Core {
         let request = ConnectRequest {
             connect: &connect,
             peer: &peer,
+            ticket: self.next_ticket(id),
         };
         let answer = self.access.authenticate(&request);
         let client_id = connect.client_id.as_str().into();
@@ -50,8 +52,10 @@ impl Core {
                 identity: None,
                 client_id,
                 is_assigned: false,
-                is_authenticated: false,
             }));
+        }
+        if answer == Authentication::Deferred {
+            return self.await_answer(id, About::Connect, 1, now);
         }
         self.on_authentication(id, answer, now);
     }
@@ -76,7 +80,6 @@ impl Core {
             return;
         };
         admission.identity = identity;
-        admission.is_authenticated = true;
         if admission.client_id.is_empty() {
             let number = (self.unguessable)();
             let Some(connection) = self.connection_mut(id) else {
@@ -88,36 +91,40 @@ impl Core {
             admission.client_id = format!("auto-{number:032x}").into();
             admission.is_assigned = true;
         }
-        match self.check_will(id, topic_limits) {
-            Ok(()) => self.find_session(id, now),
-            Err(reason) => self.refuse(id, reason, now),
+        match self.authorize_will(id, topic_limits) {
+            Authorization::Allow => self.find_session(id, now),
+            Authorization::Deny(reason) => self.refuse(id, reason, now),
+            Authorization::Deferred => self.await_answer(id, About::Will, 1, now),
         }
     }
 
     /// A will has to be publishable by the one who leaves it.
-    fn check_will(&mut self, id: ConnectionId, limits: TopicLimits) -> Result<(), ReasonCode> {
-        let Some(connection) = self.connection(id) else {
-            return Ok(());
+    fn authorize_will(&mut self, id: ConnectionId, limits: TopicLimits) -> Authorization {
+        let ticket = self.next_ticket(id);
+        let Some(connection) = find(&self.connections, id) else {
+            return Authorization::Allow;
         };
-        let Some(admission) = &connection.admission else {
-            return Ok(());
+        let Some(admission) = connection.admission.as_deref() else {
+            return Authorization::Allow;
         };
         let Some(will) = &admission.connect.will else {
-            return Ok(());
+            return Authorization::Allow;
         };
-        let topic = will.topic.clone();
-        let (client_id, identity) = (admission.client_id.clone(), admission.identity.clone());
-        if TopicName::with_limits(&topic, limits).is_err() {
-            return Err(ReasonCode::TopicNameInvalid);
+        if TopicName::with_limits(&will.topic, limits).is_err() {
+            return Authorization::Deny(ReasonCode::TopicNameInvalid);
+        }
+        if super::publish::is_server_topic(&will.topic) {
+            return Authorization::Deny(ReasonCode::NotAuthorized);
         }
         let client = Client {
-            client_id: &client_id,
-            identity: identity.as_deref(),
+            client_id: &admission.client_id,
+            identity: admission.identity.as_deref(),
         };
-        if super::publish::is_server_topic(&topic) || !self.access.may_publish(&client, &topic) {
-            return Err(ReasonCode::NotAuthorized);
-        }
-        Ok(())
+        self.access.authorize_will(&WillRequest {
+            client,
+            will,
+            ticket,
+        })
     }
 
     /// Finds the session of the client, or begins one.
@@ -279,6 +286,10 @@ impl Core {
         let peer = Arc::clone(&connection.peer);
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.is_bridge = admission.connect.bridge;
+        }
+        if let Some(entry) = self.sessions.get(key) {
+            self.access
+                .on_connect(&entry.client(), &peer, session_present);
         }
         self.directory.note_decided();
         self.notices.push_back(Notice::Connected {

@@ -11,6 +11,8 @@ use super::keys::{ConnectionId, SessionKey};
 pub(super) enum Timer {
     /// A connection wants its time: CONNECT deadline or keep alive.
     Connection(ConnectionId),
+    /// A question about a connection that nobody has answered.
+    Decision(ConnectionId),
     /// A will whose delay has passed.
     Will(SessionKey),
     /// A session whose expiry interval has passed.

@@ -209,7 +209,10 @@ struct Judge;
 impl Access for Judge {
     fn authenticate(&mut self, request: &ConnectRequest<'_>) -> Authentication {
         match request.connect.username.as_deref() {
-            Some("later") => Authentication::Deferred,
+            Some("later") => {
+                access::note(request.ticket);
+                Authentication::Deferred
+            }
             Some("odd") => Authentication::Refuse(ReasonCode::KeepAliveTimeout),
             Some("banned") => Authentication::Refuse(ReasonCode::Banned),
             Some(name) => Authentication::Accept {
@@ -298,9 +301,8 @@ fn what_follows_connect_waits_for_the_answer() {
         net.send(client, Packet::PingReq);
         net.expect(client, &[]);
         assert!(net.is_paused(client));
-        let id = net.id_of(client);
-        net.cores[0].resolve(id, answer, net.now);
-        net.pump();
+        let ticket = access::take_ticket();
+        net.answer(ticket, answer);
         let heard = net.hear(client);
         assert_eq!(heard.len(), expected.len(), "{heard:?}");
         for (line, start) in heard.iter().zip(expected) {
@@ -308,8 +310,7 @@ fn what_follows_connect_waits_for_the_answer() {
         }
         // A second answer changes nothing.
         let again = Authentication::Refuse(ReasonCode::Banned);
-        net.cores[0].resolve(id, again, net.now);
-        net.pump();
+        net.answer(ticket, again);
         net.expect(client, &[]);
     }
 }
@@ -321,10 +322,10 @@ fn an_answer_that_does_not_come_is_waited_for_only_so_long() {
     let client = net.dial(named(clean(V5, "c"), "later"));
     net.pass(seconds(10));
     assert!(net.is_closed(client));
-    let id = net.id_of(client);
-    let answer = Authentication::Accept { identity: None };
-    net.cores[0].resolve(id, answer, net.now);
-    net.pump();
+    net.answer(
+        access::take_ticket(),
+        Authentication::Accept { identity: None },
+    );
     assert_eq!(net.cores[0].session_count(), 0);
 }
 

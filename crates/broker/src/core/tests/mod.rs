@@ -1,5 +1,6 @@
 //! The core by hand: cores, clients and time, all in one thread.
 
+mod access;
 mod connect;
 mod fuzz;
 mod limits;
@@ -23,8 +24,8 @@ use mqttstack_codec::{
 use mqttstack_limits::{BrokerLimits, Instant, Limits};
 
 use super::{
-    Access, AllowAll, ConnectionId, Core, Directory, Drained, Notice, Outlet, Settings, WorkerId,
-    WorkerMessage,
+    Access, AllowAll, Answer, ConnectionId, Core, Directory, Drained, Notice, Outlet, Settings,
+    Ticket, WorkerId, WorkerMessage,
 };
 
 pub(super) use ProtocolVersion::{V5, V31, V311};
@@ -430,6 +431,13 @@ impl Net {
     pub(super) fn expect_end(&mut self, who: Who, lines: &[&str]) {
         assert_eq!(self.hear(who), lines);
         assert!(self.is_closed(who), "the transport is still open");
+    }
+
+    /// The program around the broker answers what it was asked.
+    pub(super) fn answer(&mut self, ticket: Ticket, answer: impl Into<Answer>) {
+        let core = usize::from(ticket.worker().index());
+        self.cores[core].resolve(ticket, answer, self.now);
+        self.pump();
     }
 
     /// Lets time pass; what becomes due does so at its time.

@@ -152,12 +152,10 @@ fn a_takeover_waits_for_the_authentication_of_who_takes() {
     let old = net.join(named(lasting(V5, "c", 100), "alice"));
     let new = net.dial_at(1, named(lasting(V5, "c", 100), "later"));
     assert!(!net.is_closed(old));
-    let id = net.id_of(new);
     let answer = Authentication::Accept {
         identity: Some("alice".into()),
     };
-    net.cores[1].resolve(id, answer, net.now);
-    net.pump();
+    net.answer(access::take_ticket(), answer);
     net.expect_end(old, &[TAKEN_OVER]);
     assert!(net.hear(new)[0].contains("session-present"));
 }
