@@ -15,6 +15,7 @@ mod check;
 pub mod client;
 mod error;
 mod flow;
+pub mod journal;
 mod message;
 pub mod server;
 #[cfg(test)]

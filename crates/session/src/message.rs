@@ -61,7 +61,7 @@ struct Inner {
 
 /// When a message expires.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Expiry {
+pub(crate) enum Expiry {
     Never,
     /// So many seconds after it is handed over for delivery.
     Interval(u32),
@@ -127,6 +127,28 @@ impl Message {
         )
     }
 
+    /// Puts a message together again from parts that have been checked.
+    pub(crate) fn from_parts<'a>(
+        topic: &str,
+        properties: &Properties<Borrowed<'a>>,
+        payload: &'a [u8],
+        qos: QoS,
+        retain: bool,
+        expiry: Expiry,
+    ) -> Self {
+        Self::assemble::<Borrowed<'a>>(topic, properties, &payload, qos, retain, expiry)
+    }
+
+    /// Returns whether one of the properties belongs to one hop.
+    pub(crate) fn has_per_hop<S: Storage>(properties: &Properties<S>) -> bool {
+        PER_HOP.iter().any(|id| properties.contains(*id))
+    }
+
+    /// Returns when the message expires.
+    pub(crate) fn expiry(&self) -> Expiry {
+        self.0.expiry
+    }
+
     fn assemble<S: Storage>(
         topic: &str,
         properties: &Properties<S>,
@@ -136,13 +158,12 @@ impl Message {
         expiry: Expiry,
     ) -> Self {
         let stripped;
-        let properties: Properties<Borrowed<'_>> =
-            if PER_HOP.iter().any(|id| properties.contains(*id)) {
-                stripped = properties.without(&PER_HOP);
-                stripped.as_ref()
-            } else {
-                properties.as_ref()
-            };
+        let properties: Properties<Borrowed<'_>> = if Self::has_per_hop(properties) {
+            stripped = properties.without(&PER_HOP);
+            stripped.as_ref()
+        } else {
+            properties.as_ref()
+        };
         let small = payload.as_ref().len() < SHARED_PAYLOAD_MIN;
         let inline: &[u8] = if small { payload.as_ref() } else { &[] };
         let block = properties.as_bytes();

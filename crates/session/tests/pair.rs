@@ -5,6 +5,8 @@
 
 #[path = "pair/chance.rs"]
 mod chance;
+#[path = "pair/disk.rs"]
+mod disk;
 #[path = "pair/ledger.rs"]
 mod ledger;
 #[path = "pair/world.rs"]
@@ -71,6 +73,29 @@ fn refused_messages_end_their_exchange() {
     check(
         3_000..3_150,
         Rules {
+            may_refuse: true,
+            ..Rules::default()
+        },
+    );
+}
+
+#[test]
+fn messages_survive_crashes_of_either_side() {
+    // v5 MQTT-4.3.2-3, v5 MQTT-4.3.3-3, v5 MQTT-4.3.3-6, v5 MQTT-4.3.3-10, v5 MQTT-4.4.0-1,
+    // v3.1.1 MQTT-4.3.2-1, v3.1.1 MQTT-4.3.3-1, v3.1.1 MQTT-4.3.3-2, v3.1.1 MQTT-4.4.0-1
+    let rules = Rules {
+        has_stores: true,
+        ..Rules::default()
+    };
+    check(4_000..4_100, rules);
+}
+
+#[test]
+fn refusals_and_lost_sessions_are_written_down() {
+    check(
+        5_000..5_040,
+        Rules {
+            has_stores: true,
             may_refuse: true,
             ..Rules::default()
         },

@@ -11,7 +11,7 @@ mod stream;
 
 pub use header::FrameHeader;
 pub use publish::PublishHead;
-pub(crate) use source::Source;
+pub(crate) use source::{Borrow, Source};
 #[cfg(feature = "alloc")]
 pub use stream::{StreamDecoder, StreamItem};
 

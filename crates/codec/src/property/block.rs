@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::decode::Source;
+use crate::decode::{Borrow, Source};
 use crate::{Borrowed, DecodeError, DefaultStorage, PropertyId, PropertyScope, Sender, Storage};
 
 use super::value::{Property, Raw};
@@ -177,6 +177,35 @@ impl<S: Storage> Properties<S> {
             encoded: source.bytes(block),
             present,
         })
+    }
+}
+
+impl<'a> Properties<Borrowed<'a>> {
+    /// Validates a block of properties, as [`as_bytes`](Self::as_bytes) wrote it: what a packet from
+    /// `sender` may have in `scope`.
+    ///
+    /// For those who read what they have kept elsewhere, and do not trust it.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], as a packet with this block gives it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqttstack_codec::{Properties, PropertyScope, Sender};
+    ///
+    /// let kept = [0x01, 0x01]; // Payload Format Indicator: text
+    /// let properties = Properties::from_encoded(&kept, PropertyScope::Publish, Sender::Client)?;
+    /// assert_eq!(properties.payload_format_indicator(), Some(true));
+    /// # Ok::<(), mqttstack_codec::DecodeError>(())
+    /// ```
+    pub fn from_encoded(
+        block: &'a [u8],
+        scope: PropertyScope,
+        sender: Sender,
+    ) -> Result<Self, DecodeError> {
+        Self::decode(Borrow, scope, sender, block)
     }
 }
 

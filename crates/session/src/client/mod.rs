@@ -26,6 +26,7 @@ use crate::{
     DeliveryOptions, Message, Outgoing, ProtocolError, PublishError, PublishToken, QueueStatus,
     SessionState, SubscriptionIds,
     flow::{Fit, permitted},
+    journal::{Operation, OperationSequence},
 };
 
 /// A client's session, and the connection it is on at the moment.
@@ -379,6 +380,24 @@ impl Session {
         let mut state = core::mem::take(self.state_mut());
         state.outbound.untrack();
         state
+    }
+
+    /// The store has made everything up to `sequence` durable: what waited for it may be sent.
+    pub fn handle_stored(&mut self, sequence: OperationSequence) {
+        match &mut self.phase {
+            Phase::Connected(connected) => connected.flow.handle_stored(sequence),
+            Phase::Offline(_) | Phase::Connecting(_) | Phase::Closing { .. } => {
+                self.state_mut().handle_stored(sequence);
+            }
+        }
+    }
+
+    /// Returns the next change of the session for the store, with its place; none unless the session
+    /// was [resumed](Self::resume) with a state that keeps a [journal](crate::journal). Drain this
+    /// also after `poll_packet`, which moves messages into flight.
+    #[must_use]
+    pub fn poll_operation(&mut self) -> Option<(OperationSequence, Operation)> {
+        self.state_mut().poll_operation()
     }
 
     fn state(&self) -> &SessionState {

@@ -54,7 +54,7 @@ impl Flow {
                     // Lets the peer finish an exchange that this side has forgotten.
                     ProtocolVersion::V31 | ProtocolVersion::V311 => ReasonCode::Success,
                 };
-                self.responses.ack(AckKind::PubRel, packet_id, reason);
+                self.answer(AckKind::PubRel, packet_id, reason);
                 Ok(None)
             }
             Some(Awaited::PubRec(queued)) if ack.reason_code.is_error() => {
@@ -65,8 +65,7 @@ impl Flow {
             Some(Awaited::PubRec(queued)) => {
                 // The message goes: from here on only PUBREL is ever sent again.
                 let token = queued.token;
-                self.state.outbound.await_pubcomp(packet_id, Some(token));
-                self.release(packet_id);
+                self.await_pubcomp(packet_id, Some(token));
                 Ok(None)
             }
             Some(Awaited::PubComp(_)) => {
@@ -80,8 +79,13 @@ impl Flow {
     }
 
     pub(crate) fn on_pubrel<S: Storage>(&mut self, ack: &Ack<S>) -> Result<(), ProtocolError> {
-        self.acknowledger
-            .on_pubrel(&mut self.state.inbound, ack.packet_id, &mut self.responses)
+        let state = &mut self.state;
+        let packet_id = ack.packet_id;
+        let reason =
+            self.acknowledger
+                .on_pubrel(&mut state.inbound, packet_id, &mut state.journal)?;
+        self.answer(AckKind::PubComp, packet_id, reason);
+        Ok(())
     }
 
     /// # Specification
@@ -96,6 +100,7 @@ impl Flow {
             None => Ok(None),
             Some(Awaited::PubComp(token)) => {
                 let token = *token;
+                let ack = self.as_delivered(ack);
                 self.complete(packet_id);
                 Ok(token.map(|token| Completion { token, ack }))
             }
@@ -103,14 +108,37 @@ impl Flow {
         }
     }
 
+    /// A peer that does not know the identifier of a PUBREL that is sent again has answered the
+    /// first one, and that answer got lost: the message was delivered.
+    ///
+    /// # Specification
+    ///
+    /// v5 §3.7.2.1: 0x92 is not an error during recovery.
+    fn as_delivered<S: Storage>(&self, mut ack: Ack<S>) -> Ack<S> {
+        let is_recovery = self.quota.is_unspent(ack.packet_id);
+        if is_recovery && ack.reason_code == ReasonCode::PacketIdentifierNotFound {
+            ack.reason_code = ReasonCode::Success;
+        }
+        ack
+    }
+
+    /// Lets go of a message; only PUBREL is sent from here on, once that is stored.
+    pub(super) fn await_pubcomp(&mut self, packet_id: PacketId, token: Option<PublishToken>) {
+        let state = &mut self.state;
+        state
+            .outbound
+            .await_pubcomp(packet_id, token, &mut state.journal);
+        self.release(packet_id);
+    }
+
     pub(super) fn release(&mut self, packet_id: PacketId) {
-        self.responses
-            .ack(AckKind::PubRel, packet_id, ReasonCode::Success);
+        self.answer(AckKind::PubRel, packet_id, ReasonCode::Success);
     }
 
     /// Ends an exchange of a PUBLISH: its identifier is free and the window opens by one.
-    fn complete(&mut self, packet_id: PacketId) {
-        self.state.outbound.end_exchange(packet_id);
+    pub(super) fn complete(&mut self, packet_id: PacketId) {
+        let state = &mut self.state;
+        state.outbound.end_exchange(packet_id, &mut state.journal);
         self.quota.give_back(packet_id);
     }
 

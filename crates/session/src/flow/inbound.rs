@@ -2,13 +2,19 @@
 
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
 use mqttstack_codec::{Ack, Delivery, PacketId, PacketType, Properties, QoS, ReasonCode, Shared};
 
 use super::responses::{AckKind, Responses};
-use crate::ProtocolError;
+use crate::{
+    ProtocolError,
+    journal::{Journal, Operation, OperationSequence},
+};
+
+/// With more acknowledgements than this owed, they are looked up in an index.
+const UNINDEXED_MAX: usize = 16;
 
 /// What the receiving half keeps for as long as the session lives: the QoS 2 messages that have
 /// arrived and are not released.
@@ -22,8 +28,8 @@ struct Received {
     verdict: Verdict,
     /// Whether it counts against the Receive Maximum of the present connection.
     counted: bool,
-    /// Whether a PUBREC for it waits for its turn.
-    owed: bool,
+    /// The number of the PUBREC for it that waits for its turn.
+    owed: Option<u64>,
 }
 
 /// What was decided about a received message.
@@ -40,19 +46,30 @@ enum Verdict {
 struct Owed {
     packet_id: PacketId,
     qos: QoS,
-    decision: Option<Decision>,
+    decision: Decision,
 }
 
 #[derive(Clone, Debug)]
-struct Decision {
-    reason: ReasonCode,
-    properties: Option<Box<Properties<Shared>>>,
+enum Decision {
+    Open,
+    Made {
+        reason: ReasonCode,
+        properties: Option<Box<Properties<Shared>>>,
+        /// It leaves when this is stored.
+        after: OperationSequence,
+    },
+    /// The message has been released: nothing is owed any more.
+    Forgiven,
 }
 
 /// The acknowledgements of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Acknowledger {
     owed: VecDeque<Owed>,
+    /// The number of the first that is owed; they count up.
+    first_owed: u64,
+    /// Those that are open, by identifier and number, while many are owed.
+    open: Option<BTreeSet<(PacketId, u64)>>,
     /// QoS 1 and 2 messages that the peer counts as outstanding.
     outstanding: u16,
     receive_maximum: u16,
@@ -70,14 +87,14 @@ pub(crate) enum Novelty {
 }
 
 impl Inbound {
-    /// Takes part in a new connection: nothing counts against its Receive Maximum yet, and what was
+    /// Leaves a connection: nothing counts against the Receive Maximum of the next, and what was
     /// refused in a PUBREC that may not have arrived comes anew.
-    pub(crate) fn on_connected(&mut self) {
+    pub(crate) fn on_disconnected(&mut self) {
         self.received
             .retain(|_, received| received.verdict != Verdict::Refused);
         for received in self.received.values_mut() {
             received.counted = false;
-            received.owed = false;
+            received.owed = None;
         }
     }
 
@@ -89,15 +106,45 @@ impl Inbound {
 
     /// Decides about a message whose PUBREC is not owed now: it came on a connection that is gone.
     /// What is refused arrives anew, to be refused in its PUBREC.
-    pub(crate) fn acknowledge(&mut self, packet_id: PacketId, reason: ReasonCode) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        packet_id: PacketId,
+        reason: ReasonCode,
+        journal: &mut Journal,
+    ) {
         if let Some(received) = self.received.get_mut(&packet_id)
             && received.verdict == Verdict::Undecided
         {
             received.verdict = Verdict::of(reason);
             if reason.is_error() {
                 self.received.remove(&packet_id);
+            } else {
+                journal.record(|| Operation::Accepted { packet_id });
             }
         }
+    }
+
+    /// Enters a message that was accepted elsewhere; returns false if its identifier is known.
+    pub(crate) fn enter_accepted(&mut self, packet_id: PacketId) -> bool {
+        let accepted = Received {
+            verdict: Verdict::Accepted,
+            counted: false,
+            owed: None,
+        };
+        self.received.insert(packet_id, accepted).is_none()
+    }
+
+    /// Strikes out a message that was released elsewhere; returns false if nobody knows it.
+    pub(crate) fn strike_out(&mut self, packet_id: PacketId) -> bool {
+        self.received.remove(&packet_id).is_some()
+    }
+
+    /// Returns the messages that have been accepted and not released.
+    pub(crate) fn accepted(&self) -> impl Iterator<Item = PacketId> {
+        let accepted = |received: &Received| received.verdict == Verdict::Accepted;
+        self.received
+            .iter()
+            .filter_map(move |(id, received)| accepted(received).then_some(*id))
     }
 
     /// Forgets everything: the session is lost.
@@ -124,6 +171,8 @@ impl Acknowledger {
     pub(crate) const fn new(receive_maximum: u16, has_reasons: bool) -> Self {
         Self {
             owed: VecDeque::new(),
+            first_owed: 0,
+            open: None,
             outstanding: 0,
             receive_maximum,
             has_reasons,
@@ -135,17 +184,18 @@ impl Acknowledger {
         &mut self,
         inbound: &mut Inbound,
         delivery: Delivery,
+        journal: &Journal,
         out: &mut Responses,
     ) -> Result<Novelty, ProtocolError> {
         match delivery {
             Delivery::AtMostOnce => Ok(Novelty::New),
             Delivery::AtLeastOnce { packet_id, .. } => {
                 self.count()?;
-                self.owe(packet_id, QoS::AtLeastOnce, None);
+                self.owe(packet_id, QoS::AtLeastOnce, Decision::Open);
                 Ok(Novelty::New)
             }
             Delivery::ExactlyOnce { packet_id, .. } => {
-                self.on_exactly_once(inbound, packet_id, out)
+                self.on_exactly_once(inbound, packet_id, journal, out)
             }
         }
     }
@@ -154,17 +204,18 @@ impl Acknowledger {
         &mut self,
         inbound: &mut Inbound,
         packet_id: PacketId,
+        journal: &Journal,
         out: &mut Responses,
     ) -> Result<Novelty, ProtocolError> {
         let Some(known) = inbound.received.get_mut(&packet_id) else {
             self.count()?;
+            let number = self.owe(packet_id, QoS::ExactlyOnce, Decision::Open);
             let received = Received {
                 verdict: Verdict::Undecided,
                 counted: true,
-                owed: true,
+                owed: Some(number),
             };
             inbound.received.insert(packet_id, received);
-            self.owe(packet_id, QoS::ExactlyOnce, None);
             return Ok(Novelty::New);
         };
         if !known.counted {
@@ -173,15 +224,18 @@ impl Acknowledger {
         }
         // A PUBREC that is owed already answers this repeat as well, so that a peer which repeats
         // itself costs no memory.
-        if !known.owed {
-            known.owed = true;
-            let is_decided = known.verdict != Verdict::Undecided;
-            let decision = is_decided.then_some(Decision {
-                reason: ReasonCode::Success,
-                properties: None,
-            });
-            self.owe(packet_id, QoS::ExactlyOnce, decision);
-            self.release(inbound, out);
+        if known.owed.is_none() {
+            let decision = match known.verdict {
+                Verdict::Undecided => Decision::Open,
+                Verdict::Accepted | Verdict::Refused => Decision::Made {
+                    reason: ReasonCode::Success,
+                    properties: None,
+                    // That it was accepted is among what has been recorded.
+                    after: journal.recorded(),
+                },
+            };
+            known.owed = Some(self.owe(packet_id, QoS::ExactlyOnce, decision));
+            self.release(inbound, journal, out);
         }
         Ok(Novelty::Repeat)
     }
@@ -196,16 +250,16 @@ impl Acknowledger {
         packet_id: PacketId,
         reason: ReasonCode,
         properties: Properties<Shared>,
+        journal: &mut Journal,
         out: &mut Responses,
     ) {
-        let open = |owed: &&mut Owed| owed.packet_id == packet_id && owed.decision.is_none();
         // MQTT 3.x cannot refuse: the message is acknowledged and goes no further.
         let reason = match self.has_reasons {
             true => reason,
             false => ReasonCode::Success,
         };
-        let Some(owed) = self.owed.iter_mut().find(open) else {
-            inbound.acknowledge(packet_id, reason);
+        let Some(owed) = self.take_open(packet_id) else {
+            inbound.acknowledge(packet_id, reason, journal);
             return;
         };
         let packet_type = match owed.qos {
@@ -213,26 +267,58 @@ impl Acknowledger {
             QoS::AtMostOnce | QoS::AtLeastOnce => PacketType::PubAck,
         };
         let reason = out.fit().code(reason, packet_type);
-        owed.decision = Some(Decision {
-            reason,
-            properties: (!properties.is_empty()).then(|| Box::new(properties)),
-        });
+        let mut after = OperationSequence::default();
         if owed.qos == QoS::ExactlyOnce
             && let Some(received) = inbound.received.get_mut(&packet_id)
         {
             received.verdict = Verdict::of(reason);
+            if received.verdict == Verdict::Accepted {
+                journal.record(|| Operation::Accepted { packet_id });
+                after = journal.recorded();
+            }
         }
-        self.release(inbound, out);
+        owed.decision = Decision::Made {
+            reason,
+            properties: (!properties.is_empty()).then(|| Box::new(properties)),
+            after,
+        };
+        self.release(inbound, journal, out);
     }
 
     /// Sends the acknowledgements that nothing holds back.
-    fn release(&mut self, inbound: &mut Inbound, out: &mut Responses) {
-        while let Some(first) = self.owed.front_mut() {
-            let Some(Decision { reason, properties }) = first.decision.take() else {
+    pub(crate) fn release(
+        &mut self,
+        inbound: &mut Inbound,
+        journal: &Journal,
+        out: &mut Responses,
+    ) {
+        while let Some(first) = self.owed.front() {
+            let is_due = match &first.decision {
+                Decision::Open => false,
+                Decision::Made { after, .. } => journal.is_stored(*after),
+                Decision::Forgiven => true,
+            };
+            if !is_due {
+                return;
+            }
+            let Some(Owed {
+                packet_id,
+                qos,
+                decision,
+            }) = self.owed.pop_front()
+            else {
                 return;
             };
-            let (packet_id, qos) = (first.packet_id, first.qos);
-            self.owed.pop_front();
+            self.first_owed = self.first_owed.wrapping_add(1);
+            if self.owed.is_empty() {
+                self.open = None;
+            }
+            let Decision::Made {
+                reason, properties, ..
+            } = decision
+            else {
+                continue;
+            };
             let kind = if qos == QoS::ExactlyOnce {
                 self.on_pubrec_sent(inbound, packet_id, reason);
                 AckKind::PubRec
@@ -258,11 +344,11 @@ impl Acknowledger {
             inbound.received.remove(&packet_id);
             self.uncount();
         } else if let Some(received) = inbound.received.get_mut(&packet_id) {
-            received.owed = false;
+            received.owed = None;
         }
     }
 
-    /// Answers PUBREL.
+    /// Handles PUBREL, and returns how it is to be answered.
     ///
     /// # Specification
     ///
@@ -271,9 +357,9 @@ impl Acknowledger {
         &mut self,
         inbound: &mut Inbound,
         packet_id: PacketId,
-        out: &mut Responses,
-    ) -> Result<(), ProtocolError> {
-        let reason = match inbound.received.get(&packet_id).copied() {
+        journal: &mut Journal,
+    ) -> Result<ReasonCode, ProtocolError> {
+        match inbound.received.get(&packet_id).copied() {
             Some(Received {
                 verdict: Verdict::Accepted,
                 counted,
@@ -283,37 +369,65 @@ impl Acknowledger {
                 if counted {
                     self.uncount();
                 }
-                if owed {
-                    self.forgive(packet_id);
+                if let Some(owed) = owed.and_then(|number| self.owed_mut(number)) {
+                    owed.decision = Decision::Forgiven;
                 }
-                ReasonCode::Success
+                journal.record(|| Operation::Released { packet_id });
+                Ok(ReasonCode::Success)
             }
             // It releases what this side has not taken.
-            Some(_) => {
-                return Err(ProtocolError::AckMismatch {
-                    packet_type: PacketType::PubRel,
-                    packet_id,
-                });
-            }
-            None if self.has_reasons => ReasonCode::PacketIdentifierNotFound,
-            None => ReasonCode::Success,
-        };
-        out.ack(AckKind::PubComp, packet_id, reason);
-        Ok(())
+            Some(_) => Err(ProtocolError::AckMismatch {
+                packet_type: PacketType::PubRel,
+                packet_id,
+            }),
+            None if self.has_reasons => Ok(ReasonCode::PacketIdentifierNotFound),
+            None => Ok(ReasonCode::Success),
+        }
     }
 
-    fn owe(&mut self, packet_id: PacketId, qos: QoS, decision: Option<Decision>) {
+    /// Notes an acknowledgement that is owed, and returns its number.
+    fn owe(&mut self, packet_id: PacketId, qos: QoS, decision: Decision) -> u64 {
+        let number = self.number_of(self.owed.len());
+        let is_open = matches!(decision, Decision::Open);
         self.owed.push_back(Owed {
             packet_id,
             qos,
             decision,
         });
+        if let Some(open) = &mut self.open {
+            if is_open {
+                open.insert((packet_id, number));
+            }
+        } else if self.owed.len() > UNINDEXED_MAX {
+            let numbered = (self.first_owed..).zip(&self.owed);
+            let open = numbered.filter(|(_, owed)| matches!(owed.decision, Decision::Open));
+            let open = open.map(|(number, owed)| (owed.packet_id, number));
+            self.open = Some(open.collect());
+        }
+        number
     }
 
-    /// Drops a PUBREC that waits: the message has been released.
-    fn forgive(&mut self, packet_id: PacketId) {
-        self.owed
-            .retain(|owed| owed.packet_id != packet_id || owed.qos != QoS::ExactlyOnce);
+    /// Returns the oldest acknowledgement for an identifier that is open; it is about to be decided.
+    fn take_open(&mut self, packet_id: PacketId) -> Option<&mut Owed> {
+        let Some(index) = &mut self.open else {
+            return self.owed.iter_mut().find(|owed| {
+                owed.packet_id == packet_id && matches!(owed.decision, Decision::Open)
+            });
+        };
+        let all = (packet_id, 0)..=(packet_id, u64::MAX);
+        let found = *index.range(all).next()?;
+        index.remove(&found);
+        self.owed_mut(found.1)
+    }
+
+    fn owed_mut(&mut self, number: u64) -> Option<&mut Owed> {
+        let at = usize::try_from(number.checked_sub(self.first_owed)?).ok()?;
+        self.owed.get_mut(at)
+    }
+
+    fn number_of(&self, at: usize) -> u64 {
+        self.first_owed
+            .saturating_add(u64::try_from(at).unwrap_or(u64::MAX))
     }
 
     /// Returns how many messages wait for a decision or behind one.

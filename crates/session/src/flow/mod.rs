@@ -3,6 +3,7 @@
 mod alias;
 mod exchanges;
 mod fit;
+mod gate;
 mod inbound;
 mod outbound;
 mod outgoing;
@@ -13,7 +14,7 @@ mod state;
 mod tests;
 mod window;
 
-use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 
 use mqttstack_codec::{
     Delivery, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Sender,
@@ -23,15 +24,15 @@ use mqttstack_limits::{Instant, Limits, PROTOCOL_PACKET_SIZE_MAX};
 
 use self::{
     alias::{InboundAliases, OutboundAliases},
+    gate::{Answer, Gate},
     inbound::{Acknowledger, Novelty},
-    outbound::Queued,
     quota::Quota,
     responses::AckKind,
 };
 pub(crate) use self::{
     exchanges::Completion,
     fit::{Fit, permitted},
-    outbound::Awaited,
+    outbound::{Awaited, Queued},
     responses::Responses,
 };
 pub use self::{
@@ -39,7 +40,7 @@ pub use self::{
     outgoing::{Outgoing, OutgoingPublish},
     state::SessionState,
 };
-use crate::{Message, ProtocolError, PublishError};
+use crate::{Message, ProtocolError, PublishError, journal::OperationSequence};
 
 /// What the peer said it can take, in CONNECT or CONNACK.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,8 @@ pub(crate) struct Flow {
     quota: Quota,
     /// Messages in flight from before this connection that have to be sent again, in order.
     resend: VecDeque<PacketId>,
+    /// What waits for the store, where a journal is kept.
+    gate: Option<Box<Gate>>,
     responses: Responses,
     acknowledger: Acknowledger,
     inbound_aliases: InboundAliases,
@@ -86,14 +89,13 @@ impl Flow {
     ///
     /// v5 MQTT-3.3.2-7, v5 MQTT-4.4.0-1, v5 MQTT-4.9.0-1; v3.1.1 MQTT-4.4.0-1; V31-reconnect.
     pub(crate) fn new(
-        mut state: SessionState,
+        state: SessionState,
         version: ProtocolVersion,
         local: Sender,
         limits: Arc<Limits>,
         peer: PeerLimits,
         first: Option<Packet>,
     ) -> Self {
-        state.inbound.on_connected();
         let has_reasons = version == ProtocolVersion::V5;
         let (aliases_in, aliases_out) = if has_reasons {
             let used = limits.topic_aliases_used_max.min(peer.topic_alias_maximum);
@@ -125,6 +127,7 @@ impl Flow {
                 in_flight.iter().copied(),
             ),
             resend: VecDeque::new(),
+            gate: Gate::new(&state.journal),
             responses,
             acknowledger: Acknowledger::new(receive_maximum, has_reasons),
             inbound_aliases: InboundAliases::new(aliases_in),
@@ -142,9 +145,7 @@ impl Flow {
         for id in in_flight {
             match self.state.outbound.window.get(id) {
                 Some(Awaited::PubAck(_) | Awaited::PubRec(_)) => self.resend.push_back(id),
-                Some(Awaited::PubComp(_)) => {
-                    self.responses.ack(AckKind::PubRel, id, ReasonCode::Success);
-                }
+                Some(Awaited::PubComp(_)) => self.release(id),
                 Some(Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) | None => {}
             }
         }
@@ -165,6 +166,7 @@ impl Flow {
         let novelty = self.acknowledger.on_publish(
             &mut self.state.inbound,
             publish.delivery,
+            &self.state.journal,
             &mut self.responses,
         )?;
         if novelty == Novelty::Repeat {
@@ -196,8 +198,38 @@ impl Flow {
             packet_id,
             reason,
             properties,
+            &mut self.state.journal,
             &mut self.responses,
         );
+    }
+
+    /// The store has made everything up to `sequence` durable: what waited for it may go.
+    pub(crate) fn handle_stored(&mut self, sequence: OperationSequence) {
+        let state = &mut self.state;
+        state.journal.handle_stored(sequence);
+        self.acknowledger
+            .release(&mut state.inbound, &state.journal, &mut self.responses);
+        let Some(gate) = &mut self.gate else { return };
+        while let Some(answer) = gate.next_answer(&state.journal) {
+            self.responses
+                .ack(answer.kind, answer.packet_id, answer.reason);
+        }
+    }
+
+    /// Answers the peer, once what the answer says is stored.
+    fn answer(&mut self, kind: AckKind, packet_id: PacketId, reason: ReasonCode) {
+        let answer = Answer {
+            kind,
+            packet_id,
+            reason,
+        };
+        let due = match &mut self.gate {
+            Some(gate) => gate.hold_answer(answer, &self.state.journal),
+            None => Some(answer),
+        };
+        if let Some(due) = due {
+            self.responses.ack(due.kind, due.packet_id, due.reason);
+        }
     }
 
     /// Returns how many received messages wait for their acknowledgement.
@@ -210,6 +242,7 @@ impl Flow {
         self.responses
             .bytes()
             .saturating_add(self.acknowledger.bytes())
+            .saturating_add(self.gate.as_ref().map_or(0, |gate| gate.bytes()))
     }
 
     /// Checks that a peer that keeps asking also reads the answers.
@@ -229,9 +262,10 @@ impl Flow {
         options: DeliveryOptions,
         now: Instant,
     ) -> Result<PublishToken, PublishError> {
-        self.state
+        let state = &mut self.state;
+        state
             .outbound
-            .enqueue(message, options, &self.limits, now)
+            .enqueue(message, options, &self.limits, now, &mut state.journal)
     }
 
     /// Returns the size of the packet that would carry the message now, in bytes.
@@ -250,7 +284,7 @@ impl Flow {
             },
         };
         let queued = Queued {
-            token: PublishToken(0),
+            token: PublishToken::new(0),
             expires_at: message.expires_at(now),
             message: message.clone(),
             options: options.clone(),
@@ -295,21 +329,64 @@ impl Flow {
             if let Some(packet) = self.responses.pop() {
                 return Some(Outgoing::Packet(packet));
             }
-            let mut publish = match self.next_resend(now) {
+            let mut publish = match self.next_stored(now).or_else(|| self.next_resend(now)) {
                 Some(publish) => publish,
                 None => {
-                    let (quota, bytes_max) = (self.may_send_new(), self.limits.inflight_bytes_max);
-                    self.state.outbound.take_next(quota, bytes_max, now)?
+                    let publish = self.next_new(now)?;
+                    match self.hold(publish) {
+                        Some(publish) => publish,
+                        None => continue,
+                    }
                 }
             };
-            if let Err(why) = self.admit(&mut publish) {
+            let result = self.admit(&mut publish);
+            if let Err(why) = result {
                 self.skip(&publish, why);
                 continue;
             }
-            if let Some(packet_id) = publish.delivery().packet_id() {
+            let delivery = publish.delivery();
+            if delivery.dup()
+                && let Some(packet_id) = delivery.packet_id()
+            {
                 self.quota.spend(packet_id);
             }
             return Some(Outgoing::Publish(publish));
+        }
+    }
+
+    /// Moves the next message that waits into flight.
+    fn next_new(&mut self, now: Instant) -> Option<OutgoingPublish> {
+        let (quota, bytes_max) = (self.may_send_new(), self.limits.inflight_bytes_max);
+        let state = &mut self.state;
+        state
+            .outbound
+            .take_next(quota, bytes_max, now, &mut state.journal)
+    }
+
+    /// Counts a new message, and has it wait if it must: at QoS 2 until it is stored that it is in
+    /// flight, at QoS 1 behind others that wait.
+    fn hold(&mut self, publish: OutgoingPublish) -> Option<OutgoingPublish> {
+        let Some(packet_id) = publish.delivery().packet_id() else {
+            return Some(publish);
+        };
+        self.quota.spend(packet_id);
+        let Some(gate) = &mut self.gate else {
+            return Some(publish);
+        };
+        if publish.delivery().qos() != QoS::ExactlyOnce && !gate.holds_messages() {
+            return Some(publish);
+        }
+        gate.hold_message(packet_id, &self.state.journal);
+        None
+    }
+
+    /// Returns the next new message in flight that waited until that was stored.
+    fn next_stored(&mut self, now: Instant) -> Option<OutgoingPublish> {
+        loop {
+            let packet_id = self.gate.as_mut()?.next_message(&self.state.journal)?;
+            if let Some(publish) = self.in_flight(packet_id, false, now) {
+                return Some(publish);
+            }
         }
     }
 
@@ -318,35 +395,36 @@ impl Flow {
     /// likes.
     fn may_send_new(&self) -> bool {
         let outbound = &self.state.outbound;
-        self.quota.has_room()
+        (self.resend.is_empty() || self.may_resend())
+            && self.quota.has_room()
             && outbound.messages_in_flight() < self.limits.inflight_max.max(1)
             && !outbound.window.is_full()
     }
 
+    fn may_resend(&self) -> bool {
+        let gate = self.gate.as_ref();
+        self.quota.has_room() && gate.is_none_or(|gate| gate.may_resend(&self.state.journal))
+    }
+
     fn next_resend(&mut self, now: Instant) -> Option<OutgoingPublish> {
-        while self.quota.has_room() {
+        while self.may_resend() {
             let packet_id = self.resend.pop_front()?;
-            let (queued, delivery) = match self.state.outbound.window.get(packet_id) {
-                Some(Awaited::PubAck(queued)) => (
-                    queued,
-                    Delivery::AtLeastOnce {
-                        packet_id,
-                        dup: true,
-                    },
-                ),
-                Some(Awaited::PubRec(queued)) => (
-                    queued,
-                    Delivery::ExactlyOnce {
-                        packet_id,
-                        dup: true,
-                    },
-                ),
-                // Answered before it was sent again.
-                _ => continue,
-            };
-            return Some(OutgoingPublish::new(queued.clone(), delivery, now));
+            // It may have been answered before it was sent again.
+            if let Some(publish) = self.in_flight(packet_id, true, now) {
+                return Some(publish);
+            }
         }
         None
+    }
+
+    /// Returns a message in flight that the peer has not taken.
+    fn in_flight(&self, packet_id: PacketId, dup: bool, now: Instant) -> Option<OutgoingPublish> {
+        let (queued, delivery) = match self.state.outbound.window.get(packet_id)? {
+            Awaited::PubAck(queued) => (queued, Delivery::AtLeastOnce { packet_id, dup }),
+            Awaited::PubRec(queued) => (queued, Delivery::ExactlyOnce { packet_id, dup }),
+            Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. } => return None,
+        };
+        Some(OutgoingPublish::new(queued.clone(), delivery, now))
     }
 
     /// Checks that the peer takes the packet, and chooses a topic alias.
@@ -392,13 +470,9 @@ impl Flow {
             Delivery::ExactlyOnce {
                 packet_id,
                 dup: true,
-            } => {
-                self.state.outbound.await_pubcomp(packet_id, None);
-                self.release(packet_id);
-            }
+            } => self.await_pubcomp(packet_id, None),
             Delivery::AtLeastOnce { packet_id, .. } | Delivery::ExactlyOnce { packet_id, .. } => {
-                self.state.outbound.end_exchange(packet_id);
-                self.quota.skip(packet_id);
+                self.complete(packet_id);
             }
         }
         self.state.outbound.give_up(publish.token(), why);
@@ -407,7 +481,8 @@ impl Flow {
     /// Returns whether [`poll_packet`](Self::poll_packet) may have something.
     pub(crate) fn has_packet(&self) -> bool {
         !self.responses.is_empty()
-            || (self.quota.has_room() && !self.resend.is_empty())
+            || (self.gate.as_ref()).is_some_and(|gate| gate.has_message(&self.state.journal))
+            || (self.may_resend() && !self.resend.is_empty())
             || self
                 .state
                 .outbound
@@ -421,6 +496,7 @@ impl Flow {
 
     /// Takes the state out, and the answers that have not been sent: the connection is about to go.
     pub(crate) fn into_parts(mut self) -> (SessionState, Responses) {
+        self.state.inbound.on_disconnected();
         self.state.outbound.drop_qos0();
         self.state.outbound.shrink();
         (self.state, self.responses)

@@ -7,7 +7,10 @@ use mqttstack_codec::{Delivery, PacketId, QoS};
 use mqttstack_limits::{Instant, Limits, Overflow};
 
 use super::{outgoing::OutgoingPublish, window::Window};
-use crate::{Message, PublishError};
+use crate::{
+    Message, PublishError,
+    journal::{Journal, Operation, ReplayError},
+};
 
 /// How many waiting messages each new one pays to have looked at, when a full queue is searched for
 /// messages that have expired.
@@ -18,6 +21,12 @@ const SWEPT_PER_MESSAGE: usize = 16;
 pub struct PublishToken(pub(crate) u64);
 
 impl PublishToken {
+    /// Returns the token with this number, as a store gives it back.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
     /// Returns the number of the token.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -115,8 +124,19 @@ pub struct QueueStatus {
     pub expired: u64,
 }
 
+impl Queued {
+    pub(crate) fn operation(&self) -> Operation {
+        Operation::Queued {
+            token: self.token,
+            message: self.message.clone(),
+            options: self.options.clone(),
+            expires_at: self.expires_at,
+        }
+    }
+}
+
 /// What the sending half keeps for as long as the session lives.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outbound {
     pub(super) window: Window<Awaited>,
     /// The bytes of the messages in the window.
@@ -131,19 +151,35 @@ pub(crate) struct Outbound {
     first_expiry: Instant,
     /// How many messages have come since the last sweep for expired ones.
     unswept: u32,
-    dropped: u64,
-    expired: u64,
     last_token: u64,
     /// Exchanges of SUBSCRIBE and UNSUBSCRIBE in the window.
     requests: u16,
-    /// Messages that will not be delivered, if somebody asks for them; drained by every poll for
-    /// events.
+    /// What became of messages that will not be delivered; mostly there are none.
     undelivered: Option<Box<Reports>>,
 }
 
+/// Counts of what is held, and hints for the next sweep, follow from the rest.
+impl PartialEq for Outbound {
+    fn eq(&self, other: &Self) -> bool {
+        self.window == other.window
+            && self.queue == other.queue
+            && self.queue_qos0 == other.queue_qos0
+            && self.totals() == other.totals()
+    }
+}
+
+impl Eq for Outbound {}
+
 /// What became of messages that will not be delivered.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct Reports(VecDeque<(PublishToken, Undelivered)>);
+#[derive(Clone, Debug, Default)]
+struct Reports {
+    dropped: u64,
+    expired: u64,
+    /// Whether somebody asks for each of them.
+    is_tracked: bool,
+    /// Those that nobody has been told of; drained by every poll for events.
+    untold: VecDeque<(PublishToken, Undelivered)>,
+}
 
 /// Why a message was never delivered.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -166,33 +202,45 @@ pub enum Undelivered {
 impl Outbound {
     /// From now on, [`poll_undelivered`](Self::poll_undelivered) tells what became of messages.
     pub(crate) fn track(&mut self) {
-        self.undelivered.get_or_insert_default();
+        self.reports().is_tracked = true;
     }
 
     /// Nobody asks any longer what became of messages.
     pub(crate) fn untrack(&mut self) {
-        self.undelivered = None;
+        if let Some(reports) = &mut self.undelivered {
+            reports.is_tracked = false;
+            reports.untold = VecDeque::new();
+        }
+    }
+
+    pub(crate) fn is_tracked(&self) -> bool {
+        (self.undelivered.as_ref()).is_some_and(|reports| reports.is_tracked)
     }
 
     pub(crate) fn poll_undelivered(&mut self) -> Option<(PublishToken, Undelivered)> {
-        self.undelivered.as_mut()?.0.pop_front()
+        self.undelivered.as_mut()?.untold.pop_front()
     }
 
     /// Notes that a message will not be delivered.
     pub(crate) fn give_up(&mut self, token: PublishToken, why: Undelivered) {
+        let reports = self.reports();
         match why {
             Undelivered::Dropped
             | Undelivered::TooLarge
             | Undelivered::QosNotSupported
             | Undelivered::RetainNotSupported => {
-                self.dropped = self.dropped.saturating_add(1);
+                reports.dropped = reports.dropped.saturating_add(1);
             }
-            Undelivered::Expired => self.expired = self.expired.saturating_add(1),
+            Undelivered::Expired => reports.expired = reports.expired.saturating_add(1),
             Undelivered::SessionLost => {}
         }
-        if let Some(Reports(reports)) = self.undelivered.as_deref_mut() {
-            reports.push_back((token, why));
+        if reports.is_tracked {
+            reports.untold.push_back((token, why));
         }
+    }
+
+    fn reports(&mut self) -> &mut Reports {
+        self.undelivered.get_or_insert_default()
     }
 
     /// Returns the next token.
@@ -208,22 +256,23 @@ impl Outbound {
         options: DeliveryOptions,
         limits: &Limits,
         now: Instant,
+        journal: &mut Journal,
     ) -> Result<PublishToken, PublishError> {
         let size = message_bytes(&message);
         let expires_at = message.expires_at(now);
         self.unswept = self.unswept.saturating_add(1);
         if self.is_full_for(size, limits) {
-            self.drop_expired(now);
+            self.drop_expired(now, journal);
         }
         if self.is_full_for(size, limits) && self.is_sweep_due(now) {
-            self.sweep_expired(now);
+            self.sweep_expired(now, journal);
         }
         while self.is_full_for(size, limits) {
             // Nothing makes room for a message that only an empty queue takes.
             if size > limits.queue_bytes_max {
                 return Err(self.refuse(options.qos, limits));
             }
-            self.make_room(options.qos, limits)?;
+            self.make_room(options.qos, limits, journal)?;
         }
         let token = self.next_token();
         let queued = Queued {
@@ -232,10 +281,20 @@ impl Outbound {
             options,
             expires_at,
         };
-        self.queued_bytes = self.queued_bytes.saturating_add(size);
-        self.note_expiry(expires_at);
-        self.queue_of(queued.options.qos).push_back(queued);
+        if queued.options.qos != QoS::AtMostOnce {
+            journal.record(|| queued.operation());
+        }
+        self.wait(queued);
         Ok(token)
+    }
+
+    /// Puts a message behind all others.
+    pub(crate) fn wait(&mut self, queued: Queued) {
+        self.queued_bytes = self
+            .queued_bytes
+            .saturating_add(message_bytes(&queued.message));
+        self.note_expiry(queued.expires_at);
+        self.queue_of(queued.options.qos).push_back(queued);
     }
 
     fn is_full_for(&self, size: u64, limits: &Limits) -> bool {
@@ -247,7 +306,12 @@ impl Outbound {
     }
 
     /// Sheds one waiting message, or refuses the new one. QoS 0 goes first in either case.
-    fn make_room(&mut self, new: QoS, limits: &Limits) -> Result<(), PublishError> {
+    fn make_room(
+        &mut self,
+        new: QoS,
+        limits: &Limits,
+        journal: &mut Journal,
+    ) -> Result<(), PublishError> {
         let oldest = match self.queue_qos0.pop_front() {
             None if new != QoS::AtMostOnce && limits.overflow == Overflow::DropOldest => {
                 self.queue.pop_front()
@@ -258,6 +322,10 @@ impl Outbound {
             return Err(self.refuse(new, limits));
         };
         self.forget(&oldest);
+        if oldest.options.qos != QoS::AtMostOnce {
+            let token = oldest.token;
+            journal.record(|| Operation::GivenUp { token });
+        }
         self.give_up(oldest.token, Undelivered::Dropped);
         Ok(())
     }
@@ -267,7 +335,8 @@ impl Outbound {
         if new != QoS::AtMostOnce && limits.overflow == Overflow::EndSession {
             return PublishError::SessionMustEnd;
         }
-        self.dropped = self.dropped.saturating_add(1);
+        let reports = self.reports();
+        reports.dropped = reports.dropped.saturating_add(1);
         PublishError::QueueFull {
             messages: u32::try_from(self.queued_messages()).unwrap_or(u32::MAX),
         }
@@ -302,7 +371,8 @@ impl Outbound {
     }
 
     /// Ends the exchange of a message and frees its identifier.
-    pub(crate) fn end_exchange(&mut self, packet_id: PacketId) {
+    pub(crate) fn end_exchange(&mut self, packet_id: PacketId, journal: &mut Journal) {
+        journal.record(|| Operation::Completed { packet_id });
         if let Some(Awaited::PubAck(queued) | Awaited::PubRec(queued)) =
             self.window.remove(packet_id)
         {
@@ -312,10 +382,16 @@ impl Outbound {
 
     /// Lets go of a QoS 2 message whose identifier the peer has yet to release; `token` is whom to
     /// tell then.
-    pub(crate) fn await_pubcomp(&mut self, packet_id: PacketId, token: Option<PublishToken>) {
+    pub(crate) fn await_pubcomp(
+        &mut self,
+        packet_id: PacketId,
+        token: Option<PublishToken>,
+        journal: &mut Journal,
+    ) {
         let Some(exchange) = self.window.get_mut(packet_id) else {
             return;
         };
+        journal.record(|| Operation::Taken { packet_id, token });
         if let Awaited::PubRec(queued) = replace(exchange, Awaited::PubComp(token)) {
             self.land(&queued.message);
         }
@@ -380,8 +456,9 @@ impl Outbound {
         quota: bool,
         bytes_max: u64,
         now: Instant,
+        journal: &mut Journal,
     ) -> Option<OutgoingPublish> {
-        self.drop_expired(now);
+        self.drop_expired(now, journal);
         let acknowledged = self.next_acknowledged(quota, bytes_max);
         let from_qos0 = match (self.queue_qos0.front(), acknowledged) {
             (None, None) => return None,
@@ -401,6 +478,7 @@ impl Outbound {
             return Some(OutgoingPublish::new(queued, Delivery::AtMostOnce, now));
         }
         let sent = queued.clone();
+        let token = sent.token;
         let delivery = if sent.options.qos == QoS::ExactlyOnce {
             let packet_id = self.launch(Awaited::PubRec(queued))?;
             Delivery::ExactlyOnce {
@@ -414,6 +492,9 @@ impl Outbound {
                 dup: false,
             }
         };
+        if let Some(packet_id) = delivery.packet_id() {
+            journal.record(|| Operation::Sent { token, packet_id });
+        }
         Some(OutgoingPublish::new(sent, delivery, now))
     }
 
@@ -438,7 +519,7 @@ impl Outbound {
     }
 
     /// Drops the messages at the heads of the queues that have expired.
-    fn drop_expired(&mut self, now: Instant) {
+    fn drop_expired(&mut self, now: Instant, journal: &mut Journal) {
         for qos0 in [true, false] {
             loop {
                 let queue = if qos0 {
@@ -452,7 +533,11 @@ impl Outbound {
                 }
                 if let Some(queued) = queue.pop_front() {
                     self.forget(&queued);
-                    self.give_up(queued.token, Undelivered::Expired);
+                    let token = queued.token;
+                    if !qos0 {
+                        journal.record(|| Operation::GivenUp { token });
+                    }
+                    self.give_up(token, Undelivered::Expired);
                 }
             }
         }
@@ -467,9 +552,10 @@ impl Outbound {
     }
 
     /// Drops all messages that have expired, wherever they wait.
-    fn sweep_expired(&mut self, now: Instant) {
+    fn sweep_expired(&mut self, now: Instant, journal: &mut Journal) {
         self.unswept = 0;
         self.first_expiry = Instant::NEVER;
+        let mut swept: Vec<PublishToken> = Vec::new();
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
             let mut queue = take(self.queue_of(qos));
             queue.retain(|queued| {
@@ -479,14 +565,173 @@ impl Outbound {
                 }
                 self.forget(queued);
                 self.give_up(queued.token, Undelivered::Expired);
+                if qos != QoS::AtMostOnce && journal.is_kept() {
+                    swept.push(queued.token);
+                }
                 false
             });
             *self.queue_of(qos) = queue;
+        }
+        if !swept.is_empty() {
+            let tokens = swept.into_boxed_slice();
+            journal.record(|| Operation::Swept { tokens });
         }
     }
 
     fn note_expiry(&mut self, expires_at: Instant) {
         self.first_expiry = self.first_expiry.min(expires_at);
+    }
+
+    /// Puts a message behind all others, as it was elsewhere.
+    pub(crate) fn apply_queued(&mut self, queued: Queued) -> Result<(), ReplayError> {
+        let token = queued.token;
+        if queued.options.qos == QoS::AtMostOnce {
+            return Err(ReplayError::QosZero);
+        }
+        self.note_token(token)?;
+        self.wait(queued);
+        Ok(())
+    }
+
+    /// Moves a message into flight, under the identifier that it had elsewhere.
+    pub(crate) fn apply_sent(
+        &mut self,
+        token: PublishToken,
+        packet_id: PacketId,
+    ) -> Result<(), ReplayError> {
+        if self.window.get(packet_id).is_some() {
+            return Err(ReplayError::IdentifierInUse { packet_id });
+        }
+        let queued = self.take_first(token)?;
+        let bytes = message_bytes(&queued.message);
+        let exchange = match queued.options.qos {
+            QoS::ExactlyOnce => Awaited::PubRec(queued),
+            QoS::AtMostOnce | QoS::AtLeastOnce => Awaited::PubAck(queued),
+        };
+        self.inflight_bytes = self.inflight_bytes.saturating_add(bytes);
+        let taken = self.window.insert_as(packet_id, exchange);
+        debug_assert!(taken.is_ok(), "the identifier was free");
+        Ok(())
+    }
+
+    /// Lets go of a QoS 2 message, or takes over an exchange that had come so far.
+    pub(crate) fn apply_taken(
+        &mut self,
+        packet_id: PacketId,
+        token: Option<PublishToken>,
+    ) -> Result<(), ReplayError> {
+        match self.window.get_mut(packet_id) {
+            None => {
+                if let Some(token) = token {
+                    // What is in flight is written ahead of what waits.
+                    if !self.queue.is_empty() {
+                        return Err(ReplayError::TokenOutOfOrder { token });
+                    }
+                    self.note_token(token)?;
+                }
+                let taken = self.window.insert_as(packet_id, Awaited::PubComp(token));
+                debug_assert!(taken.is_ok(), "the identifier was free");
+            }
+            Some(exchange @ Awaited::PubRec(_)) => {
+                if let (Awaited::PubRec(queued), Some(token)) = (&*exchange, token)
+                    && queued.token != token
+                {
+                    return Err(ReplayError::NotNext { token });
+                }
+                if let Awaited::PubRec(queued) = replace(exchange, Awaited::PubComp(token)) {
+                    self.land(&queued.message);
+                }
+            }
+            Some(_) => return Err(ReplayError::UnknownIdentifier { packet_id }),
+        }
+        Ok(())
+    }
+
+    /// Ends the exchange of a message.
+    pub(crate) fn apply_completed(&mut self, packet_id: PacketId) -> Result<(), ReplayError> {
+        match self.window.remove(packet_id) {
+            Some(Awaited::PubAck(queued) | Awaited::PubRec(queued)) => self.land(&queued.message),
+            Some(Awaited::PubComp(_)) => {}
+            Some(Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) | None => {
+                return Err(ReplayError::UnknownIdentifier { packet_id });
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops waiting messages, which are named in their order.
+    pub(crate) fn apply_given_up(&mut self, tokens: &[PublishToken]) -> Result<(), ReplayError> {
+        if let [token] = *tokens {
+            return self.take_first(token).map(drop);
+        }
+        let mut last = None;
+        for token in tokens.iter().copied() {
+            if last.is_some_and(|last| last >= token) {
+                return Err(ReplayError::TokenOutOfOrder { token });
+            }
+            self.queue
+                .binary_search_by_key(&token, |queued| queued.token)
+                .map_err(|_| ReplayError::UnknownToken { token })?;
+            last = Some(token);
+        }
+        let mut queue = take(&mut self.queue);
+        queue.retain(|queued| {
+            let stays = tokens.binary_search(&queued.token).is_err();
+            if !stays {
+                self.forget(queued);
+            }
+            stays
+        });
+        self.queue = queue;
+        Ok(())
+    }
+
+    /// Takes the message that has waited longest, which has to be this one: messages leave in their
+    /// order.
+    fn take_first(&mut self, token: PublishToken) -> Result<Queued, ReplayError> {
+        if self.queue.front().is_none_or(|first| first.token != token) {
+            return Err(ReplayError::NotNext { token });
+        }
+        let first = self.queue.pop_front();
+        let queued = first.ok_or(ReplayError::NotNext { token })?;
+        self.forget(&queued);
+        Ok(queued)
+    }
+
+    /// Tokens count up, here as elsewhere.
+    fn note_token(&mut self, token: PublishToken) -> Result<(), ReplayError> {
+        if token.0 <= self.last_token {
+            return Err(ReplayError::TokenOutOfOrder { token });
+        }
+        self.last_token = token.0;
+        Ok(())
+    }
+
+    /// Returns what a snapshot says beside the messages: the last token, and how many messages were
+    /// dropped and have expired.
+    pub(crate) fn totals(&self) -> [u64; 3] {
+        let reports = self.undelivered.as_deref();
+        let (dropped, expired) = reports.map_or((0, 0), |it| (it.dropped, it.expired));
+        [self.last_token, dropped, expired]
+    }
+
+    /// Takes over the totals of a snapshot.
+    pub(crate) fn set_totals(&mut self, [last_token, dropped, expired]: [u64; 3]) {
+        self.last_token = self.last_token.max(last_token);
+        if (dropped, expired) != (0, 0) {
+            let reports = self.reports();
+            (reports.dropped, reports.expired) = (dropped, expired);
+        }
+    }
+
+    /// Returns what is in flight, oldest first.
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (PacketId, &Awaited)> {
+        self.window.iter_in_order()
+    }
+
+    /// Returns the QoS 1 and 2 messages that wait, in their order.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Queued> {
+        self.queue.iter()
     }
 
     /// Returns whether a message waits that could be sent now.
@@ -515,13 +760,14 @@ impl Outbound {
     }
 
     pub(crate) fn status(&self) -> QueueStatus {
+        let [_, dropped, expired] = self.totals();
         QueueStatus {
             queued_messages: self.queued_messages(),
             queued_bytes: self.queued_bytes,
             inflight: self.window.len().into(),
             inflight_bytes: self.inflight_bytes,
-            dropped: self.dropped,
-            expired: self.expired,
+            dropped,
+            expired,
         }
     }
 

@@ -47,9 +47,9 @@ impl Quota {
         }
     }
 
-    /// Forgets an exchange whose PUBLISH is not sent after all.
-    pub(super) fn skip(&mut self, packet_id: PacketId) {
-        self.unspent.remove(&packet_id);
+    /// Returns whether an exchange was resumed, and its PUBLISH has not been sent since.
+    pub(super) fn is_unspent(&self, packet_id: PacketId) -> bool {
+        self.unspent.contains(&packet_id)
     }
 }
 

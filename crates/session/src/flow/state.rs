@@ -9,18 +9,33 @@ use super::{
     inbound::Inbound,
     outbound::{DeliveryOptions, Outbound, PublishToken, QueueStatus},
 };
-use crate::{Message, PublishError};
+use crate::{
+    Message, PublishError,
+    journal::{Journal, Operation, OperationSequence},
+};
 
 /// The state of a session apart from its connection: messages that wait or are in flight, and the
 /// QoS 2 messages that were received and not released.
 ///
 /// It can be taken out of a session between any two calls, kept while the peer is away, moved to
-/// another thread, and put into the session of the next connection.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+/// another thread, and put into the session of the next connection. [`encode`](Self::encode) and
+/// [`decode`](Self::decode) take it to another process; a store that writes what changed, and not
+/// the whole each time, uses the [journal](crate::journal).
+#[derive(Clone, Debug, Default)]
 pub struct SessionState {
     pub(crate) outbound: Outbound,
     pub(crate) inbound: Inbound,
+    pub(crate) journal: Journal,
 }
+
+/// What is kept is the same, whoever writes it down.
+impl PartialEq for SessionState {
+    fn eq(&self, other: &Self) -> bool {
+        self.outbound == other.outbound && self.inbound == other.inbound
+    }
+}
+
+impl Eq for SessionState {}
 
 impl SessionState {
     /// Returns the state of a session that has just begun.
@@ -45,7 +60,71 @@ impl SessionState {
         if options.qos == QoS::AtMostOnce {
             return Err(PublishError::NotConnected);
         }
-        self.outbound.enqueue(message, options, limits, now)
+        self.outbound
+            .enqueue(message, options, limits, now, &mut self.journal)
+    }
+
+    /// From now on each change is recorded as an operation, and what depends on one waits for
+    /// [`handle_stored`](Self::handle_stored). The operations count from 1 and say nothing of what
+    /// the state holds already: [`encode`](Self::encode) it first if that is not stored.
+    pub fn keep_journal(&mut self) {
+        self.journal.keep();
+    }
+
+    /// From now on nothing is recorded, and nothing waits.
+    pub fn drop_journal(&mut self) {
+        self.journal.drop();
+    }
+
+    /// Returns whether changes are recorded.
+    #[must_use]
+    pub fn keeps_journal(&self) -> bool {
+        self.journal.is_kept()
+    }
+
+    /// Returns the next operation, with its place.
+    #[must_use]
+    pub fn poll_operation(&mut self) -> Option<(OperationSequence, Operation)> {
+        self.journal.poll()
+    }
+
+    /// The store has made everything up to `sequence` durable.
+    pub fn handle_stored(&mut self, sequence: OperationSequence) {
+        self.journal.handle_stored(sequence);
+    }
+
+    /// Returns the place of the last operation, drained or not.
+    #[must_use]
+    pub fn recorded(&self) -> OperationSequence {
+        self.journal.recorded()
+    }
+
+    /// Empties the state: a new session begins. A journal that is kept goes on.
+    pub fn clear(&mut self) {
+        if !self.is_empty() {
+            self.journal.record(|| Operation::Cleared);
+        }
+        self.clear_unrecorded();
+    }
+
+    pub(crate) fn clear_unrecorded(&mut self) {
+        let tracks = self.outbound.is_tracked();
+        self.outbound = Outbound::default();
+        self.inbound = Inbound::default();
+        if tracks {
+            self.outbound.track();
+        }
+    }
+
+    /// Returns whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let QueueStatus {
+            queued_messages,
+            inflight,
+            ..
+        } = self.queue_status();
+        queued_messages == 0 && inflight == 0 && self.inbound.len() == 0
     }
 
     /// Decides about a received QoS 2 message whose connection is gone; QoS 1 is not remembered.
@@ -58,7 +137,8 @@ impl SessionState {
     ///
     /// v5 MQTT-4.3.3-10; v3.1.1 MQTT-4.3.3-2.
     pub fn acknowledge(&mut self, packet_id: PacketId, reason: ReasonCode) {
-        self.inbound.acknowledge(packet_id, reason);
+        self.inbound
+            .acknowledge(packet_id, reason, &mut self.journal);
     }
 
     /// Forgets the received messages about which nobody has decided: their owner is gone.
@@ -69,6 +149,9 @@ impl SessionState {
     /// The peer has lost its side of the session: what is in flight waits again to be sent as new,
     /// or is given up. Returns the messages that the peer had taken over before.
     pub(crate) fn session_lost(&mut self, resend: bool) -> Vec<PublishToken> {
+        if !self.outbound.window.is_empty() || self.inbound.len() > 0 {
+            self.journal.record(|| Operation::PeerLost { resend });
+        }
         self.inbound.clear();
         self.outbound.session_lost(resend)
     }

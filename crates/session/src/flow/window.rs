@@ -17,7 +17,7 @@ const SPAN_MAX: usize = 4_096;
 /// exchanges live in a ring that an identifier indexes directly. The few that a peer leaves
 /// unanswered while others go on are set aside in a map. An identifier is free again only after
 /// [`remove`](Self::remove).
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Window<T> {
     /// The identifier of the first slot.
     base: PacketId,
@@ -27,8 +27,17 @@ pub(crate) struct Window<T> {
     live: u16,
 }
 
+/// The same exchanges under the same identifiers in the same order.
+impl<T: PartialEq> PartialEq for Window<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.live == other.live && self.iter_in_order().eq(other.iter_in_order())
+    }
+}
+
+impl<T: Eq> Eq for Window<T> {}
+
 /// Exchanges with their place in the order.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 struct SetAside<T> {
     exchanges: BTreeMap<PacketId, (u64, T)>,
     total: u64,
@@ -63,6 +72,30 @@ impl<T> Window<T> {
         self.push_slot(id, Some(value));
         self.live = self.live.saturating_add(1);
         Ok(id)
+    }
+
+    /// Begins an exchange under an identifier that was handed out elsewhere, or gives `value` back if
+    /// it is in use. Identifiers in sequence cost least.
+    pub(crate) fn insert_as(&mut self, id: PacketId, value: T) -> Result<(), T> {
+        if self.get(id).is_some() {
+            return Err(value);
+        }
+        let next = self.next_id();
+        let gap = distance(next, id);
+        if self.slots.is_empty() || self.slots.len().saturating_add(gap) < SPAN_MAX {
+            let mut skipped = if self.slots.is_empty() { id } else { next };
+            while skipped != id {
+                self.push_slot(skipped, None);
+                skipped = skipped.next();
+            }
+        } else {
+            while !self.slots.is_empty() {
+                self.set_first_aside();
+            }
+        }
+        self.push_slot(id, Some(value));
+        self.live = self.live.saturating_add(1);
+        Ok(())
     }
 
     /// Ends an exchange and frees its identifier.
@@ -108,6 +141,16 @@ impl<T> Window<T> {
     /// Returns how many exchanges are in flight.
     pub(crate) const fn len(&self) -> u16 {
         self.live
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Returns the exchanges, oldest first.
+    pub(crate) fn iter_in_order(&self) -> impl Iterator<Item = (PacketId, &T)> {
+        let ids = self.ids_in_order().into_iter();
+        ids.filter_map(|id| Some((id, self.get(id)?)))
     }
 
     /// Returns whether every identifier is in use.
@@ -168,13 +211,7 @@ impl<T> Window<T> {
     }
 
     fn index_of(&self, id: PacketId) -> Option<usize> {
-        let distance = if id >= self.base {
-            id.get().wrapping_sub(self.base.get())
-        } else {
-            // Identifiers wrap from 65,535 to 1.
-            id.get().wrapping_sub(self.base.get()).wrapping_sub(1)
-        };
-        let index = usize::from(distance);
+        let index = distance(self.base, id);
         (index < self.slots.len()).then_some(index)
     }
 
@@ -201,6 +238,13 @@ impl<T> Default for SetAside<T> {
             total: 0,
         }
     }
+}
+
+/// Returns how many identifiers `to` is after `from`.
+fn distance(from: PacketId, to: PacketId) -> usize {
+    let distance = to.get().wrapping_sub(from.get());
+    // Identifiers wrap from 65,535 to 1.
+    usize::from(distance.wrapping_sub(u16::from(to < from)))
 }
 
 /// Returns the identifier `steps` (at most 65,535) after `id`.
@@ -286,6 +330,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_identifiers_can_be_taken_over(ids in proptest::collection::vec((any::<bool>(), 1..=u16::MAX), 0..300)) {
+            let mut window = Window::default();
+            let mut model: Vec<(PacketId, u16)> = Vec::new();
+            let mut near = id(1);
+            for (is_near, value) in ids {
+                near = if is_near { advance(near, usize::from(value) % 9) } else { id(value) };
+                let is_known = model.iter().any(|(used, _)| *used == near);
+                let taken = window.insert_as(near, value);
+                prop_assert_eq!(taken, if is_known { Err(value) } else { Ok(()) });
+                if !is_known {
+                    model.push((near, value));
+                }
+            }
+            prop_assert_eq!(usize::from(window.len()), model.len());
+            prop_assert!(window.iter_in_order().map(|(id, value)| (id, *value)).eq(model.iter().copied()));
+            for (key, value) in model {
+                prop_assert_eq!(window.remove(key), Some(value));
+            }
+            prop_assert!(window.is_empty());
+        }
+
         #[test]
         fn behaves_as_a_map_with_an_order(ops in proptest::collection::vec((any::<bool>(), any::<u16>()), 0..400)) {
             let mut window = Window::default();

@@ -12,7 +12,7 @@ use super::{
     Acceptance, Connected, EndCause, Event, Farewell, NotAccepted, Phase, Session, connack,
 };
 use crate::{
-    ProtocolError, SessionState,
+    ProtocolError,
     authentication::Authentication,
     check::{check_properties, unexpected},
     flow::{Fit, Flow, PeerLimits},
@@ -135,7 +135,7 @@ impl Session {
     /// Accepts the CONNECT: queues CONNACK, and behind it what the session has to send.
     ///
     /// A session is resumed only if the acceptance says that it is present and the client did not
-    /// ask for a clean start; else it begins empty.
+    /// ask for a clean start; else it begins empty. A journal that the state keeps goes on.
     ///
     /// # Errors
     ///
@@ -158,10 +158,11 @@ impl Session {
             self.fail(&ProtocolError::ResponseTooLarge { packet_type });
             return Err(NotAccepted::from(acceptance.state));
         };
-        let mut state = SessionState::new();
+        let mut state = acceptance.state;
         if acceptance.session_present {
-            state = acceptance.state;
             state.forget_undecided();
+        } else {
+            state.clear();
         }
         let flow = Flow::new(
             state,

@@ -66,7 +66,7 @@ pub enum EndCause {
 /// The answer to a CONNECT that is accepted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Acceptance {
-    /// The state of the session that is resumed; ignored if none is.
+    /// The state of the session that is resumed; emptied if none is.
     pub state: SessionState,
     /// Whether a stored session is resumed; ignored if the client asked for a clean start.
     pub session_present: bool,

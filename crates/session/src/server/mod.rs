@@ -25,7 +25,9 @@ use self::{
 };
 use crate::{
     DeliveryOptions, Message, Outgoing, ProtocolError, PublishError, PublishToken, QueueStatus,
-    SessionState, check::unexpected,
+    SessionState,
+    check::unexpected,
+    journal::{Operation, OperationSequence},
 };
 
 /// One connection at a server and, once it is accepted, the session on it.
@@ -324,6 +326,31 @@ impl Session {
         let properties = properties.without(&[PropertyId::SessionExpiryInterval]);
         let farewell = Farewell { reason, properties };
         self.end(EndCause::ServerDisconnected(reason), Some(farewell));
+    }
+
+    /// The store has made everything up to `sequence` durable: what waited for it may be sent.
+    pub fn handle_stored(&mut self, sequence: OperationSequence) {
+        match &mut self.phase {
+            Phase::Connected(connected) => connected.flow.handle_stored(sequence),
+            Phase::Ended(remains) => {
+                if let Some(state) = &mut remains.state {
+                    state.handle_stored(sequence);
+                }
+            }
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) => {}
+        }
+    }
+
+    /// Returns the next change of the session for the store, with its place; none unless the state
+    /// that was [accepted](Self::accept) keeps a [journal](crate::journal). Drain this also after
+    /// `poll_packet`, which moves messages into flight.
+    #[must_use]
+    pub fn poll_operation(&mut self) -> Option<(OperationSequence, Operation)> {
+        match &mut self.phase {
+            Phase::Connected(connected) => connected.flow.state.poll_operation(),
+            Phase::Ended(remains) => remains.state.as_mut()?.poll_operation(),
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) => None,
+        }
     }
 
     /// Returns the next packet to send.

@@ -21,7 +21,11 @@ use mqttstack_session::{
     server::{self, Acceptance},
 };
 
-use super::{chance::Chance, ledger::Ledger};
+use super::{
+    chance::Chance,
+    disk::{Crash, Disk},
+    ledger::Ledger,
+};
 
 const NOW: Instant = Instant::from_micros(1);
 
@@ -32,6 +36,8 @@ pub(crate) struct Rules {
     pub(crate) is_eager: bool,
     pub(crate) may_lose_session: bool,
     pub(crate) may_refuse: bool,
+    /// Both sides write a journal, to stores that are slow; each may crash.
+    pub(crate) has_stores: bool,
 }
 
 /// A message that the owner of the client has and has not acknowledged.
@@ -61,6 +67,10 @@ pub(crate) struct World {
     at_server: Vec<(PacketId, usize)>,
     at_client: Vec<AtClient>,
     outcomes: BTreeMap<PublishToken, usize>,
+    server_disk: Disk,
+    client_disk: Disk,
+    /// How many steps lie between two syncs, about.
+    sync_interval: usize,
 }
 
 fn limits(receive_maximum: usize, inflight_max: usize) -> Limits {
@@ -82,6 +92,14 @@ fn settings(chance: &mut Chance) -> Settings {
     }
 }
 
+fn new_state(rules: Rules) -> SessionState {
+    let mut state = SessionState::new();
+    if rules.has_stores {
+        state.keep_journal();
+    }
+    state
+}
+
 impl World {
     pub(crate) fn new(seed: u64, version: ProtocolVersion, rules: Rules, name: String) -> Self {
         let mut chance = Chance::new(seed);
@@ -90,17 +108,20 @@ impl World {
             rules,
             version,
             // A first CONNACK may get lost: whatever the server has is this client's.
-            client: client::Session::resume(settings(&mut chance), SessionState::new()),
+            client: client::Session::resume(settings(&mut chance), new_state(rules)),
             server: server::Session::new(Arc::default(), NOW),
             chance,
             up: VecDeque::new(),
             down: VecDeque::new(),
             stored: None,
-            from_client: Ledger::new(),
-            from_server: Ledger::new(),
+            from_client: Ledger::new(rules.has_stores),
+            from_server: Ledger::new(rules.has_stores),
             at_server: Vec::new(),
             at_client: Vec::new(),
             outcomes: BTreeMap::new(),
+            server_disk: Disk::default(),
+            client_disk: Disk::default(),
+            sync_interval: [2, 10, 40][usize::try_from(seed % 3).expect("small")],
         };
         world.server.handle_closed();
         world
@@ -109,11 +130,106 @@ impl World {
     pub(crate) fn run(&mut self, steps: usize) {
         for _ in 0..steps {
             self.step();
+            self.write_down(None);
+            if self.rules.has_stores {
+                self.disturb_stores();
+            }
         }
+    }
+
+    /// Both sides write down what they have changed.
+    fn write_down(&mut self, accepted: Option<usize>) {
+        let server = &mut self.server;
+        let mut operations: Vec<_> = std::iter::from_fn(|| server.poll_operation()).collect();
+        if let Some(state) = &mut self.stored {
+            operations.extend(std::iter::from_fn(|| state.poll_operation()));
+        }
+        self.server_disk.write(operations, accepted);
+        let operations = std::iter::from_fn(|| self.client.poll_operation()).collect();
+        self.client_disk.write(operations, accepted);
+    }
+
+    fn disturb_stores(&mut self) {
+        if self.chance.once_in(self.sync_interval) {
+            let units = 1 + self.chance.below(2 * self.sync_interval);
+            if self.chance.once_in(2) {
+                self.sync_server(units);
+            } else {
+                self.sync_client(units);
+            }
+        }
+        match self.chance.below(300) {
+            0 => self.crash_server(),
+            1 => self.crash_client(),
+            _ => {}
+        }
+    }
+
+    fn sync_server(&mut self, units: usize) {
+        let Some(sequence) = self.server_disk.sync(units) else {
+            return;
+        };
+        self.server.handle_stored(sequence);
+        if let Some(state) = &mut self.stored {
+            state.handle_stored(sequence);
+        }
+        if self.server_disk.is_synced() {
+            let live = match &self.stored {
+                Some(state) => state.clone(),
+                None => {
+                    let mut server = self.server.clone();
+                    server.handle_closed();
+                    server.detach().expect("a session")
+                }
+            };
+            self.server_disk.check(&live, &self.name);
+        }
+    }
+
+    fn sync_client(&mut self, units: usize) {
+        let Some(sequence) = self.client_disk.sync(units) else {
+            return;
+        };
+        self.client.handle_stored(sequence);
+        if self.client_disk.is_synced() {
+            let live = self.client.clone().detach();
+            self.client_disk.check(&live, &self.name);
+        }
+    }
+
+    fn crash_server(&mut self) {
+        self.cut();
+        self.write_down(None);
+        let Crash {
+            state,
+            unaccepted,
+            unpublished,
+            in_flight,
+        } = self.server_disk.crash();
+        self.stored = Some(state);
+        self.from_client.forget_acceptances(&unaccepted);
+        self.from_server.sender_crashed(&unpublished, in_flight);
+    }
+
+    fn crash_client(&mut self) {
+        self.cut();
+        self.write_down(None);
+        let Crash {
+            state,
+            unaccepted,
+            unpublished,
+            in_flight,
+        } = self.client_disk.crash();
+        self.at_client.clear();
+        self.client = client::Session::resume(settings(&mut self.chance), state);
+        self.from_server.forget_acceptances(&unaccepted);
+        self.from_client.sender_crashed(&unpublished, in_flight);
     }
 
     fn step(&mut self) {
         match self.chance.below(40) {
+            // Crashes cut it as well, and most exchanges should come to their end.
+            0 if self.rules.has_stores && !self.chance.once_in(6) => {}
             0 => self.cut(),
             1..=2 => self.connect(),
             3..=6 => self.publish_at_client(),
@@ -138,6 +254,9 @@ impl World {
             self.server_sends();
             self.client_receives();
             self.client_decides();
+            self.write_down(None);
+            self.sync_server(usize::MAX);
+            self.sync_client(usize::MAX);
             if self.is_quiet() {
                 return;
             }
@@ -162,6 +281,8 @@ impl World {
             && self.at_server.is_empty()
             && !self.client.has_packet()
             && !self.server.has_packet()
+            && self.server_disk.is_synced()
+            && self.client_disk.is_synced()
             && idle(self.client.queue_status())
             && idle(self.server.queue_status())
     }
@@ -170,6 +291,10 @@ impl World {
         self.from_client.check(&format!("{}, up", self.name));
         if !self.rules.may_lose_session {
             self.from_server.check(&format!("{}, down", self.name));
+        }
+        if self.rules.has_stores {
+            // A client that crashed may hear of a message again.
+            return;
         }
         for (token, outcomes) in &self.outcomes {
             assert_eq!(
@@ -361,7 +486,7 @@ impl World {
                 }
                 let acceptance = Acceptance {
                     session_present: stored.is_some(),
-                    state: stored.unwrap_or_default(),
+                    state: stored.unwrap_or_else(|| new_state(self.rules)),
                     ..Acceptance::default()
                 };
                 self.server.accept(acceptance, NOW).expect("no limits");
@@ -400,10 +525,10 @@ impl World {
             }
             client::Event::Completed { token, outcome } => {
                 let lost = matches!(outcome, Outcome::Undelivered(_) | Outcome::Unanswered);
-                let outcomes = self.outcomes.get_mut(&token).expect("a token");
+                let outcomes = self.outcomes.entry(token).or_default();
                 *outcomes += 1;
                 assert!(
-                    !lost || *outcomes == 1,
+                    !lost || *outcomes == 1 || self.rules.has_stores,
                     "{}: {token:?} {outcome:?}",
                     self.name
                 );
@@ -431,7 +556,9 @@ impl World {
         if !self.rules.is_eager {
             self.from_client.on_decided(number, !verdict.is_error());
         }
+        self.write_down(None);
         self.server.acknowledge(packet_id, verdict);
+        self.write_down(Some(number));
     }
 
     fn client_decides(&mut self) {
@@ -447,6 +574,8 @@ impl World {
         }
         self.from_server
             .on_decided(message.number, !verdict.is_error());
+        self.write_down(None);
         self.client.acknowledge(message.packet_id, verdict);
+        self.write_down(Some(message.number));
     }
 }

@@ -405,7 +405,7 @@ fn what_is_unacknowledged_is_sent_again_in_order() {
                  < PUBLISH q2 #3 dup a=3
                  < PUBLISH q1 #4 a=4
                  > PUBCOMP #1 92
-                 * done 1 Acknowledged 92"
+                 * done 1 Acknowledged 00"
             ),
         );
     }
