@@ -251,6 +251,7 @@ const fn telling(error: &TransportError) -> u8 {
         | TransportError::Reset
         | TransportError::Closed
         | TransportError::AddressInUse { .. }
+        | TransportError::DeviceUnavailable { .. }
         | TransportError::PermissionDenied { .. }
         | TransportError::Io { .. } => 3,
         #[cfg(feature = "proxy")]

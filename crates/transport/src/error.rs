@@ -58,6 +58,17 @@ pub enum TransportError {
         /// Where to listen, or where to connect from.
         address: PeerAddress,
     },
+    /// This machine does not have the network device to listen through, or does not let this process
+    /// choose one.
+    #[error("cannot bind to the network device `{device}`: {}", describe(*kind, *code))]
+    DeviceUnavailable {
+        /// The device's name.
+        device: Box<str>,
+        /// The class of the error: `PermissionDenied` without the right to choose a device.
+        kind: io::ErrorKind,
+        /// The number that the operating system gave, if it came from there.
+        code: Option<i32>,
+    },
     /// The system does not let this process do it.
     #[error("permission denied for {address}")]
     PermissionDenied {
@@ -91,6 +102,15 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    /// Names the cause of `error`, which the choice of a network device met.
+    pub(crate) fn device(device: &str, error: &io::Error) -> Self {
+        Self::DeviceUnavailable {
+            device: device.into(),
+            kind: error.kind(),
+            code: error.raw_os_error(),
+        }
+    }
+
     /// Names the cause of `error`, which `address` met.
     #[must_use]
     pub fn at(address: &PeerAddress, error: &io::Error) -> Self {

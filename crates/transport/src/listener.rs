@@ -27,6 +27,20 @@ pub trait Listener: Send {
     fn local_address(&self) -> &PeerAddress;
 }
 
+impl<L: Listener + ?Sized> Listener for Box<L> {
+    fn accept(&mut self) -> Result<Option<Box<dyn Stream>>, AcceptError> {
+        (**self).accept()
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        (**self).source()
+    }
+
+    fn local_address(&self) -> &PeerAddress {
+        (**self).local_address()
+    }
+}
+
 /// Why no stream was accepted.
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

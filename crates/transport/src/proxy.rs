@@ -116,6 +116,12 @@ impl ProxyServer {
         }
     }
 
+    /// Says whether a peer at `address` is a proxy, which speaks for others.
+    #[must_use]
+    pub fn trusts(&self, address: &PeerAddress) -> bool {
+        self.options.trusts(address)
+    }
+
     /// Puts the layer over one stream; its handshake waits for the header.
     pub fn accept<S: Stream>(&self, stream: S) -> ProxyStream<S> {
         ProxyStream {

@@ -26,6 +26,10 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// Lets a listener on the unspecified IPv6 address, `[::]`, accept IPv4 too. Default: `true`.
     pub dual_stack: bool,
+    /// The network device, such as `eth1`, through which alone connections come, whatever the
+    /// address. Linux and Android only; older kernels ask for the capability `CAP_NET_RAW`.
+    /// Default: `None`, all of them.
+    pub device: Option<Box<str>>,
     /// The options of each accepted connection.
     pub tcp: TcpOptions,
 }
@@ -36,6 +40,7 @@ impl Default for ListenOptions {
             backlog: 1024,
             reuse_port: false,
             dual_stack: true,
+            device: None,
             tcp: TcpOptions::default(),
         }
     }
@@ -62,7 +67,8 @@ impl TcpListener {
     /// # Errors
     ///
     /// [`TransportError::AddressInUse`], [`TransportError::AddressUnavailable`],
-    /// [`TransportError::PermissionDenied`], or what else the system reports.
+    /// [`TransportError::PermissionDenied`], [`TransportError::DeviceUnavailable`], or what else the
+    /// system reports.
     pub fn bind(address: SocketAddr, options: &ListenOptions) -> Result<Self, TransportError> {
         open(address, options)
             .and_then(|socket| Self::from_std(socket, options.tcp.clone()))
@@ -181,6 +187,10 @@ fn open(address: SocketAddr, options: &ListenOptions) -> io::Result<net::TcpList
     if options.reuse_port {
         reuse_port(&socket)?;
     }
+    if let Some(device) = &options.device {
+        bind_device(&socket, device)
+            .map_err(|error| io::Error::other(TransportError::device(device, &error)))?;
+    }
     socket.bind(&address.into())?;
     socket.listen(options.backlog.into())?;
     Ok(socket.into())
@@ -193,6 +203,16 @@ fn reuse_port(socket: &Socket) -> io::Result<()> {
 
 #[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
 fn reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bind_device(socket: &Socket, device: &str) -> io::Result<()> {
+    socket.bind_device(Some(device.as_bytes()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bind_device(_: &Socket, _: &str) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

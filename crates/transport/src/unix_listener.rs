@@ -2,11 +2,13 @@
 
 use std::{
     fs, io,
+    os::fd::AsFd as _,
     os::unix::{
         fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         net,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use mio::event::Source;
@@ -36,12 +38,12 @@ impl Default for UnixListenOptions {
     }
 }
 
-/// A Unix domain socket that accepts connections; dropping it removes its file.
+/// A Unix domain socket that accepts connections; dropping it, and all its clones, removes its file.
 #[derive(Debug)]
 pub struct UnixListener {
     socket: mio::net::UnixListener,
     address: PeerAddress,
-    file: SocketFile,
+    file: Arc<SocketFile>,
 }
 
 impl UnixListener {
@@ -64,9 +66,24 @@ impl UnixListener {
             .map(|(socket, file)| Self {
                 socket: mio::net::UnixListener::from_std(socket),
                 address: address.clone(),
-                file,
+                file: Arc::new(file),
             })
             .map_err(|error| TransportError::at(&address, &error))
+    }
+
+    /// Opens a further listener on the same socket, for another thread: whichever asks first gets
+    /// the next connection.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when it is short of descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let socket = self.socket.as_fd().try_clone_to_owned()?;
+        Ok(Self {
+            socket: mio::net::UnixListener::from_std(socket.into()),
+            address: self.address.clone(),
+            file: Arc::clone(&self.file),
+        })
     }
 
     /// Returns where the socket file is.

@@ -411,6 +411,13 @@ impl Core {
         self.connection(id).is_none_or(Connection::is_paused)
     }
 
+    /// Returns whether a client has been let in.
+    #[must_use]
+    pub fn is_accepted(&self, id: ConnectionId) -> bool {
+        self.connection(id)
+            .is_some_and(|connection| connection.key.is_some())
+    }
+
     /// Returns whether a connection is over: it is to be closed once its last packet is out.
     #[must_use]
     pub fn is_over(&self, id: ConnectionId) -> bool {

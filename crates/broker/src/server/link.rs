@@ -1,11 +1,15 @@
 //! One transport of a worker, and what is on its way out.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use mqttstack_limits::Instant;
 use mqttstack_transport::{OutputQueue, Stream, WriteProgress};
 
+use super::{
+    listener::Terms,
+    permit::{PendingPermit, Permit},
+};
 use crate::core::{ConnectionId, Outlet};
 
 /// A transport with its connection in the core.
@@ -20,6 +24,16 @@ pub(super) struct Link {
     pub(super) is_ready: bool,
     /// Whether it was left with something to write, and room for it.
     pub(super) has_more: bool,
+    /// Whether it is known whom the proxy that opened it speaks for.
+    pub(super) is_named: bool,
+    /// Whether it has sent anything.
+    pub(super) has_begun: bool,
+    /// What holds for all connections of its listener.
+    pub(super) terms: Arc<Terms>,
+    /// Its share of what one address may have open, until it has been accepted.
+    pub(super) pending: Option<Box<PendingPermit>>,
+    /// Its room among all connections, and among those of its listener.
+    _permits: (Permit, Option<Permit>),
 }
 
 /// How far a link has come.
@@ -43,8 +57,16 @@ pub(super) enum LinkPhase {
 }
 
 impl Link {
-    pub(super) fn new(stream: Box<dyn Stream>, id: ConnectionId) -> Self {
+    pub(super) fn new(
+        stream: Box<dyn Stream>,
+        id: ConnectionId,
+        terms: Arc<Terms>,
+        permits: (Permit, Option<Permit>),
+    ) -> Self {
         Self {
+            terms,
+            pending: None,
+            _permits: permits,
             stream,
             id,
             phase: LinkPhase::Opening,
@@ -52,6 +74,8 @@ impl Link {
             is_readable: true,
             is_ready: false,
             has_more: false,
+            is_named: false,
+            has_begun: false,
         }
     }
 

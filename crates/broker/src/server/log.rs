@@ -1,11 +1,11 @@
 //! What the server writes to the log. What clients say of themselves is quoted, so that it cannot
 //! pass for a line of ours, and cut short, so that it cannot fill the disk.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use mqttstack_limits::Instant;
 use mqttstack_session::server::EndCause;
-use mqttstack_transport::AcceptError;
+use mqttstack_transport::{AcceptError, PeerAddress, TLS_HANDSHAKE, TransportError};
 
 use crate::core::{Notice, Peer};
 
@@ -17,9 +17,22 @@ pub(super) fn notice(notice: &Notice) {
             client_id,
             version,
             session_present,
-        } => tracing::info!(
-            %peer, client_id = %Quoted(Some(client_id)), %version, session_present, "connected"
-        ),
+        } => {
+            let tls = peer.tls.as_deref();
+            tracing::info!(
+                %peer,
+                client_id = %Quoted(Some(client_id)),
+                %version,
+                session_present,
+                proxy = peer.proxy.as_deref(),
+                tls = tls.and_then(|tls| tls.version.as_deref()),
+                alpn = tls.and_then(|tls| tls.protocol.as_deref()),
+                server_name = tls.and_then(|tls| tls.server_name.as_deref()),
+                certificate = peer.certified_name(),
+                origin = peer.websocket.as_deref().and_then(|asked| asked.origin.as_deref()),
+                "connected"
+            );
+        }
         Notice::Ended {
             peer,
             client_id,
@@ -55,6 +68,37 @@ fn ended(peer: &Peer, client_id: Option<&str>, cause: &EndCause) {
 /// Logs a connection that was closed at once because a limit is reached.
 pub(super) fn no_room(peer: &Peer) {
     tracing::warn!(%peer, "refused: as many connections as allowed are open");
+}
+
+/// Logs a connection that was closed at once because too many from there have not got far.
+pub(super) fn too_many_pending(peer: &Peer) {
+    tracing::warn!(%peer, "refused: too many connections from this address wait to be accepted");
+}
+
+/// Logs a connection that its transport has broken; what an end without notice looks like is known.
+pub(super) fn broken(peer: &PeerAddress, error: &io::Error) {
+    let error = TransportError::from(error);
+    if matches!(error, TransportError::Reset | TransportError::Closed) {
+        tracing::debug!(%peer, %error, "broken");
+    } else {
+        tracing::info!(%peer, %error, "broken");
+    }
+}
+
+/// Says what is wrong with a client that came to the wrong door; what it sent is refused by itself.
+pub(super) fn first_input(peer: &PeerAddress, input: &[u8]) {
+    let spoken = match input.first() {
+        Some(&TLS_HANDSHAKE) => "TLS",
+        Some(b'G') if input.starts_with(b"GET ") => "HTTP",
+        Some(_) | None => return,
+    };
+    tracing::warn!(%peer, "the client speaks {spoken} to a listener for MQTT without it");
+}
+
+/// Logs that a listener will never accept again, and returns what the broker ends with.
+pub(super) fn deaf(listener: &str, error: &AcceptError) -> io::Error {
+    tracing::error!(%listener, %error, "the broker ends, as a listener is broken");
+    io::Error::other(format!("the listener {listener} is broken: {error}"))
 }
 
 /// A Client Identifier for people.

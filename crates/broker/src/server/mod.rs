@@ -2,8 +2,11 @@
 
 mod clock;
 mod link;
+mod listener;
 mod log;
 mod mail;
+mod peer;
+mod permit;
 mod worker;
 
 use std::{
@@ -20,12 +23,13 @@ use std::{
 
 use mqttstack_limits::{BrokerLimits, Limits};
 use mqttstack_session::Message;
-use mqttstack_transport::{
-    Endpoint, ListenOptions, Listener, PeerAddress, Poller, TcpListener, TransportError, Waker,
-};
+use mqttstack_transport::{Endpoint, PeerAddress, Poller, TransportError, Waker};
 
+pub use self::listener::ListenerSettings;
 use self::{
     clock::Clock,
+    listener::Opened,
+    permit::{Gate, PendingByAddress},
     worker::{Parts, Worker},
 };
 use crate::core::{Access, AllowAll, Core, Directory, Settings, WorkerId};
@@ -38,10 +42,10 @@ pub enum StartError {
     #[error("no listener: name at least one address to listen on")]
     NoListener,
     /// An address cannot be listened on.
-    #[error("cannot listen on {endpoint}: {source}")]
+    #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
-        endpoint: Endpoint,
+        address: Box<str>,
         /// Why not.
         source: TransportError,
     },
@@ -63,6 +67,7 @@ pub enum StartError {
 /// ```
 pub struct Broker {
     local_addresses: Vec<PeerAddress>,
+    listener_names: Vec<Arc<str>>,
     stop: Arc<AtomicBool>,
     wakers: Vec<Waker>,
     threads: Vec<JoinHandle<io::Result<()>>>,
@@ -80,6 +85,11 @@ impl Broker {
     #[must_use]
     pub fn local_addresses(&self) -> &[PeerAddress] {
         &self.local_addresses
+    }
+
+    /// Returns the name of the listener at each of the [`local_addresses`](Self::local_addresses).
+    pub fn listener_names(&self) -> impl Iterator<Item = &str> {
+        self.listener_names.iter().map(|name| &**name)
     }
 
     /// Returns the counts of sessions, subscriptions and retained messages.
@@ -159,7 +169,7 @@ impl Stopper {
 
 /// Describes a broker.
 pub struct BrokerBuilder {
-    endpoints: Vec<Endpoint>,
+    listeners: Vec<ListenerSettings>,
     limits: Limits,
     broker_limits: BrokerLimits,
     access: Box<dyn Fn() -> Box<dyn Access>>,
@@ -170,7 +180,7 @@ pub struct BrokerBuilder {
 impl Default for BrokerBuilder {
     fn default() -> Self {
         Self {
-            endpoints: Vec::new(),
+            listeners: Vec::new(),
             limits: Limits::default(),
             broker_limits: BrokerLimits::default(),
             access: Box::new(|| Box::new(AllowAll)),
@@ -183,8 +193,14 @@ impl Default for BrokerBuilder {
 impl BrokerBuilder {
     /// Adds an address to listen on; port 0 lets the system choose.
     #[must_use]
-    pub fn listen(mut self, endpoint: Endpoint) -> Self {
-        self.endpoints.push(endpoint);
+    pub fn listen(self, endpoint: Endpoint) -> Self {
+        self.listener(ListenerSettings::tcp(endpoint))
+    }
+
+    /// Adds a listener with settings of its own.
+    #[must_use]
+    pub fn listener(mut self, listener: ListenerSettings) -> Self {
+        self.listeners.push(listener);
         self
     }
 
@@ -229,21 +245,23 @@ impl BrokerBuilder {
     /// # Errors
     ///
     /// [`StartError`]; nothing is left running.
-    pub fn start(self) -> Result<Broker, StartError> {
-        if self.endpoints.is_empty() {
+    pub fn start(mut self) -> Result<Broker, StartError> {
+        if self.listeners.is_empty() {
             return Err(StartError::NoListener);
         }
         let random = RandomState::new();
         let directory = Directory::new(random.hash_one("directory"));
         let clock = Clock::start();
         let stop = Arc::new(AtomicBool::new(false));
-        let limits = Arc::new(self.limits.clone());
-        let mut listeners = self.bind()?;
-        let local_addresses = listeners
-            .first()
-            .into_iter()
-            .flatten()
-            .map(|listener| listener.local_address().clone())
+        let gate = Gate::new(self.broker_limits.connections_max);
+        let pending = PendingByAddress::new(self.broker_limits.pending_connections_per_address_max);
+        let mut listeners = self.open()?;
+        let of_first = || listeners.first().into_iter().flatten();
+        let local_addresses = of_first()
+            .map(|opened| opened.listener.local_address().clone())
+            .collect();
+        let listener_names = of_first()
+            .map(|opened| Arc::clone(&opened.terms.name))
             .collect();
         let mut peers = Vec::new();
         let mut wakers = Vec::new();
@@ -258,37 +276,41 @@ impl BrokerBuilder {
                 publish_version(&mut core, clock);
             }
             let listeners = listeners.get_mut(usize::from(index)).map(std::mem::take);
-            let listeners = listeners.unwrap_or_default().into_iter();
             parts.push(Parts {
                 core,
                 poller,
                 clock,
-                listeners: listeners.map(|it| (it, Arc::clone(&limits))).collect(),
-                connections_max: usize::try_from(self.broker_limits.connections_max)
-                    .unwrap_or(usize::MAX),
+                listeners: listeners.unwrap_or_default(),
+                gate: Arc::clone(&gate),
+                pending: Arc::clone(&pending),
                 inbox,
                 peers: Vec::new(),
                 stop: Arc::clone(&stop),
             });
         }
+        let workers = parts.into_iter().map(|mut part| {
+            part.peers.clone_from(&peers);
+            Worker::new(part)
+        });
+        let workers = workers.collect::<io::Result<Vec<_>>>()?;
         let mut broker = Broker {
             local_addresses,
+            listener_names,
             stop,
             wakers,
             threads: Vec::new(),
             directory,
         };
-        for (index, mut part) in parts.into_iter().enumerate() {
-            part.peers.clone_from(&peers);
-            let worker = Worker::new(part)?;
-            let stopper = broker.stopper();
-            let name = format!("mqttstack-{index}");
-            let thread = thread::Builder::new().name(name).spawn(move || {
-                // A worker that fails, by an error or a panic, takes the others along.
-                let _stop_all = StopOnDrop(stopper);
-                worker.run()
-            })?;
-            broker.threads.push(thread);
+        for (index, worker) in workers.into_iter().enumerate() {
+            match spawn(index, worker, broker.stopper()) {
+                Ok(thread) => broker.threads.push(thread),
+                Err(error) => {
+                    broker.stop();
+                    // What went wrong first is what counts.
+                    let _ = broker.wait();
+                    return Err(error.into());
+                }
+            }
         }
         Ok(broker)
     }
@@ -303,52 +325,34 @@ impl BrokerBuilder {
     }
 
     /// Opens the listeners: for each worker one of each address.
-    fn bind(&self) -> Result<Vec<Vec<Box<dyn Listener>>>, StartError> {
-        let mut options = ListenOptions::default();
-        options.reuse_port = self.workers > 1;
-        let mut of_workers: Vec<Vec<Box<dyn Listener>>> = Vec::new();
-        of_workers.resize_with(usize::from(self.workers), Vec::new);
-        for endpoint in &self.endpoints {
-            let error = |source| StartError::Listen {
-                endpoint: endpoint.clone(),
-                source,
-            };
-            let mut bound: Option<Vec<TcpListener>> = None;
-            for listeners in &mut of_workers {
-                let opened = match &bound {
-                    None => TcpListener::bind_all(endpoint, &options).map_err(error)?,
-                    Some(first) => first
-                        .iter()
-                        .filter_map(|it| it.local_address().socket_address())
-                        .map(|address| TcpListener::bind(address, &options).map_err(error))
-                        .collect::<Result<_, _>>()?,
-                };
-                if bound.is_none() {
-                    bound = Some(opened);
-                } else {
-                    listeners.extend(
-                        opened
-                            .into_iter()
-                            .map(|it| Box::new(it) as Box<dyn Listener>),
-                    );
-                }
-            }
-            if let (Some(bound), Some(first)) = (bound, of_workers.first_mut()) {
-                first.extend(
-                    bound
-                        .into_iter()
-                        .map(|it| Box::new(it) as Box<dyn Listener>),
-                );
+    fn open(&mut self) -> Result<Vec<Vec<Opened>>, StartError> {
+        let workers = usize::from(self.workers);
+        let limits = Arc::new(self.limits.clone());
+        let mut of_workers: Vec<Vec<Opened>> = Vec::new();
+        of_workers.resize_with(workers, Vec::new);
+        for listener in std::mem::take(&mut self.listeners) {
+            let opened = listener.open(workers, &limits)?;
+            for (of_worker, opened) in of_workers.iter_mut().zip(opened) {
+                of_worker.extend(opened);
             }
         }
         Ok(of_workers)
     }
 }
 
+fn spawn(index: usize, worker: Worker, stopper: Stopper) -> io::Result<JoinHandle<io::Result<()>>> {
+    let name = format!("mqttstack-{index}");
+    thread::Builder::new().name(name).spawn(move || {
+        // A worker that fails, by an error or a panic, takes the others along.
+        let _stop_all = StopOnDrop(stopper);
+        worker.run()
+    })
+}
+
 impl fmt::Debug for BrokerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerBuilder")
-            .field("endpoints", &self.endpoints)
+            .field("listeners", &self.listeners)
             .field("limits", &self.limits)
             .field("broker_limits", &self.broker_limits)
             .field("workers", &self.workers)

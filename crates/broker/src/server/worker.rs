@@ -1,5 +1,7 @@
 //! A worker: one thread that runs a core over its own sockets.
 
+mod accept;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
@@ -11,16 +13,18 @@ use std::{
     time::Duration,
 };
 
-use mqttstack_limits::{Instant, Limits};
-use mqttstack_transport::{Events, Handshake, Listener, Poller, Retry, Stream, Token, TokenMap};
+use mqttstack_limits::Instant;
+use mqttstack_transport::{Events, Listener, Poller, Token, TokenMap};
 
 use super::{
     clock::Clock,
     link::{Link, LinkPhase},
+    listener::{Opened, Terms},
     log::{self, AcceptLog},
     mail::{Colleague, Mail},
+    permit::{Gate, PendingByAddress},
 };
-use crate::core::{Core, Drained, Peer, WorkerMessage};
+use crate::core::{Core, Drained, WorkerMessage};
 
 /// How many bytes one read takes.
 const READ_BYTES: usize = 128 * 1024;
@@ -28,8 +32,6 @@ const READ_BYTES: usize = 128 * 1024;
 const READ_BUDGET_BYTES: usize = 256 * 1024;
 /// How many bytes are written to one connection before the others have their turn.
 const WRITE_BUDGET_BYTES: usize = 1024 * 1024;
-/// How many connections are accepted before those that are open have their turn.
-const ACCEPT_BUDGET: usize = 256;
 /// How long the last bytes of a connection may take, and how long its peer's end is awaited.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for room in the inbox of another worker.
@@ -44,8 +46,9 @@ pub(super) struct Parts {
     pub(super) core: Core,
     pub(super) poller: Poller,
     pub(super) clock: Clock,
-    pub(super) listeners: Vec<(Box<dyn Listener>, Arc<Limits>)>,
-    pub(super) connections_max: usize,
+    pub(super) listeners: Vec<Opened>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) pending: Arc<PendingByAddress>,
     pub(super) inbox: Receiver<WorkerMessage>,
     /// All workers, by number.
     pub(super) peers: Vec<Colleague>,
@@ -58,6 +61,10 @@ pub(super) struct Worker {
     poller: Poller,
     clock: Clock,
     mail: Mail,
+    /// Counts the transports of all workers.
+    gate: Arc<Gate>,
+    /// Counts those of each address that have not been accepted, for all workers.
+    pending: Arc<PendingByAddress>,
     stop: Arc<AtomicBool>,
     sources: TokenMap<Source>,
     /// Sources that were left before they would block.
@@ -68,6 +75,8 @@ pub(super) struct Worker {
     done_at: Option<Instant>,
     /// Whether, in a shutdown, every last packet has been written.
     is_written: bool,
+    /// What makes it pointless to go on.
+    failure: Option<io::Error>,
     accept_log: AcceptLog,
     buffer: Box<[u8]>,
 }
@@ -75,7 +84,7 @@ pub(super) struct Worker {
 enum Source {
     Listener {
         listener: Box<dyn Listener>,
-        limits: Arc<Limits>,
+        terms: Arc<Terms>,
         is_ready: bool,
     },
     Link(Box<Link>),
@@ -83,12 +92,12 @@ enum Source {
 
 impl Worker {
     pub(super) fn new(parts: Parts) -> io::Result<Self> {
-        let sources_max = parts.connections_max.saturating_add(parts.listeners.len());
-        let mut sources = TokenMap::new(sources_max);
-        for (listener, limits) in parts.listeners {
+        // The gate is what bounds them, for all workers together.
+        let mut sources = TokenMap::new(TokenMap::<Source>::LEN_MAX);
+        for Opened { listener, terms } in parts.listeners {
             let source = Source::Listener {
                 listener,
-                limits,
+                terms,
                 is_ready: false,
             };
             let Ok(token) = sources.insert(source) else {
@@ -103,12 +112,15 @@ impl Worker {
             poller: parts.poller,
             clock: parts.clock,
             mail: Mail::new(parts.inbox, &parts.peers),
+            gate: parts.gate,
+            pending: parts.pending,
             stop: parts.stop,
             sources,
             ready: VecDeque::new(),
             deadlines: BTreeSet::new(),
             done_at: None,
             is_written: false,
+            failure: None,
             accept_log: AcceptLog::default(),
             buffer: vec![0; READ_BYTES].into(),
         })
@@ -141,6 +153,9 @@ impl Worker {
             self.on_deadlines(now);
             self.flush(now);
             self.pass_on();
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
             self.shorten_shutdown(now);
             if self.is_done(now) {
                 return Ok(());
@@ -263,81 +278,6 @@ impl Worker {
         }
     }
 
-    fn accept(&mut self, token: Token, now: Instant) {
-        for _ in 0..ACCEPT_BUDGET {
-            let Some(Source::Listener {
-                listener, limits, ..
-            }) = self.sources.get_mut(token)
-            else {
-                return;
-            };
-            match listener.accept() {
-                Ok(Some(stream)) => {
-                    let limits = Arc::clone(limits);
-                    self.add_link(stream, limits, now);
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    self.accept_log.error(listener.local_address(), &error, now);
-                    match error.retry() {
-                        Retry::Now => {}
-                        Retry::After(pause) => {
-                            self.deadlines.insert((now + pause, token));
-                            return;
-                        }
-                        Retry::Never => {
-                            self.sources.remove(token);
-                            return;
-                        }
-                    }
-                }
-            }
-        }
-        if let Some(Source::Listener { is_ready, .. }) = self.sources.get_mut(token)
-            && !std::mem::replace(is_ready, true)
-        {
-            self.ready.push_back(token);
-        }
-    }
-
-    fn add_link(&mut self, stream: Box<dyn Stream>, limits: Arc<Limits>, now: Instant) {
-        let peer = Arc::new(Peer::new(stream.peer().address.to_string()));
-        let Some(token) = self.sources.next_token() else {
-            return log::no_room(&peer);
-        };
-        let Some(id) = self
-            .core
-            .handle_opened(token.to_u64(), Arc::clone(&peer), limits, now)
-        else {
-            return log::no_room(&peer);
-        };
-        let mut link = Box::new(Link::new(stream, id));
-        if let Err(error) = self.poller.register(token, link.stream.source()) {
-            tracing::warn!(%peer, %error, "cannot watch the connection");
-            return self.core.handle_closed(id, now);
-        }
-        if self.sources.insert(Source::Link(link)).is_err() {
-            return self.core.handle_closed(id, now);
-        }
-        self.open(token, now);
-        self.read(token, now);
-    }
-
-    /// Takes the opening of a transport further.
-    fn open(&mut self, token: Token, now: Instant) {
-        let Some(Source::Link(link)) = self.sources.get_mut(token) else {
-            return;
-        };
-        match link.stream.handshake() {
-            Ok(Handshake::Complete) => link.phase = LinkPhase::Open,
-            Ok(Handshake::Pending) => {}
-            Err(error) => {
-                tracing::info!(peer = %link.stream.peer().address, %error, "handshake failed");
-                self.drop_link(token, now);
-            }
-        }
-    }
-
     fn on_writable(&mut self, token: Token, now: Instant) {
         let Some(Source::Link(link)) = self.sources.get_mut(token) else {
             return;
@@ -378,14 +318,23 @@ impl Worker {
                     budget = budget.saturating_sub(count);
                     if link.phase == LinkPhase::Open {
                         let input = self.buffer.get(..count).unwrap_or_default();
+                        if !std::mem::replace(&mut link.has_begun, true) {
+                            log::first_input(&link.stream.peer().address, input);
+                        }
                         self.core.handle_input(link.id, input, now);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    link.is_readable = false;
+                    // No event announces what a layer holds back for now.
+                    link.is_readable = link.stream.has_buffered_input();
                     return;
                 }
-                Err(_) => return self.drop_link(token, now),
+                Err(error) => {
+                    if link.phase == LinkPhase::Open {
+                        log::broken(&link.stream.peer().address, &error);
+                    }
+                    return self.drop_link(token, now);
+                }
             }
         }
     }
@@ -424,6 +373,9 @@ impl Worker {
             let Some(Source::Link(link)) = self.sources.get_mut(token) else {
                 return;
             };
+            if link.pending.is_some() && self.core.is_accepted(link.id) {
+                link.pending = None;
+            }
             let drained = match link.phase {
                 LinkPhase::Open => self.core.drain(link.id, now, &mut link.outlet()),
                 // A peer that never got to speak has nothing to be told.

@@ -211,3 +211,42 @@ fn short_of_descriptors() {
     streams.pop().unwrap();
     assert!(listener.accept().unwrap().is_some(), "no event was needed");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_device_that_cannot_be_had_is_named() {
+    let options = ListenOptions {
+        device: Some("nosuchdevice".into()),
+        ..ListenOptions::default()
+    };
+    let error = TcpListener::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap_err();
+    let message = error.to_string();
+    let TransportError::DeviceUnavailable { device, code, .. } = error else {
+        panic!("{error:?}");
+    };
+    // ENODEV; or EPERM where the system does not let this process choose.
+    assert!(matches!(code, Some(19 | 1)), "{code:?}");
+    assert_eq!(&*device, "nosuchdevice");
+    assert!(message.starts_with("cannot bind to the network device `nosuchdevice`: "));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_listener_on_the_loopback_device_accepts() {
+    let options = ListenOptions {
+        device: Some("lo".into()),
+        ..ListenOptions::default()
+    };
+    let mut listener = match TcpListener::bind("127.0.0.1:0".parse().unwrap(), &options) {
+        // A kernel before 5.7 asks for a capability.
+        Err(TransportError::DeviceUnavailable {
+            kind: io::ErrorKind::PermissionDenied,
+            ..
+        }) => {
+            return;
+        }
+        result => result.unwrap(),
+    };
+    let _near = connect(listener.local_address());
+    assert!(listener.accept().unwrap().is_some());
+}

@@ -117,7 +117,6 @@ impl<S: Stream> TlsStream<S> {
             Connection::Server(session) => session.server_name(),
             Connection::Client(_) => Some(&*self.host),
         };
-        self.peer.clone_from(self.inner.peer());
         self.peer.tls = Some(Box::new(TlsFacts::of(session, server_name)));
         self.is_established = true;
     }
@@ -188,6 +187,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         if self.inner.handshake()? == Handshake::Pending {
             return Ok(Handshake::Pending);
         }
+        // What lies below may have learnt whom a proxy speaks for, long before TLS is open.
+        self.peer.clone_from(self.inner.peer());
         loop {
             let is_sent = match self.push() {
                 Ok(()) => true,

@@ -136,3 +136,24 @@ fn a_path_too_long_for_the_system_is_an_error() {
     assert!(UnixListener::bind(&long, &UnixListenOptions::default()).is_err());
     assert!(UnixStream::connect(&long).is_err());
 }
+
+#[test]
+fn clones_share_the_connections_and_the_file() {
+    let directory = Directory::new();
+    let path = directory.socket();
+    let mut first = UnixListener::bind(&path, &UnixListenOptions::default()).unwrap();
+    let mut second = first.try_clone().unwrap();
+    let _near = [
+        net::UnixStream::connect(&path).unwrap(),
+        net::UnixStream::connect(&path).unwrap(),
+    ];
+    assert!(first.accept().unwrap().is_some());
+    assert!(second.accept().unwrap().is_some());
+    assert!(first.accept().unwrap().is_none());
+    drop(first);
+    assert!(path.exists(), "the other one still listens");
+    let _another = net::UnixStream::connect(&path).unwrap();
+    assert!(second.accept().unwrap().is_some());
+    drop(second);
+    assert!(!path.exists());
+}

@@ -1,0 +1,168 @@
+//! How connections come in: from a listener's queue to a transport whose layers are open.
+
+use std::{net::IpAddr, sync::Arc};
+
+use mqttstack_limits::Instant;
+use mqttstack_transport::{Handshake, Retry, Stream, Token};
+
+use super::{Source, Worker};
+use crate::server::{
+    link::{Link, LinkPhase},
+    listener::Terms,
+    log, peer,
+    permit::{PendingPermit, Permit},
+};
+
+/// How many connections are accepted before those that are open have their turn.
+const ACCEPT_BUDGET: usize = 256;
+
+impl Worker {
+    pub(super) fn accept(&mut self, token: Token, now: Instant) {
+        for _ in 0..ACCEPT_BUDGET {
+            let Some(Source::Listener {
+                listener, terms, ..
+            }) = self.sources.get_mut(token)
+            else {
+                return;
+            };
+            match listener.accept() {
+                Ok(Some(stream)) => {
+                    let terms = Arc::clone(terms);
+                    self.add_link(stream, terms, now);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    self.accept_log.error(&terms.name, &error, now);
+                    match error.retry() {
+                        Retry::Now => {}
+                        Retry::After(pause) => {
+                            self.deadlines.insert((now + pause, token));
+                            return;
+                        }
+                        Retry::Never => {
+                            // A broker that is deaf to some of its clients is worse than one that
+                            // ends, and is started again.
+                            let failure = log::deaf(&terms.name, &error);
+                            self.failure.get_or_insert(failure);
+                            self.sources.remove(token);
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(Source::Listener { is_ready, .. }) = self.sources.get_mut(token)
+            && !std::mem::replace(is_ready, true)
+        {
+            self.ready.push_back(token);
+        }
+    }
+
+    fn add_link(&mut self, stream: Box<dyn Stream>, terms: Arc<Terms>, now: Instant) {
+        let address = &stream.peer().address;
+        let peer = peer::describe(stream.peer(), &terms.name);
+        let (Some(permits), Some(token)) = (self.permits(&terms), self.sources.next_token()) else {
+            return log::no_room(&peer);
+        };
+        // Whom a proxy speaks for is not known yet: the client is counted once it is.
+        let is_counted = !terms.is_proxy(address);
+        let pending = match self.count_pending(address.ip().filter(|_| is_counted)) {
+            Ok(pending) => pending,
+            Err(TooManyPending) => return log::too_many_pending(&peer),
+        };
+        let (handle, limits) = (token.to_u64(), Arc::clone(&terms.limits));
+        let opened = self
+            .core
+            .handle_opened(handle, Arc::clone(&peer), limits, now);
+        let Some(id) = opened else {
+            return log::no_room(&peer);
+        };
+        let mut link = Box::new(Link::new(stream, id, terms, permits));
+        link.pending = pending;
+        if let Err(error) = self.poller.register(token, link.stream.source()) {
+            tracing::warn!(%peer, %error, "cannot watch the connection");
+            return self.core.handle_closed(id, now);
+        }
+        if self.sources.insert(Source::Link(link)).is_err() {
+            return self.core.handle_closed(id, now);
+        }
+        self.open(token, now);
+        self.read(token, now);
+    }
+
+    /// Takes room for a connection: among all, and among those of its listener.
+    fn permits(&self, terms: &Terms) -> Option<(Permit, Option<Permit>)> {
+        let of_all = self.gate.enter()?;
+        let of_listener = match &terms.gate {
+            Some(gate) => Some(gate.enter()?),
+            None => None,
+        };
+        Some((of_all, of_listener))
+    }
+
+    /// Counts a connection among those of its address that have not been accepted. The machine
+    /// itself is not counted: a proxy on it stands for many.
+    fn count_pending(
+        &self,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Box<PendingPermit>>, TooManyPending> {
+        match address.filter(|address| !address.to_canonical().is_loopback()) {
+            Some(address) => match self.pending.enter(address) {
+                Some(permit) => Ok(Some(Box::new(permit))),
+                None => Err(TooManyPending),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// Takes the opening of a transport further.
+    pub(super) fn open(&mut self, token: Token, now: Instant) {
+        let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+            return;
+        };
+        let had_layers_to_open = !link.stream.is_established();
+        match link.stream.handshake() {
+            Ok(Handshake::Complete) => {
+                link.phase = LinkPhase::Open;
+                // What came along with the last bytes of the opening is announced by no event.
+                link.is_readable |= link.stream.has_buffered_input();
+                if had_layers_to_open {
+                    self.on_more_known(token, now);
+                }
+            }
+            Ok(Handshake::Pending) => {
+                let is_named = peer::is_named_by_proxy(link.stream.peer());
+                if is_named && !std::mem::replace(&mut link.is_named, true) {
+                    self.on_more_known(token, now);
+                }
+            }
+            Err(error) => {
+                tracing::info!(peer = %link.stream.peer().address, %error, "handshake failed");
+                self.drop_link(token, now);
+            }
+        }
+    }
+
+    /// The layers have learnt more of the client: whom a proxy speaks for, or all they can.
+    fn on_more_known(&mut self, token: Token, now: Instant) {
+        let Some(Source::Link(link)) = self.sources.get(token) else {
+            return;
+        };
+        let (id, is_counted) = (link.id, link.pending.is_some());
+        let peer = peer::describe(link.stream.peer(), &link.terms.name);
+        if !is_counted {
+            // Not if it came from a proxy; by now it is known for whom that speaks.
+            let Ok(pending) = self.count_pending(peer.ip) else {
+                log::too_many_pending(&peer);
+                return self.drop_link(token, now);
+            };
+            if let Some(Source::Link(link)) = self.sources.get_mut(token) {
+                link.pending = pending;
+            }
+        }
+        self.core.handle_peer(id, peer);
+    }
+}
+
+/// As many connections of one address as allowed wait to be accepted.
+struct TooManyPending;
