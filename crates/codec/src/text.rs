@@ -155,12 +155,19 @@ fn is_ascii_from(carry: Word, text: &[u8]) -> bool {
         any_bits |= word;
         carries &= word.wrapping_add(carry);
     };
-    if let Some(last) = text.last_chunk() {
-        let mut rest = text;
-        while let Some((word, after)) = rest.split_first_chunk() {
-            add(Word::from_le_bytes(*word));
-            rest = after;
-        }
+    let mut rest = text;
+    while let Some((words, after)) = rest.split_first_chunk::<16>() {
+        let words = u128::from_le_bytes(*words);
+        add(words as Word);
+        add((words >> 64) as Word);
+        rest = after;
+    }
+    if rest.len() > 8 {
+    if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+        add(Word::from_le_bytes(*first));
+        add(Word::from_le_bytes(*last));
+    }
+    } else if let Some(last) = text.last_chunk() {
         // Some bytes are looked at twice, which is cheaper than to look at single ones.
         add(Word::from_le_bytes(*last));
     } else {

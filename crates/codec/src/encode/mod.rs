@@ -149,7 +149,11 @@ impl<S: Storage> Publish<S> {
         version: ProtocolVersion,
         out: &mut impl Sink,
     ) -> Result<usize, EncodeError> {
-        Write(out).run(self, version)
+        let (header_len, remaining) = header(self.measure(version)?)?;
+        let written = remaining_len(remaining).saturating_add(header_len);
+        out.reserve(written)?;
+        self.append_to(version, remaining, out);
+        Ok(written)
     }
 }
 
@@ -161,16 +165,11 @@ trait Body {
     /// Returns the first byte.
     fn first_byte(&self) -> u8;
 
-    /// Writes what follows the fixed header, but for the tail.
+    /// Writes what follows the fixed header.
     fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>);
 
-    /// Returns what comes last and is copied as it is.
-    fn tail(&self) -> &[u8] {
-        &[]
-    }
-
-    /// Returns how much of the Remaining Length belongs to a tail that this packet does not hold.
-    fn tail_elsewhere(&self) -> usize {
+    /// Returns how much of the Remaining Length belongs to a payload that this packet does not hold.
+    fn payload_elsewhere(&self) -> usize {
         0
     }
 }
@@ -197,17 +196,13 @@ impl<K: Sink> Use for Write<'_, K> {
         let Self(out) = self;
         let (header_len, remaining) = header(body.measure(version)?)?;
         let total = remaining_len(remaining).saturating_add(header_len);
-        let written = total.saturating_sub(body.tail_elsewhere());
+        let written = total.saturating_sub(body.payload_elsewhere());
         out.reserve(written)?;
-        let tail = body.tail();
-        let mut writer = Writer::new(out.claim(written.saturating_sub(tail.len())));
+        let mut writer = Writer::new(out.claim(written));
         writer.byte(body.first_byte());
         writer.variable(remaining);
         body.write(version, &mut writer);
         writer.finish();
-        if !tail.is_empty() {
-            out.append(tail);
-        }
         Ok(written)
     }
 }
