@@ -141,7 +141,7 @@ const LOWEST_OF_NAMES: u8 = b'+' + 1;
 /// Returns a word that carries into the high bit of each ASCII character from `lowest` on, when it
 /// is added.
 const fn carry_from(lowest: u8) -> Word {
-    repeat(0x80 - lowest)
+    repeat(0x80_u8.saturating_sub(lowest))
 }
 
 /// Returns whether a text is ASCII from some character on.
@@ -156,19 +156,14 @@ fn is_ascii_from(carry: Word, text: &[u8]) -> bool {
         carries &= word.wrapping_add(carry);
     };
     let mut rest = text;
-    while let Some((words, after)) = rest.split_first_chunk::<16>() {
-        let words = u128::from_le_bytes(*words);
-        add(words as Word);
-        add((words >> 64) as Word);
+    while let Some((pair, after)) = rest.split_first_chunk::<16>() {
+        add_ends(pair, &mut add);
         rest = after;
     }
     if rest.len() > 8 {
-    if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
-        add(Word::from_le_bytes(*first));
-        add(Word::from_le_bytes(*last));
-    }
-    } else if let Some(last) = text.last_chunk() {
         // Some bytes are looked at twice, which is cheaper than to look at single ones.
+        add_ends(rest, &mut add);
+    } else if let Some(last) = text.last_chunk() {
         add(Word::from_le_bytes(*last));
     } else {
         add(short_word(text));
@@ -176,18 +171,30 @@ fn is_ascii_from(carry: Word, text: &[u8]) -> bool {
     any_bits & HIGH_BITS == 0 && carries == HIGH_BITS
 }
 
+/// Adds the first and the last word of a text that has them.
+#[inline(always)]
+fn add_ends(text: &[u8], mut add: impl FnMut(Word)) {
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        add(Word::from_le_bytes(*first));
+        add(Word::from_le_bytes(*last));
+    }
+}
+
 /// Returns a word of the bytes of a text of at most 7, each at least once.
 #[inline(always)]
 fn short_word(text: &[u8]) -> Word {
     if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        return Word::from(u32::from_le_bytes(*first)) | Word::from(u32::from_le_bytes(*last)) << 32;
+        return Word::from(u32::from_le_bytes(*first))
+            | Word::from(u32::from_le_bytes(*last)) << 32;
     }
     match text {
         [] => repeat(b'/'),
         [first, ..] => {
             let second = text.get(1).unwrap_or(first);
             let third = text.get(2).unwrap_or(first);
-            Word::from_le_bytes([*first, *second, *third, *first, *first, *first, *first, *first])
+            Word::from_le_bytes([
+                *first, *second, *third, *first, *first, *first, *first, *first,
+            ])
         }
     }
 }
@@ -237,7 +244,7 @@ fn is_plain_filter(filter: &[u8]) -> bool {
     for (number, word) in filter.as_chunks().0.iter().enumerate() {
         add(number.saturating_mul(8), Word::from_le_bytes(*word));
     }
-    if filter.len() % 8 != 0 {
+    if !filter.len().is_multiple_of(8) {
         add(filter.len().saturating_sub(8), Word::from_le_bytes(*last));
     }
     any_bits & HIGH_BITS == 0 && !is_wrong
@@ -285,7 +292,7 @@ mod tests {
                     let as_text = match byte {
                         0 => Err(DecodeError::NulInString),
                         0x80.. => Err(DecodeError::InvalidUtf8 {
-                            valid_up_to: at as u16,
+                            valid_up_to: u16::try_from(at).unwrap_or(u16::MAX),
                         }),
                         _ => Ok(()),
                     };
@@ -294,7 +301,11 @@ mod tests {
                         _ => as_text,
                     };
                     assert_eq!(check_text(text), as_text, "{byte} at {at} of {length}");
-                    assert_eq!(check_topic_name(text), as_name, "{byte} at {at} of {length}");
+                    assert_eq!(
+                        check_topic_name(text),
+                        as_name,
+                        "{byte} at {at} of {length}"
+                    );
                 }
             }
         }

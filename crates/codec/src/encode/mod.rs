@@ -225,7 +225,7 @@ fn remaining_len(remaining: u32) -> usize {
 
 /// Checks the properties of a packet and returns how many bytes they take with their length; none
 /// in 3.x, which must not have any.
-#[inline]
+#[inline(always)]
 fn properties_len<S: Storage>(
     properties: &Properties<S>,
     scope: PropertyScope,
@@ -247,7 +247,7 @@ fn properties_len<S: Storage>(
 }
 
 /// Writes the properties of a packet with their length; nothing in 3.x.
-#[inline]
+#[inline(always)]
 fn write_properties<S: Storage>(
     properties: &Properties<S>,
     version: ProtocolVersion,
@@ -261,7 +261,7 @@ fn write_properties<S: Storage>(
 }
 
 /// Returns how many bytes a binary field takes.
-#[inline]
+#[inline(always)]
 fn field_len(field: &[u8]) -> Result<usize, EncodeError> {
     if field.len() > usize::from(u16::MAX) {
         return Err(EncodeError::FieldTooLong {
@@ -272,14 +272,14 @@ fn field_len(field: &[u8]) -> Result<usize, EncodeError> {
 }
 
 /// Checks a text field and returns how many bytes it takes.
-#[inline]
+#[inline(always)]
 fn text_len(field: &[u8]) -> Result<usize, EncodeError> {
     text::check_text(field)?;
     field_len(field)
 }
 
 /// Checks a Topic Name and returns how many bytes it takes.
-#[inline]
+#[inline(always)]
 fn topic_len(topic: &[u8]) -> Result<usize, EncodeError> {
     text::check_topic_name(topic)?;
     field_len(topic)

@@ -4,7 +4,7 @@ use super::{Body, Measure, Sink, Use, Write, Writer, header, properties_len, top
 use super::{VARIABLE_MAX, write_properties};
 use crate::{
     Borrowed, DecodeError, Delivery, EncodeError, PacketType, Properties, PropertyId,
-    PropertyScope, ProtocolVersion, Publish, Storage,
+    PropertyScope, ProtocolVersion, Publish, Storage, Utf8Slice,
 };
 
 /// A PUBLISH whose payload is sent from where it is, and whose properties come from two places.
@@ -26,7 +26,7 @@ use crate::{
 /// let parts = PublishParts {
 ///     delivery: Delivery::AtMostOnce,
 ///     retain: false,
-///     topic: "a/b",
+///     topic: "a/b".into(),
 ///     properties: [hop, kept.as_ref()],
 ///     payload_len: payload.len(),
 /// };
@@ -44,7 +44,7 @@ pub struct PublishParts<'a> {
     /// The RETAIN flag.
     pub retain: bool,
     /// The Topic Name; empty only in 5.0 beside a Topic Alias.
-    pub topic: &'a str,
+    pub topic: Utf8Slice<'a>,
     /// The properties: those of the second block follow those of the first.
     pub properties: [Properties<Borrowed<'a>>; 2],
     /// The length of the payload in bytes.
@@ -80,14 +80,9 @@ impl<S: Storage> Publish<S> {
     /// Appends the packet in as few pieces as it has: what is many times the most frequent packet
     /// is worth a way of its own.
     #[inline(always)]
-    pub(super) fn append_to(
-        &self,
-        version: ProtocolVersion,
-        remaining: u32,
-        out: &mut impl Sink,
-    ) {
+    pub(super) fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
         let first = first_byte(self.delivery, self.retain);
-        let topic = S::text_bytes(&self.topic);
+        let topic = S::text(&self.topic).as_bytes();
         // The length has been checked.
         let [high, low] = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
         match variable(remaining) {
@@ -150,7 +145,7 @@ impl<S: Storage> Body for Publish<S> {
             version,
         )?;
         let has_alias = self.properties.contains(PropertyId::TopicAlias);
-        let topic = S::text_bytes(&self.topic);
+        let topic = S::text(&self.topic).as_bytes();
         let head = head_len(self.delivery, topic, has_alias, version)?;
         Ok(head
             .saturating_add(properties)
@@ -163,7 +158,7 @@ impl<S: Storage> Body for Publish<S> {
     }
 
     fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        write_head(self.delivery, S::text_bytes(&self.topic), out);
+        write_head(self.delivery, S::text(&self.topic).as_bytes(), out);
         write_properties(&self.properties, version, out);
         out.bytes(self.payload.as_ref());
     }
