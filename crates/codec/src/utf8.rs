@@ -4,13 +4,7 @@
 //! packet are compared, hashed, matched or forwarded as bytes and never needed as a `&str`, so that
 //! they are kept as bytes, and whoever needs the `&str` pays for it.
 
-use core::{
-    cmp::Ordering,
-    fmt,
-    hash::{Hash, Hasher},
-    ops::Deref,
-    str::Utf8Error,
-};
+use core::{fmt, ops::Deref, str::Utf8Error};
 
 /// A text field that borrows: always valid UTF-8.
 ///
@@ -118,10 +112,14 @@ pub use shared::Utf8Bytes;
 #[cfg(feature = "alloc")]
 mod shared {
     use alloc::string::String;
+    use core::{
+        cmp::Ordering,
+        hash::{Hash, Hasher},
+    };
 
     use bytes::Bytes;
 
-    use super::{Deref, Hash, Hasher, Ordering, Utf8Error, Utf8Slice, fmt};
+    use super::{Deref, Utf8Error, Utf8Slice, fmt};
 
     /// A text field that can be kept: cheap to clone, always valid UTF-8.
     ///
