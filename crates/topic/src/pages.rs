@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 pub(crate) struct Pages<T> {
     pages: Vec<Vec<T>>,
+    len: usize,
 }
 
 const PAGE_BITS: u32 = 9;
@@ -13,7 +14,10 @@ const PAGE_LEN: usize = 1 << PAGE_BITS;
 
 impl<T> Pages<T> {
     pub(crate) const fn new() -> Self {
-        Self { pages: Vec::new() }
+        Self {
+            pages: Vec::new(),
+            len: 0,
+        }
     }
 
     pub(crate) fn push(&mut self, item: T) {
@@ -24,12 +28,14 @@ impl<T> Pages<T> {
         }
         if let Some(page) = self.pages.last_mut() {
             page.push(item);
+            self.len = self.len.saturating_add(1);
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
         let page = self.pages.last_mut()?;
         let item = page.pop();
+        self.len = self.len.saturating_sub(1);
         if page.is_empty() {
             self.pages.pop();
             if self.pages.is_empty() {
@@ -49,9 +55,7 @@ impl<T> Pages<T> {
             .get_mut(index % PAGE_LEN)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        let full = self.pages.len().saturating_sub(1);
-        let last = self.pages.last().map_or(0, Vec::len);
-        full.saturating_mul(PAGE_LEN).saturating_add(last)
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 }

@@ -32,21 +32,17 @@ pub(crate) type IdTable = Table<Tagged, 7>;
 impl IdTable {
     /// Returns the id with this hash that `is_it` recognises.
     pub(crate) fn find_id(&self, hash: u32, mut is_it: impl FnMut(Id) -> bool) -> Option<Id> {
-        self.find(hash, |tagged| tagged.hash == hash && is_it(tagged.id))
-            .map(|tagged| tagged.id)
+        self.with_hash(hash).find(|id| is_it(*id))
     }
 
     /// Returns all ids with this hash.
     pub(crate) fn with_hash(&self, hash: u32) -> impl Iterator<Item = Id> {
-        let of = move |bucket: &Bucket<Tagged, 7>| {
-            let entries = bucket.entries.into_iter().flatten();
-            entries.filter(move |tagged| tagged.hash == hash)
-        };
         let home = self.buckets.get(self.address(hash));
         let next = |bucket: &&Bucket<Tagged, 7>| self.overflow.get(bucket.overflow?);
-        iter::successors(home, next)
-            .flat_map(of)
-            .map(|tagged| tagged.id)
+        iter::successors(home, next).flat_map(move |bucket| {
+            let places = bucket.places(move |tagged| tagged.hash == hash);
+            places.filter_map(|place| bucket.entries.get(place)?.map(|tagged| tagged.id))
+        })
     }
 
     pub(crate) fn insert_id(&mut self, hash: u32, id: Id) {
@@ -103,10 +99,8 @@ impl<E: Entry, const N: usize> Table<E, N> {
     pub(crate) fn find(&self, hash: u32, mut is_it: impl FnMut(&E) -> bool) -> Option<&E> {
         let mut bucket = self.buckets.get(self.address(hash))?;
         loop {
-            for entry in bucket.entries.iter().flatten() {
-                if is_it(entry) {
-                    return Some(entry);
-                }
+            if let Some(place) = bucket.places(|entry| is_it(entry)).next() {
+                return bucket.entries.get(place)?.as_ref();
             }
             bucket = self.overflow.get(bucket.overflow?)?;
         }
@@ -274,6 +268,31 @@ impl<E: Entry, const N: usize> Bucket<E, N> {
         entries: [None; N],
         overflow: None,
     };
+
+    /// Returns the places of the entries that `is_it` recognises.
+    ///
+    /// All entries are looked at, and none is branched on: which place an entry has is chance, so
+    /// the processor would guess wrong, and that while it waits for the bucket.
+    fn places(&self, mut is_it: impl FnMut(&E) -> bool) -> Places {
+        let mut set = 0_u32;
+        for (place, entry) in (0..).zip(&self.entries) {
+            set |= u32::from(entry.as_ref().is_some_and(&mut is_it)) << place;
+        }
+        Places(set)
+    }
+}
+
+/// Places in a bucket, as a set of bits.
+struct Places(u32);
+
+impl Iterator for Places {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let place = self.0.trailing_zeros();
+        self.0 &= self.0.wrapping_sub(1);
+        (place < u32::BITS).then_some(place as usize)
+    }
 }
 
 /// Returns the bucket that the one of this number is split from: the number without its highest

@@ -9,9 +9,8 @@ use crate::arena::Id;
 pub(super) struct Batch {
     ids: [Option<Id>; LEN_MAX],
     len: usize,
-    /// How many of the first ones have the hash of the name: they may equal it, the others may
-    /// match it.
-    equal_count: usize,
+    /// From here on they have the hash of the name: they may equal it, those before may match it.
+    equal_from: usize,
 }
 
 /// More than most lookups find; a lookup that finds more works in several batches.
@@ -22,17 +21,11 @@ impl Batch {
         Self {
             ids: [None; LEN_MAX],
             len: 0,
-            equal_count: 0,
+            equal_from: LEN_MAX,
         }
     }
 
-    /// Adds a filter that may equal the name.
-    pub(super) fn push_equal(&mut self, id: Id) {
-        self.push(id);
-        self.equal_count = self.len;
-    }
-
-    /// Adds a filter.
+    /// Adds a filter that may match the name.
     pub(super) fn push(&mut self, id: Id) {
         if let Some(place) = self.ids.get_mut(self.len) {
             *place = Some(id);
@@ -40,14 +33,19 @@ impl Batch {
         }
     }
 
+    /// Adds a filter that may equal the name; from there on all do.
+    pub(super) fn push_equal(&mut self, id: Id) {
+        self.equal_from = self.equal_from.min(self.len);
+        self.push(id);
+    }
+
     pub(super) const fn is_full(&self) -> bool {
         self.len == LEN_MAX
     }
 
     /// Returns the filters, and whether each was added as equal.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, bool)> {
-        let are_equal = (0..).map(|place| place < self.equal_count);
-        let ids = self.ids.iter().take(self.len).flatten();
-        ids.copied().zip(are_equal)
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (Id, bool)> {
+        let ids = self.ids.iter().take(self.len).enumerate();
+        ids.filter_map(|(place, id)| Some(((*id)?, place >= self.equal_from)))
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 use batch::Batch;
 use holdings::{Holding, Holdings};
 use roster::Subscribers;
-use trie::Trie;
+use trie::{Route, Trie};
 
 /// Who is subscribed to what, under keys `K` (sessions) with values `V` (options).
 ///
@@ -34,7 +34,7 @@ use trie::Trie;
 /// Every filter is found by one probe of a hash table, which is all that a name needs to find the
 /// filter without wildcards that equals it. Filters with wildcards hang in a trie as well.
 /// Filters, and the subscribers of a filter, are visited in an order that depends only on the
-/// calls made before: filter without wildcards first, then level by level `#`, the literal, `+`;
+/// calls made before: level by level `#`, the literal, `+`, and last the filter without wildcards;
 /// of one filter the subscribers in the order of arrival (the last takes the place of one that
 /// left), then its groups.
 ///
@@ -102,15 +102,13 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
 
     /// Subscribes a key, or replaces the value of its subscription and returns the old one.
     pub fn insert(&mut self, filter: &TopicFilter<'_>, key: K, value: V) -> Option<V> {
-        self.holdings.touch(&key);
-        let (old, holding) = if filter.shared_group().is_some() {
-            let id = self.find_or_add_group(filter);
-            let old = self.groups.get_mut(id)?.members.insert(key, value);
-            (old, Holding::right(id))
-        } else {
-            let id = self.find_or_add_filter(filter);
-            let old = self.filters.get_mut(id)?.subscribers.insert(key, value);
-            (old, Holding::left(id))
+        self.holdings.touch_key(&key);
+        let found = self.find(filter);
+        self.holdings.touch_owner(&key);
+        let holding = found.unwrap_or_else(|| self.add(filter));
+        let old = match holding.split() {
+            Ok(id) => self.filters.get_mut(id)?.subscribers.insert(key, value),
+            Err(id) => self.groups.get_mut(id)?.members.insert(key, value),
         };
         if old.is_none() {
             self.len = self.len.saturating_add(1);
@@ -121,8 +119,9 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
 
     /// Unsubscribes a key and returns the value of its subscription.
     pub fn remove(&mut self, filter: &TopicFilter<'_>, key: &K) -> Option<V> {
-        self.holdings.touch(key);
+        self.holdings.touch_key(key);
         let holding = self.find(filter)?;
+        self.holdings.touch_owner(key);
         let value = self.remove_value(holding, key)?;
         self.holdings.remove(key, holding);
         Some(value)
@@ -221,22 +220,39 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         name: &TopicName<'_>,
         mut visit: impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let text = name.as_str();
-        let mut batch = Batch::new();
-        for id in self.by_filter.with_hash(self.hash.text(text)) {
-            batch.push_equal(id);
-            if batch.is_full() {
-                self.visit_batch(&mut batch, text, &mut visit)?;
-            }
+        // Most names are shallow; they need not clear room for the deepest.
+        if name.level_count() <= 16 {
+            self.lookup_along(&Route::<16>::of(name, self.hash), &mut visit)
+        } else {
+            self.lookup_along(&Route::<256>::of(name, self.hash), &mut visit)
         }
-        self.wildcards.candidates(name, |id| {
+    }
+
+    fn lookup_along<'a, const LEVELS: usize>(
+        &'a self,
+        route: &Route<'_, LEVELS>,
+        visit: &mut impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let name = route.name();
+        let hash = self.hash.text(name);
+        // Both tables are far away in memory: the one is waited for together with the other.
+        self.by_filter.touch(hash);
+        self.wildcards.touch(route);
+        let mut batch = Batch::new();
+        self.wildcards.candidates(route, |id| {
             batch.push(id);
             if batch.is_full() {
-                self.visit_batch(&mut batch, text, &mut visit)?;
+                self.visit_batch(&mut batch, name, visit)?;
             }
             ControlFlow::Continue(())
         })?;
-        self.visit_batch(&mut batch, text, &mut visit)
+        for id in self.by_filter.with_hash(hash) {
+            batch.push_equal(id);
+            if batch.is_full() {
+                self.visit_batch(&mut batch, name, visit)?;
+            }
+        }
+        self.visit_batch(&mut batch, name, visit)
     }
 
     /// Visits those filters of a batch that match, and empties it.
@@ -246,16 +262,14 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         name: &str,
         visit: &mut impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        // These loads wait for nothing but memory, and all at the same time.
-        for (id, _) in batch.iter() {
+        // These loads wait for nothing but memory, and all at the same time: first for the filters,
+        // the rarest before the others, then for those lists of subscribers that are apart.
+        for (id, _) in batch.iter().rev() {
             black_box(self.filters.get(id).map(|filter| filter.text.len()));
         }
         for (id, _) in batch.iter() {
-            black_box(
-                self.filters
-                    .get(id)
-                    .and_then(|filter| filter.subscribers.first_key()),
-            );
+            let filter = self.filters.get(id);
+            black_box(filter.and_then(|filter| filter.subscribers.first_key()));
         }
         for (id, is_equal) in batch.iter() {
             let Some(filter) = self.filters.get(id) else {
@@ -331,11 +345,17 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         self.by_group.find_id(self.hash.text(text), is_it)
     }
 
-    fn find_or_add_filter(&mut self, filter: &TopicFilter<'_>) -> Id {
-        let text = filter.filter();
-        if let Some(id) = self.find_filter(text) {
-            return id;
+    /// Adds a filter or a group that is not there.
+    fn add(&mut self, filter: &TopicFilter<'_>) -> Holding {
+        if filter.shared_group().is_some() {
+            Holding::right(self.add_group(filter))
+        } else {
+            Holding::left(self.add_filter(filter))
         }
+    }
+
+    fn add_filter(&mut self, filter: &TopicFilter<'_>) -> Id {
+        let text = filter.filter();
         let id = self.filters.insert(Filter {
             text: Text::new(text),
             subscribers: Subscribers::Nobody,
@@ -348,13 +368,12 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         id
     }
 
-    fn find_or_add_group(&mut self, filter: &TopicFilter<'_>) -> Id {
+    fn add_group(&mut self, filter: &TopicFilter<'_>) -> Id {
         let text = filter.as_str();
-        if let Some(id) = self.find_group(text) {
-            return id;
-        }
         self.groups_made = self.groups_made.wrapping_add(1);
-        let filter_id = self.find_or_add_filter(filter);
+        let filter_id = self
+            .find_filter(filter.filter())
+            .unwrap_or_else(|| self.add_filter(filter));
         let id = self
             .groups
             .insert(Group::new(filter, filter_id, self.groups_made));

@@ -12,10 +12,10 @@ use crate::{
 
 /// A trie over the levels of filters that finds candidates: the caller compares texts.
 ///
-/// An edge for a literal level is found by its parent and 32 bits of the level's hash, and the
-/// trie keeps no text. So two levels of one parent may share an edge, which costs a comparison
-/// but no correctness: every node still has one parent, hence a lookup meets a filter at most
-/// once. A filter that is alone below some level hangs there as a leaf, its tail unfolded only
+/// An edge for a literal level is found by its parent and 32 bits that hash the path from the root,
+/// and the trie keeps no text. So two levels of one parent may share an edge, which costs a
+/// comparison but no correctness: every node still has one parent, hence a lookup meets a filter at
+/// most once. A filter that is alone below some level hangs there as a leaf, its tail unfolded only
 /// when a second one arrives.
 #[derive(Debug)]
 pub(crate) struct Trie {
@@ -49,21 +49,21 @@ type Link = EitherId;
 #[derive(Clone, Copy, Debug)]
 struct Edge {
     parent: Id,
-    /// The hash of the level.
-    level: u32,
+    /// The hash of the path that ends with the level.
+    path: u32,
     link: Link,
 }
 
 impl Edge {
-    fn leads(&self, parent: Id, level: u32) -> bool {
-        self.parent == parent && self.level == level
+    fn leads(&self, parent: Id, path: u32) -> bool {
+        // Without a branch: a wrong guess would wait for the memory behind the entry.
+        (self.parent == parent) & (self.path == path)
     }
 }
 
 impl Entry for Edge {
-    /// Parents are numbered one after the other and levels are hashed under a secret already.
     fn hash(&self) -> u32 {
-        edge_hash(self.parent, self.level)
+        self.path
     }
 }
 
@@ -87,47 +87,48 @@ impl Trie {
         filter: &TopicFilter<'_>,
         filter_of: impl Fn(Id) -> Option<TopicFilter<'f>>,
     ) {
-        let mut at = match self.root {
+        let root = match self.root {
             Some(root) => root,
             None => *self.root.insert(self.nodes.insert(Node::default())),
         };
+        let mut at = Spot::at_root(root);
         let mut levels = filter.levels();
         let mut depth = 0_usize;
         loop {
-            let Some(node) = self.nodes.get_mut(at) else {
+            let Some(node) = self.nodes.get_mut(at.node) else {
                 return;
             };
             node.filter_count = node.filter_count.saturating_add(1);
             let place = match levels.next() {
-                None => return self.end(at, id, |node| &mut node.here),
-                Some("#") => return self.end(at, id, |node| &mut node.multi),
-                Some(level) => level,
+                None => return self.end(at.node, id, |node| &mut node.here),
+                Some("#") => return self.end(at.node, id, |node| &mut node.multi),
+                Some(level) => self.step(level),
             };
             depth = depth.saturating_add(1);
             match self.link(at, place).map(Link::split) {
                 None => return self.set_link(at, place, Link::right(id)),
-                Some(Ok(node)) => at = node,
+                Some(Ok(node)) => at = at.below(place, node),
                 Some(Err(leaf)) => {
                     let node = self.nodes.insert(Node::default());
                     self.set_link(at, place, Link::left(node));
+                    at = at.below(place, node);
                     if let Some(filter) = filter_of(leaf) {
-                        self.unfold(node, leaf, filter.levels().nth(depth));
+                        self.unfold(at, leaf, filter.levels().nth(depth));
                     }
-                    at = node;
                 }
             }
         }
     }
 
     /// Hangs a filter that was a leaf below the new node which took its place.
-    fn unfold(&mut self, node: Id, leaf: Id, level: Option<&str>) {
-        if let Some(node) = self.nodes.get_mut(node) {
+    fn unfold(&mut self, at: Spot, leaf: Id, level: Option<&str>) {
+        if let Some(node) = self.nodes.get_mut(at.node) {
             node.filter_count = 1;
         }
         match level {
-            None => self.end(node, leaf, |node| &mut node.here),
-            Some("#") => self.end(node, leaf, |node| &mut node.multi),
-            Some(level) => self.set_link(node, level, Link::right(leaf)),
+            None => self.end(at.node, leaf, |node| &mut node.here),
+            Some("#") => self.end(at.node, leaf, |node| &mut node.multi),
+            Some(level) => self.set_link(at, self.step(level), Link::right(leaf)),
         }
     }
 
@@ -143,22 +144,29 @@ impl Trie {
 
     /// Removes a filter, and every node that led to it alone.
     pub(crate) fn remove(&mut self, id: Id, filter: &TopicFilter<'_>) {
-        let Some(mut at) = self.root else { return };
+        let Some(root) = self.root else { return };
+        let mut at = Spot::at_root(root);
         let mut levels = filter.levels();
         loop {
-            let Some(node) = self.nodes.get_mut(at) else {
+            let Some(node) = self.nodes.get_mut(at.node) else {
                 return;
             };
             node.filter_count = node.filter_count.saturating_sub(1);
             let is_empty = node.filter_count == 0;
             let next = match levels.next() {
-                None => self.unend(at, id, |node| &mut node.here),
-                Some("#") => self.unend(at, id, |node| &mut node.multi),
-                Some(level) => self.follow_and_cut(at, level),
+                None => {
+                    self.unend(at.node, id, |node| &mut node.here);
+                    None
+                }
+                Some("#") => {
+                    self.unend(at.node, id, |node| &mut node.multi);
+                    None
+                }
+                Some(level) => self.follow_and_cut(at, self.step(level)),
             };
             if is_empty {
-                self.nodes.remove(at);
-                self.root = self.root.filter(|root| *root != at);
+                self.nodes.remove(at.node);
+                self.root = self.root.filter(|root| *root != at.node);
             }
             match next {
                 Some(next) => at = next,
@@ -167,9 +175,12 @@ impl Trie {
         }
     }
 
-    fn unend(&mut self, at: Id, id: Id, end: impl Fn(&mut Node) -> &mut Option<Id>) -> Option<Id> {
-        let first = end(self.nodes.get_mut(at)?);
-        let mut twins = self.twins.remove(&(*first)?).unwrap_or_default();
+    fn unend(&mut self, at: Id, id: Id, end: impl Fn(&mut Node) -> &mut Option<Id>) {
+        let Some(first) = self.nodes.get_mut(at).map(end) else {
+            return;
+        };
+        let twins = first.and_then(|first| self.twins.remove(&first));
+        let mut twins = twins.unwrap_or_default();
         if *first == Some(id) {
             *first = if twins.is_empty() {
                 None
@@ -182,101 +193,106 @@ impl Trie {
         if let (Some(first), false) = (*first, twins.is_empty()) {
             self.twins.insert(first, twins);
         }
-        None
     }
 
     /// Returns the node that a level leads to, and cuts the link if nothing else is behind it.
-    fn follow_and_cut(&mut self, at: Id, level: &str) -> Option<Id> {
-        let link = self.link(at, level)?;
+    fn follow_and_cut(&mut self, at: Spot, step: Step) -> Option<Spot> {
+        let link = self.link(at, step)?;
         let next = link.split().ok();
         let is_last = next
             .and_then(|next| self.nodes.get(next))
             .is_none_or(|next| next.filter_count <= 1);
         if is_last {
-            self.cut(at, level);
+            self.cut(at, step);
         }
-        next
+        next.map(|next| at.below(step, next))
     }
 
-    fn link(&self, at: Id, level: &str) -> Option<Link> {
-        if level == "+" {
-            return self.nodes.get(at)?.plus;
+    fn step(&self, level: &str) -> Step {
+        match level {
+            "+" => Step::Plus,
+            literal => Step::Literal(self.hash.text(literal)),
         }
-        self.edge(at, self.hash.text(level))
     }
 
-    fn edge(&self, parent: Id, level: u32) -> Option<Link> {
+    fn link(&self, at: Spot, step: Step) -> Option<Link> {
+        match step {
+            Step::Plus => self.nodes.get(at.node)?.plus,
+            Step::Literal(_) => self.edge(at.node, at.path_below(step)),
+        }
+    }
+
+    fn edge(&self, parent: Id, path: u32) -> Option<Link> {
         self.edges
-            .find(edge_hash(parent, level), |edge| edge.leads(parent, level))
+            .find(path, |edge| edge.leads(parent, path))
             .map(|edge| edge.link)
     }
 
-    fn set_link(&mut self, at: Id, level: &str, link: Link) {
-        if level == "+" {
-            if let Some(node) = self.nodes.get_mut(at) {
+    fn set_link(&mut self, at: Spot, step: Step, link: Link) {
+        if step == Step::Plus {
+            if let Some(node) = self.nodes.get_mut(at.node) {
                 node.plus = Some(link);
             }
             return;
         }
         let edge = Edge {
-            parent: at,
-            level: self.hash.text(level),
+            parent: at.node,
+            path: at.path_below(step),
             link,
         };
         match self
             .edges
-            .find_mut(edge.hash(), |other| other.leads(at, edge.level))
+            .find_mut(edge.hash(), |other| other.leads(edge.parent, edge.path))
         {
             Some(old) => *old = edge,
             None => self.edges.insert(edge),
         }
     }
 
-    fn cut(&mut self, at: Id, level: &str) {
-        if level == "+" {
-            if let Some(node) = self.nodes.get_mut(at) {
+    fn cut(&mut self, at: Spot, step: Step) {
+        if step == Step::Plus {
+            if let Some(node) = self.nodes.get_mut(at.node) {
                 node.plus = None;
             }
             return;
         }
-        let level = self.hash.text(level);
-        self.edges
-            .remove(edge_hash(at, level), |edge| edge.leads(at, level));
+        let path = at.path_below(step);
+        self.edges.remove(path, |edge| edge.leads(at.node, path));
+    }
+
+    /// Begins to fetch what [`candidates`](Self::candidates) asks for first, without waiting.
+    ///
+    /// The hash of a path tells where its edge is, before anything is known of the node it starts
+    /// from. So the edges of all literal levels are fetched at once, and not one after the other.
+    pub(crate) fn touch<const LEVELS: usize>(&self, route: &Route<'_, LEVELS>) {
+        if self.root.is_none() {
+            return;
+        }
+        let mut path = ROOT_PATH;
+        for level in route.levels.iter().take(route.level_count.min(TOUCHED_MAX)) {
+            path = path_below(path, *level);
+            self.edges.touch(path);
+        }
     }
 
     /// Visits, each once, all filters that match the name and some that do not.
     ///
     /// The order is that of the levels: at each `#`, then the literal, then `+`.
-    pub(crate) fn candidates(
+    ///
+    /// `LEVELS` bounds the levels of the name. Each node on the way leaves at most one branch, its
+    /// `+`, for later, so as many places are enough for the branches that wait.
+    pub(crate) fn candidates<const LEVELS: usize>(
         &self,
-        name: &TopicName<'_>,
+        route: &Route<'_, LEVELS>,
         mut visit: impl FnMut(Id) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let Some(root) = self.root else {
             return ControlFlow::Continue(());
         };
-        // Most names are shallow; they need not clear a stack made for the deepest.
-        if name.level_count() <= 16 {
-            self.descend::<16>(root, name, &mut visit)
-        } else {
-            self.descend::<256>(root, name, &mut visit)
-        }
-    }
-
-    /// `LEVELS` bounds the levels of the name. Each node on the way leaves at most one branch, its
-    /// `+`, for later, so as many places are enough for the branches that wait.
-    fn descend<const LEVELS: usize>(
-        &self,
-        root: Id,
-        name: &TopicName<'_>,
-        visit: &mut impl FnMut(Id) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let mut hashes = [0; LEVELS];
-        let level_count = self.hash.levels(name.as_str(), &mut hashes);
         let mut waiting = [None; LEVELS];
         let mut waiting_count = 0_usize;
-        let mut next = Some((Link::left(root), 0_usize));
-        while let Some((link, depth)) = next {
+        let mut next = Some((Link::left(root), 0_usize, ROOT_PATH));
+        while let Some((link, depth, path)) = next {
             next = None;
             #[cfg(test)]
             self.visited
@@ -287,24 +303,25 @@ impl Trie {
                     let Some(node) = self.nodes.get(id) else {
                         continue;
                     };
-                    let wildcards_apply = depth > 0 || !name.is_dollar();
+                    let wildcards_apply = depth > 0 || !route.is_dollar;
                     if let (Some(first), true) = (node.multi, wildcards_apply) {
-                        self.visit_twins(first, visit)?;
+                        self.visit_twins(first, &mut visit)?;
                     }
                     let below = depth.saturating_add(1);
-                    if depth == level_count {
+                    if depth == route.level_count {
                         if let Some(first) = node.here {
-                            self.visit_twins(first, visit)?;
+                            self.visit_twins(first, &mut visit)?;
                         }
                     } else {
                         if let (Some(plus), true) = (node.plus, wildcards_apply)
                             && let Some(place) = waiting.get_mut(waiting_count)
                         {
-                            *place = Some((plus, below));
+                            *place = Some((plus, below, path_below(path, PLUS)));
                             waiting_count = waiting_count.saturating_add(1);
                         }
-                        let hash = hashes.get(depth).copied().unwrap_or_default();
-                        next = self.edge(id, hash).map(|link| (link, below));
+                        let level = route.levels.get(depth).copied().unwrap_or_default();
+                        let path = path_below(path, level);
+                        next = self.edge(id, path).map(|link| (link, below, path));
                     }
                 }
             }
@@ -331,7 +348,80 @@ impl Trie {
     }
 }
 
-/// Mixes the parent into the hash of the level, which is keyed.
-const fn edge_hash(parent: Id, level: u32) -> u32 {
-    parent.get().wrapping_mul(0x9e37_79b9).rotate_left(16) ^ level
+/// How many levels [`Trie::touch`] looks ahead: more than most filters with wildcards have.
+const TOUCHED_MAX: usize = 4;
+
+/// A name, and the hashes of its levels.
+pub(crate) struct Route<'a, const LEVELS: usize> {
+    name: &'a str,
+    is_dollar: bool,
+    levels: [u32; LEVELS],
+    level_count: usize,
+}
+
+impl<'a, const LEVELS: usize> Route<'a, LEVELS> {
+    /// Hashes the levels of a name that has no more than `LEVELS`.
+    pub(crate) fn of(name: &TopicName<'a>, hash: KeyedHash) -> Self {
+        let mut levels = [0; LEVELS];
+        let level_count = hash.levels(name.as_str(), &mut levels);
+        Self {
+            name: name.as_str(),
+            is_dollar: name.is_dollar(),
+            levels,
+            level_count,
+        }
+    }
+
+    pub(crate) const fn name(&self) -> &'a str {
+        self.name
+    }
+}
+
+/// A node, and the hash of the levels that lead to it.
+#[derive(Clone, Copy)]
+struct Spot {
+    node: Id,
+    path: u32,
+}
+
+/// One level of a filter, `#` excepted.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Step {
+    Plus,
+    /// The hash of the level.
+    Literal(u32),
+}
+
+impl Spot {
+    const fn at_root(root: Id) -> Self {
+        Self {
+            node: root,
+            path: ROOT_PATH,
+        }
+    }
+
+    fn below(self, step: Step, node: Id) -> Self {
+        Self {
+            node,
+            path: self.path_below(step),
+        }
+    }
+
+    fn path_below(self, step: Step) -> u32 {
+        match step {
+            Step::Plus => path_below(self.path, PLUS),
+            Step::Literal(level) => path_below(self.path, level),
+        }
+    }
+}
+
+const ROOT_PATH: u32 = 0;
+
+/// Stands for `+` in a path.
+const PLUS: u32 = 0x2b;
+
+/// Hashes a path of one more level. For one parent, levels of different hashes have different
+/// paths.
+const fn path_below(path: u32, level: u32) -> u32 {
+    (path ^ level).wrapping_mul(0x9e37_79b9).rotate_left(16)
 }
