@@ -26,7 +26,6 @@ mod reason_code;
 mod serde_form;
 mod storage;
 mod text;
-mod utf8;
 mod version;
 
 pub use decode::{Decoder, FrameHeader, PublishHead};
@@ -47,11 +46,8 @@ pub use property::{
 };
 pub use qos::QoS;
 pub use reason_code::ReasonCode;
-#[cfg(feature = "alloc")]
-pub use storage::Shared;
 pub use storage::{Borrowed, DefaultStorage, Storage};
-pub use text::validate_topic_name;
 #[cfg(feature = "alloc")]
-pub use utf8::Utf8Bytes;
-pub use utf8::Utf8Slice;
+pub use storage::{Shared, Utf8Bytes};
+pub use text::validate_topic_name;
 pub use version::ProtocolVersion;

@@ -7,6 +7,7 @@ mod link;
 mod model;
 mod network;
 mod pair;
+mod shrink;
 mod station;
 mod world;
 
@@ -14,11 +15,12 @@ pub use chance::{Chance, Seed};
 pub use hub::Hub;
 pub use ledger::SendLedger;
 pub use link::{Arrival, Direction, Link, LinkConditions, LinkError};
-pub use model::{Copy, Model};
+pub use model::{Copy, Granted, Model, Publication, Routed};
 pub use network::{LinkId, Network, NetworkConditions, Observation};
 pub use pair::{Pair, PairSettings, Side, message};
-pub use station::{Delivery, Station};
-pub use world::{Report, Violation, World, WorldSettings};
+pub use shrink::shrink;
+pub use station::{Delivery, Patience, Station};
+pub use world::{Action, Body, Publish, Report, Violation, World, WorldSettings};
 
 pub use mqttstack_broker as broker;
 pub use mqttstack_client as client;

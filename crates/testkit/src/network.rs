@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, num::NonZero, ops::Range, sync::Arc, time::Dura
 use bytes::BytesMut;
 use mqttstack_broker::core::{ConnectionId, Drained, Notice, WorkerId};
 use mqttstack_client::core::TransportRequest;
-use mqttstack_codec::{Packet, ProtocolVersion};
+use mqttstack_codec::{Packet, ProtocolVersion, Publish, Shared};
 use mqttstack_limits::{Instant, Limits};
+use mqttstack_session::QueueStatus;
 
 use crate::{
-    Arrival, Chance, Direction, Hub, Link, LinkConditions, LinkError, SendLedger, Station,
-    hub::Output,
+    Arrival, Chance, Delivery, Direction, Hub, Link, LinkConditions, LinkError, SendLedger,
+    Station, hub::Output,
 };
 
 /// How often a network may turn without the clock moving before it counts as endless.
@@ -19,6 +20,14 @@ const TURNS_MAX: u32 = 10_000;
 /// Names a link; a later link of the same client has another name.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct LinkId(u64);
+
+impl LinkId {
+    /// Returns the link that a worker knows by the name of its peer, as notices tell it.
+    #[must_use]
+    pub fn of_peer(peer: &str) -> Option<Self> {
+        peer.parse().ok().map(Self)
+    }
+}
 
 /// What the world between clients and broker is like.
 #[derive(Clone, Debug)]
@@ -50,12 +59,23 @@ impl NetworkConditions {
 /// What was seen to happen, in its order.
 #[derive(Clone, Debug)]
 pub enum Observation {
-    /// A worker has handled a packet of a client.
+    /// A worker is about to handle a packet of a client.
     Handled {
         /// The number of the client.
         station: usize,
+        /// The link on which it came.
+        link: LinkId,
         /// The packet.
         packet: Box<Packet>,
+    },
+    /// A worker has sent a message to a client.
+    Sent {
+        /// The number of the client.
+        station: usize,
+        /// The link on which it goes.
+        link: LinkId,
+        /// The packet.
+        publish: Box<Publish<Shared>>,
     },
     /// A packet has arrived at a client.
     Arrived {
@@ -66,6 +86,8 @@ pub enum Observation {
     },
     /// A worker has something for the log.
     Noticed(Notice),
+    /// A deadline of a worker is about to ring.
+    Rings,
 }
 
 /// Clients, links and the workers of one broker, in virtual time.
@@ -87,7 +109,7 @@ pub struct Network {
     hub: Hub,
     links: BTreeMap<LinkId, Wiring>,
     links_made: u64,
-    observations: Vec<Observation>,
+    observations: Vec<(Instant, Observation)>,
     faults: Vec<String>,
     turns: u32,
     events: u64,
@@ -177,6 +199,18 @@ impl Network {
         &self.hub
     }
 
+    /// Returns how much waits for a client at the broker, if it has a session there.
+    #[must_use]
+    pub fn queue_status(&self, client_id: &str) -> Option<QueueStatus> {
+        let mut cores = self.hub.cores.iter();
+        cores.find_map(|core| core.queue_status(client_id))
+    }
+
+    /// Takes the messages of QoS 2 that a client has refused, and may get again.
+    pub(crate) fn take_refused(&mut self, station: usize) -> Vec<Delivery> {
+        self.stations[station].take_refused()
+    }
+
     /// Returns how many things have happened.
     #[must_use]
     pub const fn events(&self) -> u64 {
@@ -189,8 +223,8 @@ impl Network {
         &self.faults
     }
 
-    /// Takes what was seen to happen since the last call.
-    pub fn take_observations(&mut self) -> Vec<Observation> {
+    /// Takes what was seen to happen since the last call, and when.
+    pub fn take_observations(&mut self) -> Vec<(Instant, Observation)> {
         std::mem::take(&mut self.observations)
     }
 
@@ -280,6 +314,7 @@ impl Network {
                 }
             }
             Due::Worker(index) => {
+                self.observe(Observation::Rings);
                 let core = &mut self.hub.cores[index];
                 core.handle_timeout(self.now);
                 if core.poll_timeout().is_some_and(|at| at <= self.now) {
@@ -362,8 +397,12 @@ impl Network {
             }
         }
         let packet = Box::new(packet);
-        self.observations
-            .push(Observation::Handled { station, packet });
+        let link = id;
+        self.observe(Observation::Handled {
+            station,
+            link,
+            packet,
+        });
     }
 
     fn arrive_at_client(&mut self, id: LinkId) {
@@ -402,7 +441,7 @@ impl Network {
                     } else if let Err(fault) = ledger.on_received(&packet) {
                         self.fault(format!("to client {index}: {fault}"));
                     }
-                    self.observations.push(Observation::Arrived {
+                    self.observe(Observation::Arrived {
                         station: index,
                         packet: Box::new(packet),
                     });
@@ -491,7 +530,7 @@ impl Network {
         self.links_made += 1;
         let id = LinkId(self.links_made);
         let limits = self.hub.limits.clone();
-        let peer = Arc::new("simulated".into());
+        let peer = Arc::new(id.0.to_string().as_str().into());
         let opened = self.hub.cores[worker].handle_opened(id.0, peer, limits, now);
         let Some(connection) = opened else {
             return core.handle_closed(now);
@@ -525,7 +564,7 @@ impl Network {
             {
                 self.resumed.insert(client_id.to_string(), *session_present);
             }
-            self.observations.push(Observation::Noticed(notice));
+            self.observe(Observation::Noticed(notice));
         }
         while let Some((connection, handle)) = self.hub.cores[worker].poll_dirty() {
             any = true;
@@ -566,7 +605,7 @@ impl Network {
         }
         let (index, receive_maximum) = (wiring.station, wiring.receive_maximum);
         match written {
-            Ok(packets) => self.on_written(index, receive_maximum, &packets),
+            Ok(packets) => self.on_written(index, id, receive_maximum, packets),
             Err(error) => self.link_fault(id, &error),
         }
         if drained == Drained::Close {
@@ -575,20 +614,34 @@ impl Network {
         Some(drained)
     }
 
-    fn on_written(&mut self, index: usize, receive_maximum: u16, packets: &[Packet]) {
+    fn on_written(
+        &mut self,
+        index: usize,
+        link: LinkId,
+        receive_maximum: u16,
+        packets: Vec<Packet>,
+    ) {
         let client_id = self.stations[index].core.client_id().to_owned();
         for packet in packets {
             let ledger = self.server_ledgers.entry(client_id.clone()).or_default();
-            if let Packet::ConnAck(connack) = packet
+            if let Packet::ConnAck(connack) = &packet
                 && !connack.reason_code.is_error()
             {
                 // A CONNACK of 3.1 does not say it.
                 let is_resumed = self.resumed.get(&client_id).copied();
                 ledger.begin(receive_maximum, is_resumed.unwrap_or_default());
             }
-            let sent = ledger.on_sent(packet);
+            let sent = ledger.on_sent(&packet);
             if let Err(fault) = sent {
                 self.fault(format!("broker to client {index}: {fault}"));
+            }
+            if let Packet::Publish(publish) = packet {
+                let publish = Box::new(publish);
+                self.observe(Observation::Sent {
+                    station: index,
+                    link,
+                    publish,
+                });
             }
         }
     }
@@ -617,6 +670,10 @@ impl Network {
 
     fn link_fault(&mut self, id: LinkId, error: &LinkError) {
         self.fault(format!("{id:?} {:?}: {}", error.direction, error.error));
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        self.observations.push((self.now, observation));
     }
 
     fn fault(&mut self, fault: String) {

@@ -1,12 +1,14 @@
-//! A client core with the simplest of applications: it acknowledges what comes, and notes it down.
+//! A client core with a simple application: it notes down what comes, and acknowledges it.
 
 use std::collections::BTreeMap;
 
 use mqttstack_client::core::{
-    CleanStart, ClientCore, Event, OperationId, Outcome, Settings, SettingsError,
+    CleanStart, ClientCore, Event, OperationId, Outcome, Receipt, Settings, SettingsError,
 };
 use mqttstack_client::session::client::EndCause;
 use mqttstack_codec::{ProtocolVersion, QoS, ReasonCode};
+
+use mqttstack_session::{Message, SubscriptionIds};
 
 use crate::{LinkId, Seed};
 
@@ -30,11 +32,20 @@ pub struct Delivery {
     pub payload: String,
     /// The QoS of the delivery.
     pub qos: QoS,
-    /// Whether it came out of the retained store.
+    /// The RETAIN flag.
     pub retain: bool,
-    /// Whether the connection was over before the application could acknowledge the message: then
-    /// it comes again, at QoS 2 as well.
-    pub is_unacknowledged: bool,
+    /// The Subscription Identifiers, in ascending order.
+    pub subscription_ids: Vec<u32>,
+}
+
+/// When an application acknowledges what it gets.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Patience {
+    /// At once.
+    #[default]
+    None,
+    /// When [`Station::acknowledge`] is called, in any order.
+    Asked,
 }
 
 /// A client core, its application, and its place in a [`Network`](crate::Network).
@@ -43,8 +54,16 @@ pub struct Station {
     /// The client.
     pub core: ClientCore,
     pub(crate) link: Option<LinkId>,
+    /// When messages are acknowledged.
+    pub patience: Patience,
     deliveries: Vec<Delivery>,
+    /// Of messages that wait for the application; those that are void the client ignores.
+    unacknowledged: Vec<(Receipt, Delivery)>,
+    /// Messages of QoS 2 that were refused: until that has reached the broker they come again.
+    refused: Vec<Delivery>,
     outcomes: BTreeMap<OperationId, Outcome>,
+    /// Operations that have ended, in order.
+    completed: Vec<OperationId>,
     lost_subscriptions: Vec<String>,
     last_end: Option<EndCause>,
 }
@@ -59,8 +78,12 @@ impl Station {
         Ok(Self {
             core: ClientCore::new(settings, seed.0)?,
             link: None,
+            patience: Patience::None,
             deliveries: Vec::new(),
+            unacknowledged: Vec::new(),
+            refused: Vec::new(),
             outcomes: BTreeMap::new(),
+            completed: Vec::new(),
             lost_subscriptions: Vec::new(),
             last_end: None,
         })
@@ -73,20 +96,12 @@ impl Station {
             any = true;
             match event {
                 Event::MessageReceived {
-                    message, receipt, ..
-                } => {
-                    self.deliveries.push(Delivery {
-                        topic: message.topic().into(),
-                        payload: String::from_utf8_lossy(message.payload()).into(),
-                        qos: message.qos(),
-                        retain: message.retain(),
-                        is_unacknowledged: receipt.is_some() && !self.core.is_connected(),
-                    });
-                    if let Some(receipt) = receipt {
-                        self.core.acknowledge(receipt, ReasonCode::Success);
-                    }
-                }
+                    message,
+                    subscription_ids,
+                    receipt,
+                } => self.on_message(&message, &subscription_ids, receipt),
                 Event::Completed { operation, outcome } => {
+                    self.completed.push(operation);
                     self.outcomes.insert(operation, outcome);
                 }
                 Event::SubscriptionLost { filter, .. } => self.lost_subscriptions.push(filter),
@@ -97,6 +112,54 @@ impl Station {
             }
         }
         any
+    }
+
+    fn on_message(&mut self, message: &Message, ids: &SubscriptionIds, receipt: Option<Receipt>) {
+        let mut subscription_ids = ids.as_slice().to_vec();
+        subscription_ids.sort_unstable();
+        let delivery = Delivery {
+            topic: message.topic().into(),
+            payload: String::from_utf8_lossy(message.payload()).into(),
+            qos: message.qos(),
+            retain: message.retain(),
+            subscription_ids,
+        };
+        self.deliveries.push(delivery.clone());
+        match (receipt, self.patience) {
+            (Some(receipt), Patience::None) => self.core.acknowledge(receipt, ReasonCode::Success),
+            (Some(receipt), Patience::Asked) => self.unacknowledged.push((receipt, delivery)),
+            (None, _) => {}
+        }
+    }
+
+    /// Acknowledges one of the messages that wait for it, by any number.
+    pub fn acknowledge(&mut self, number: usize, reason_code: ReasonCode) {
+        if let Some(index) = number.checked_rem(self.unacknowledged.len()) {
+            let (receipt, delivery) = self.unacknowledged.swap_remove(index);
+            if reason_code.is_error() && delivery.qos == QoS::ExactlyOnce {
+                self.refused.push(delivery);
+            }
+            self.core.acknowledge(receipt, reason_code);
+        }
+    }
+
+    /// Acknowledges from now on at once, and all that waits for it.
+    pub fn acknowledge_all(&mut self) {
+        self.patience = Patience::None;
+        for (receipt, _) in std::mem::take(&mut self.unacknowledged) {
+            self.core.acknowledge(receipt, ReasonCode::Success);
+        }
+    }
+
+    /// Takes the messages of QoS 2 that were refused.
+    pub(crate) fn take_refused(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Returns the operations that have ended, in order.
+    #[must_use]
+    pub fn completed(&self) -> &[OperationId] {
+        &self.completed
     }
 
     /// Returns every message that was delivered, in order.

@@ -15,8 +15,30 @@ fn check(settings: &WorldSettings, seeds: impl IntoIterator<Item = u64>) {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+#[test]
+fn worlds_of_any_kind_keep_their_promises_under_faults() {
+    for seed in 0..80 {
+        if let Err(violation) = World::run(Seed(seed), STEPS) {
+            panic!("{violation}\nreplay: cargo xtask simulate --seed {seed} --steps {STEPS}");
+        }
+    }
+}
+
+#[test]
+fn seeds_that_failed_once_do_not_fail_again() {
+    for line in include_str!("regressions.txt").lines() {
+        if line.starts_with('#') {
+            continue;
+        }
+        let mut words = line.split_whitespace().map(str::parse);
+        let (Some(Ok(seed)), Some(Ok(steps))) = (words.next(), words.next()) else {
+            panic!("not a seed and a number of steps: {line}");
+        };
+        let steps = usize::try_from(steps).unwrap();
+        if let Err(violation) = World::run(Seed(seed), steps) {
+            panic!("{violation}\nin the line {line:?}");
+        }
+    }
 }
 
 #[test]
@@ -65,38 +87,4 @@ fn a_seed_replays_to_the_same_deliveries_at_the_same_moments() {
         assert!(report.delivered > 0 && report.connections > 0);
         assert_eq!(report, run());
     }
-}
-
-#[test]
-#[ignore = "runs what TESTKIT_SEED and the other variables of a violation ask for"]
-fn replay() {
-    let first = number("TESTKIT_SEED").unwrap_or(0);
-    let count = number("TESTKIT_SEEDS").unwrap_or(1);
-    let settings = WorldSettings {
-        workers: number("TESTKIT_WORKERS").map_or(1, |it| u8::try_from(it).unwrap()),
-        clients: number("TESTKIT_CLIENTS").map_or(5, |it| usize::try_from(it).unwrap()),
-        conditions: NetworkConditions {
-            mail_delay: Duration::from_micros(10)
-                ..Duration::from_micros(number("TESTKIT_MAIL_MICROS").unwrap_or(200)),
-            ..NetworkConditions::ROUGH
-        },
-        is_ordered: number("TESTKIT_ORDER") != Some(0),
-    };
-    let steps = number("TESTKIT_STEPS").map_or(STEPS, |it| usize::try_from(it).unwrap());
-    let mut bad = Vec::new();
-    for seed in first..first + count {
-        match World::run_with(&settings, Seed(seed), steps) {
-            Ok(report) if count == 1 => println!("{report:?}"),
-            Ok(_) => {}
-            Err(violation) if count == 1 => {
-                println!("{}", violation.trace.join("\n"));
-                panic!("{violation}")
-            }
-            Err(violation) => {
-                println!("{seed}: {}", violation.what);
-                bad.push(seed);
-            }
-        }
-    }
-    assert!(bad.is_empty(), "{} of {count} seeds: {bad:?}", bad.len());
 }

@@ -8,7 +8,6 @@ mod endpoint;
 mod error;
 mod layer;
 mod listener;
-pub mod local;
 pub mod memory;
 mod output_queue;
 mod poller;

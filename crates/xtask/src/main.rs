@@ -5,6 +5,7 @@ mod conformance;
 mod interop;
 mod process;
 mod project;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;
@@ -27,6 +28,9 @@ struct Arguments {
 enum Command {
     /// Runs every check of the project; what continuous integration runs.
     Test(test::Options),
+    /// Runs simulated worlds from many seeds until one shows a violation.
+    #[command(disable_help_flag = true)]
+    Simulate(simulate::Options),
     /// Runs the interoperability tests alone: other people's clients against a broker.
     Interop(interop::Options),
     /// Holds the statements of the specification against the tests and writes docs/conformance.md.
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Test(options) => test::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Interop(options) => interop::run(&options),
         Command::Conformance(options) => conformance::run(&options),
     }

@@ -181,7 +181,6 @@ impl Directory {
     }
 
     /// Returns the session that a client has.
-    #[cfg(test)]
     pub(super) fn find(&self, client_id: &str) -> Option<SessionKey> {
         self.clients().sessions.get(client_id).copied()
     }

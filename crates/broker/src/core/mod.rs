@@ -26,7 +26,7 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use mqttstack_codec::{EncodeError, ReasonCode};
 use mqttstack_limits::{BrokerLimits, Instant, Limits};
-use mqttstack_session::server::Event;
+use mqttstack_session::{QueueStatus, server::Event};
 use mqttstack_topic::{CharacterPolicy, TopicLimits};
 use slab::Slab;
 
@@ -435,6 +435,17 @@ impl Core {
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Returns how much waits for a client, and how much is in flight to it; `None` if this worker
+    /// owns no session of that name.
+    #[must_use]
+    pub fn queue_status(&self, client_id: &str) -> Option<QueueStatus> {
+        let entry = self.sessions.get(self.directory.find(client_id)?)?;
+        match &entry.presence {
+            Presence::Connected(id) => Some(self.connection(*id)?.session.queue_status()),
+            Presence::Absent(absent) => Some(absent.state.queue_status()),
+        }
     }
 
     /// Returns what the workers share.

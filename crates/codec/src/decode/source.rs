@@ -3,7 +3,7 @@
 #[cfg(feature = "alloc")]
 use bytes::Bytes;
 
-use crate::{Borrowed, Storage, Utf8Slice};
+use crate::{Borrowed, Storage};
 #[cfg(feature = "alloc")]
 use crate::{Shared, Utf8Bytes};
 
@@ -27,8 +27,9 @@ impl<'a> Source<'a> for Borrow {
     type Storage = Borrowed<'a>;
 
     #[inline]
-    fn text(self, text: &'a [u8]) -> Utf8Slice<'a> {
-        Utf8Slice::from_checked(text)
+    fn text(self, text: &'a [u8]) -> &'a str {
+        // Text has been checked: the fallback is never taken.
+        core::str::from_utf8(text).unwrap_or_default()
     }
 
     #[inline]
@@ -48,7 +49,7 @@ impl<'a> Source<'a> for Share<'a> {
 
     #[inline]
     fn text(self, text: &'a [u8]) -> Utf8Bytes {
-        Utf8Bytes::from_checked(text, |text| self.0.slice_ref(text))
+        Utf8Bytes::from_checked(self.bytes(text))
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use mqttstack_codec::{
     Borrowed, Delivery, EncodeError, Packet, PacketType, Properties, PropertyError,
-    ProtocolVersion, Publish, PublishParts, Shared, Sink, Utf8Bytes, Utf8Slice,
+    ProtocolVersion, Publish, PublishParts, Shared, Sink, Utf8Bytes,
 };
 use mqttstack_limits::Instant;
 
@@ -16,10 +16,6 @@ use super::{
 use crate::Message;
 
 /// The next packet to send.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "short-lived: it is encoded at once, and a CONNECT is sent once"
-)]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outgoing {
     /// Any packet but a PUBLISH of an application message.
@@ -164,11 +160,11 @@ impl OutgoingPublish {
         Ok(PublishParts {
             delivery: self.delivery,
             retain: self.options.retain,
-            topic: Utf8Slice::from(if topic_known {
+            topic: if topic_known {
                 ""
             } else {
                 self.message.topic()
-            }),
+            },
             properties,
             payload_len: self.message.payload().len(),
         })

@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use crate::clock::Stopwatch;
 use crate::interop;
 use crate::project::Project;
+use crate::simulate;
 
 pub(crate) use cargo::build_binary;
 pub(crate) use install::require_peers;
@@ -37,6 +38,8 @@ enum Step {
     Budget,
     /// Unit, property and documentation tests.
     Tests,
+    /// Simulated worlds from a fixed number of seeds keep their promises.
+    Simulate,
     /// The crates without std build for a microcontroller without an operating system.
     Bare,
     /// Other people's clients against the binary.
@@ -109,6 +112,7 @@ impl Step {
             Self::Features => features::run(project),
             Self::Budget => budget::run(project),
             Self::Tests => cargo::tests(project),
+            Self::Simulate => simulate::budget(project),
             Self::Bare => bare::run(project),
             Self::Interop => {
                 install::require_peers(project, false)?;
