@@ -26,6 +26,7 @@ mod reason_code;
 mod serde_form;
 mod storage;
 mod text;
+mod utf8;
 mod version;
 
 pub use decode::{Decoder, FrameHeader, PublishHead};
@@ -46,8 +47,11 @@ pub use property::{
 };
 pub use qos::QoS;
 pub use reason_code::ReasonCode;
-pub use storage::{Borrowed, DefaultStorage, Storage};
 #[cfg(feature = "alloc")]
-pub use storage::{Shared, Utf8Bytes};
+pub use storage::Shared;
+pub use storage::{Borrowed, DefaultStorage, Storage};
 pub use text::validate_topic_name;
+#[cfg(feature = "alloc")]
+pub use utf8::Utf8Bytes;
+pub use utf8::Utf8Slice;
 pub use version::ProtocolVersion;

@@ -5,6 +5,10 @@ use core::{fmt::Debug, marker::PhantomData};
 #[cfg(feature = "alloc")]
 use bytes::Bytes;
 
+#[cfg(feature = "alloc")]
+use crate::Utf8Bytes;
+use crate::Utf8Slice;
+
 mod sealed {
     #[expect(unnameable_types, reason = "a seal is not to be named outside")]
     pub trait Sealed {}
@@ -24,8 +28,8 @@ pub trait Storage: sealed::Sealed + Clone + Copy + Debug + Default + Eq {
     /// An empty binary field.
     const NO_BYTES: Self::Bytes;
 
-    /// Returns the bytes of a text field without checking them again.
-    fn text_bytes(text: &Self::Str) -> &[u8];
+    /// Returns the same text field, borrowed.
+    fn text(text: &Self::Str) -> Utf8Slice<'_>;
 
     /// Returns a text field to be kept; copies it if it is borrowed.
     #[cfg(feature = "alloc")]
@@ -43,18 +47,18 @@ pub struct Borrowed<'a>(PhantomData<&'a ()>);
 impl sealed::Sealed for Borrowed<'_> {}
 
 impl<'a> Storage for Borrowed<'a> {
-    type Str = &'a str;
+    type Str = Utf8Slice<'a>;
     type Bytes = &'a [u8];
 
     const NO_BYTES: &'a [u8] = &[];
 
     #[inline]
-    fn text_bytes<'t>(text: &'t &'a str) -> &'t [u8] {
-        text.as_bytes()
+    fn text<'t>(text: &'t Utf8Slice<'a>) -> Utf8Slice<'t> {
+        *text
     }
 
     #[cfg(feature = "alloc")]
-    fn share_text(text: &&'a str) -> Utf8Bytes {
+    fn share_text(text: &Utf8Slice<'a>) -> Utf8Bytes {
         Utf8Bytes::from(*text)
     }
 
@@ -84,8 +88,8 @@ impl Storage for Shared {
     const NO_BYTES: Bytes = Bytes::new();
 
     #[inline]
-    fn text_bytes(text: &Utf8Bytes) -> &[u8] {
-        text.as_bytes()
+    fn text(text: &Utf8Bytes) -> Utf8Slice<'_> {
+        text.as_slice()
     }
 
     fn share_text(text: &Utf8Bytes) -> Utf8Bytes {
@@ -103,117 +107,3 @@ pub type DefaultStorage = Shared;
 /// The storage that packet types use when none is named: static data where there is no allocator.
 #[cfg(not(feature = "alloc"))]
 pub type DefaultStorage = Borrowed<'static>;
-
-/// A text field over [`Bytes`]: cheap to clone, always valid UTF-8.
-#[cfg(feature = "alloc")]
-#[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Utf8Bytes(Bytes);
-
-#[cfg(feature = "alloc")]
-impl Utf8Bytes {
-    /// Returns the text without copying a static string.
-    #[must_use]
-    pub const fn from_static(text: &'static str) -> Self {
-        Self(Bytes::from_static(text.as_bytes()))
-    }
-
-    /// Returns the text.
-    ///
-    /// The bytes are checked again, which costs a few nanoseconds for a topic; where bytes will do,
-    /// [`as_bytes`](Self::as_bytes) is free.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        // Every constructor has checked: the fallback is never taken.
-        core::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// Makes a text of bytes that have been found to be well-formed.
-    pub(crate) const fn from_checked(bytes: Bytes) -> Self {
-        Self(bytes)
-    }
-
-    /// Returns the bytes of the text.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Returns the buffer behind the text.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        self.0
-    }
-}
-
-#[cfg(feature = "alloc")]
-mod utf8_bytes_impls {
-    use alloc::string::String;
-    use core::{fmt, ops::Deref};
-
-    use bytes::Bytes;
-
-    use super::Utf8Bytes;
-
-    impl AsRef<str> for Utf8Bytes {
-        fn as_ref(&self) -> &str {
-            self.as_str()
-        }
-    }
-
-    impl Deref for Utf8Bytes {
-        type Target = str;
-
-        fn deref(&self) -> &str {
-            self.as_str()
-        }
-    }
-
-    impl From<&str> for Utf8Bytes {
-        fn from(text: &str) -> Self {
-            if text.is_empty() {
-                Self::default()
-            } else {
-                Self(Bytes::copy_from_slice(text.as_bytes()))
-            }
-        }
-    }
-
-    impl From<String> for Utf8Bytes {
-        fn from(text: String) -> Self {
-            Self(Bytes::from(text.into_bytes()))
-        }
-    }
-
-    impl TryFrom<Bytes> for Utf8Bytes {
-        type Error = core::str::Utf8Error;
-
-        fn try_from(bytes: Bytes) -> Result<Self, Self::Error> {
-            core::str::from_utf8(&bytes)?;
-            Ok(Self(bytes))
-        }
-    }
-
-    impl PartialEq<str> for Utf8Bytes {
-        fn eq(&self, other: &str) -> bool {
-            self.as_bytes() == other.as_bytes()
-        }
-    }
-
-    impl PartialEq<&str> for Utf8Bytes {
-        fn eq(&self, other: &&str) -> bool {
-            self.as_bytes() == other.as_bytes()
-        }
-    }
-
-    impl fmt::Debug for Utf8Bytes {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            fmt::Debug::fmt(self.as_str(), f)
-        }
-    }
-
-    impl fmt::Display for Utf8Bytes {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            fmt::Display::fmt(self.as_str(), f)
-        }
-    }
-}

@@ -1,6 +1,7 @@
 //! Checks of text: well-formed UTF-8, no U+0000, and the grammar of topic names and filters.
 //!
-//! Each check is one pass over the bytes, eight at a time, as long as they are ASCII.
+//! Each check is one pass over the bytes, eight at a time, and a second one over the few texts that
+//! the first does not find to be plain.
 
 use crate::{DecodeError, EncodeError};
 
@@ -14,11 +15,10 @@ const SHARE: &[u8] = b"$share/";
 /// v5 MQTT-1.5.4-1, v5 MQTT-1.5.4-2; v3.1.1 MQTT-1.5.3-1, v3.1.1 MQTT-1.5.3-2.
 #[inline]
 pub(crate) fn check_text(text: &[u8]) -> Result<(), DecodeError> {
-    let found = scan(text);
-    if found.nul {
-        return Err(DecodeError::NulInString);
+    if is_ascii_from(const { carry_from(LOWEST_OF_TEXT) }, text) {
+        return Ok(());
     }
-    check_utf8(text, found)
+    check_text_closely(text)
 }
 
 /// Checks that a Topic Name may stand in a packet: one to 65,535 bytes, no wildcard, no U+0000.
@@ -53,15 +53,10 @@ pub(crate) fn check_topic_name(name: &[u8]) -> Result<(), DecodeError> {
     if name.is_empty() {
         return Err(DecodeError::EmptyTopicName);
     }
-    let found = scan(name);
-    if found.nul {
-        return Err(DecodeError::NulInString);
+    if is_ascii_from(const { carry_from(LOWEST_OF_NAMES) }, name) {
+        return Ok(());
     }
-    check_utf8(name, found)?;
-    if found.wildcard {
-        return Err(DecodeError::WildcardInTopicName);
-    }
-    Ok(())
+    check_name_closely(name)
 }
 
 /// Checks a Topic Filter, and tells what kind it is.
@@ -75,13 +70,8 @@ pub(crate) fn check_topic_filter(filter: &[u8]) -> Result<FilterKind, DecodeErro
     if filter.is_empty() {
         return Err(DecodeError::EmptyTopicFilter);
     }
-    let (found, is_misplaced) = scan_filter(filter);
-    if found.nul {
-        return Err(DecodeError::NulInString);
-    }
-    check_utf8(filter, found)?;
-    if is_misplaced {
-        return Err(DecodeError::MisplacedWildcard);
+    if !is_plain_filter(filter) {
+        check_filter_closely(filter)?;
     }
     if filter.first() != SHARE.first() {
         return Ok(FilterKind::Plain);
@@ -133,18 +123,87 @@ pub(crate) fn check_discouraged(text: &str) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// What one pass over the bytes has met.
-#[derive(Clone, Copy, Default)]
-struct Found {
-    not_ascii: bool,
-    nul: bool,
-    wildcard: bool,
+/// Eight bytes at once. ASCII leaves the high bit of each free, to tell something about the byte.
+type Word = u64;
+
+const HIGH_BITS: Word = repeat(0x80);
+
+const fn repeat(byte: u8) -> Word {
+    Word::from_le_bytes([byte; 8])
 }
 
-#[inline]
-fn check_utf8(text: &[u8], found: Found) -> Result<(), DecodeError> {
-    if !found.not_ascii {
-        return Ok(());
+/// The lowest character that any text may have: all but U+0000.
+const LOWEST_OF_TEXT: u8 = 0x01;
+/// The lowest character above the wildcards and U+0000. Most names have none that is lower; those
+/// that do, such as a space or `$`, are worth a closer look.
+const LOWEST_OF_NAMES: u8 = b'+' + 1;
+
+/// Returns a word that carries into the high bit of each ASCII character from `lowest` on, when it
+/// is added.
+const fn carry_from(lowest: u8) -> Word {
+    repeat(0x80_u8.saturating_sub(lowest))
+}
+
+/// Returns whether a text is ASCII from some character on.
+///
+/// One pass of a few instructions a word. Not inlined, so that its many callers stay small.
+#[inline(never)]
+fn is_ascii_from(carry: Word, text: &[u8]) -> bool {
+    let mut any_bits = 0;
+    let mut carries = HIGH_BITS;
+    let mut add = |word: Word| {
+        any_bits |= word;
+        carries &= word.wrapping_add(carry);
+    };
+    let mut rest = text;
+    while let Some((pair, after)) = rest.split_first_chunk::<16>() {
+        add_ends(pair, &mut add);
+        rest = after;
+    }
+    if rest.len() > 8 {
+        // Some bytes are looked at twice, which is cheaper than to look at single ones.
+        add_ends(rest, &mut add);
+    } else if let Some(last) = text.last_chunk() {
+        add(Word::from_le_bytes(*last));
+    } else {
+        add(short_word(text));
+    }
+    any_bits & HIGH_BITS == 0 && carries == HIGH_BITS
+}
+
+/// Adds the first and the last word of a text that has them.
+#[inline(always)]
+fn add_ends(text: &[u8], mut add: impl FnMut(Word)) {
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        add(Word::from_le_bytes(*first));
+        add(Word::from_le_bytes(*last));
+    }
+}
+
+/// Returns a word of the bytes of a text of at most 7, each at least once.
+#[inline(always)]
+fn short_word(text: &[u8]) -> Word {
+    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        return Word::from(u32::from_le_bytes(*first))
+            | Word::from(u32::from_le_bytes(*last)) << 32;
+    }
+    match text {
+        [] => repeat(b'/'),
+        [first, ..] => {
+            let second = text.get(1).unwrap_or(first);
+            let third = text.get(2).unwrap_or(first);
+            Word::from_le_bytes([
+                *first, *second, *third, *first, *first, *first, *first, *first,
+            ])
+        }
+    }
+}
+
+/// Looks for what no text may have.
+#[cold]
+fn check_text_closely(text: &[u8]) -> Result<(), DecodeError> {
+    if text.contains(&0) {
+        return Err(DecodeError::NulInString);
     }
     match core::str::from_utf8(text) {
         Ok(_) => Ok(()),
@@ -154,169 +213,72 @@ fn check_utf8(text: &[u8], found: Found) -> Result<(), DecodeError> {
     }
 }
 
-/// Looks for bytes that need care. In UTF-8 the bytes of `+`, `#` and U+0000 stand for nothing
-/// else, so that this works on text that has not been checked yet.
-#[inline(always)]
-fn scan(text: &[u8]) -> Found {
-    let mut seen = Seen::NOTHING;
-    let (words, tail) = text.as_chunks::<8>();
-    for word in words {
-        seen.add(u64::from_le_bytes(*word));
+/// Looks for what no Topic Name may have. In UTF-8 the bytes of wildcards stand for nothing else.
+#[cold]
+fn check_name_closely(name: &[u8]) -> Result<(), DecodeError> {
+    check_text(name)?;
+    if name.iter().any(|byte| matches!(byte, b'+' | b'#')) {
+        return Err(DecodeError::WildcardInTopicName);
     }
-    if !tail.is_empty() {
-        seen.add(match text.last_chunk::<8>() {
-            // Some bytes are looked at twice, which is cheaper than to look at single ones.
-            Some(last) => u64::from_le_bytes(*last),
-            None => short_word(text),
-        });
-    }
-    seen.found()
+    Ok(())
 }
 
-/// Looks for bytes that need care, and for wildcards that do not fill a level or, in the case of
-/// `#`, are not the last.
+/// Returns whether a filter of eight bytes or more is ASCII without U+0000, and has no misplaced
+/// wildcard.
 #[inline(always)]
-fn scan_filter(filter: &[u8]) -> (Found, bool) {
-    let mut seen = Seen::NOTHING;
-    // What comes first begins a level, as if a slash stood before it.
-    let mut levels = Levels {
-        after_slash: 0x80,
-        ..Levels::default()
+fn is_plain_filter(filter: &[u8]) -> bool {
+    let Some(last) = filter.last_chunk() else {
+        return false;
     };
-    let (words, tail) = filter.as_chunks::<8>();
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        seen.add(word);
-        levels.add(word, HIGH_BITS);
-    }
-    if !tail.is_empty() {
-        let tail_len = u32::try_from(tail.len()).unwrap_or_default();
-        let bits = u64::BITS.saturating_sub(tail_len.saturating_mul(8));
-        let tail = match filter.last_chunk::<8>() {
-            Some(last) => u64::from_le_bytes(*last).wrapping_shr(bits),
-            None => tail
-                .iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
-        };
-        // What is not there is padded with a harmless byte.
-        let there = u64::MAX.wrapping_shr(bits);
-        let word = tail | HARMLESS & !there;
-        seen.add(word);
-        levels.add(word, there & HIGH_BITS);
-    }
-    (seen.found(), levels.misplaced != 0)
-}
-
-/// Where levels begin and wildcards stand, of eight bytes at once: the high bit of a byte tells.
-#[derive(Default)]
-struct Levels {
-    misplaced: u64,
-    /// Whether the first byte of the next word follows a slash, a `+` or a `#`.
-    after_slash: u64,
-    after_plus: u64,
-    after_hash: u64,
-}
-
-impl Levels {
-    /// Takes the next word, and which of its bytes are there.
-    #[inline]
-    fn add(&mut self, word: u64, there: u64) {
-        let slash = zero_bytes(word ^ repeat(b'/'));
-        let plus = zero_bytes(word ^ repeat(b'+'));
-        let hash = zero_bytes(word ^ repeat(b'#'));
-        let after_slash = slash << 8 | self.after_slash;
-        let after_plus = plus << 8 | self.after_plus;
-        let after_hash = hash << 8 | self.after_hash;
-        self.misplaced |= (plus | hash) & !after_slash;
-        self.misplaced |= (after_plus & !slash | after_hash) & there;
-        self.after_slash = slash >> 56;
-        self.after_plus = plus >> 56;
-        self.after_hash = hash >> 56;
-    }
-}
-
-/// Returns a word of the bytes of a text of 1 to 7, each at least once.
-#[inline(always)]
-fn short_word(text: &[u8]) -> u64 {
-    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
-    }
-    match text {
-        [one] => repeat(*one),
-        [one, two] => u64::from_le_bytes([*one, *two, *one, *two, *one, *two, *one, *two]),
-        [one, two, three, ..] => {
-            u64::from_le_bytes([*one, *two, *three, *one, *two, *three, *one, *two])
+    let mut any_bits = 0;
+    let mut is_wrong = false;
+    let mut add = |at: usize, word: Word| {
+        any_bits |= word;
+        let mut low = !word.wrapping_add(carry_from(LOWEST_OF_NAMES)) & HIGH_BITS;
+        while low != 0 {
+            let byte = usize::try_from(low.trailing_zeros() / 8).unwrap_or_default();
+            is_wrong |= is_nul_or_misplaced(filter, at.saturating_add(byte));
+            low &= low.wrapping_sub(1);
         }
-        [] => HARMLESS,
-    }
-}
-
-const HIGH_BITS: u64 = repeat(0x80);
-const HARMLESS: u64 = repeat(b' ');
-
-/// What has been met, of eight positions at once: the high bit of a byte tells.
-struct Seen {
-    /// Set for a byte that is not ASCII.
-    not_ascii: u64,
-    /// Cleared for U+0000.
-    no_nul: u64,
-    /// Cleared for `+` or `#`.
-    no_wildcard: u64,
-}
-
-impl Seen {
-    const NOTHING: Self = Self {
-        not_ascii: 0,
-        no_nul: u64::MAX,
-        no_wildcard: u64::MAX,
     };
-
-    #[inline(always)]
-    const fn add(&mut self, word: u64) {
-        self.not_ascii |= word;
-        self.no_nul &= other_bytes(word);
-        self.no_wildcard &= no_wildcards(word);
+    for (number, word) in filter.as_chunks().0.iter().enumerate() {
+        add(number.saturating_mul(8), Word::from_le_bytes(*word));
     }
+    if !filter.len().is_multiple_of(8) {
+        add(filter.len().saturating_sub(8), Word::from_le_bytes(*last));
+    }
+    any_bits & HIGH_BITS == 0 && !is_wrong
+}
 
-    #[inline(always)]
-    const fn found(&self) -> Found {
-        Found {
-            not_ascii: self.not_ascii & HIGH_BITS != 0,
-            nul: self.no_nul & HIGH_BITS != HIGH_BITS,
-            wildcard: self.no_wildcard & HIGH_BITS != HIGH_BITS,
-        }
+/// Returns whether a byte is U+0000, a wildcard that does not fill its level, or a `#` before the
+/// last level.
+#[inline(always)]
+fn is_nul_or_misplaced(filter: &[u8], at: usize) -> bool {
+    let (before, from) = filter.split_at_checked(at).unwrap_or_default();
+    let begins_level = matches!(before, [] | [.., b'/']);
+    match from {
+        [b'+', after @ ..] => !begins_level || !matches!(after, [] | [b'/', ..]),
+        [b'#', after @ ..] => !begins_level || !after.is_empty(),
+        [byte, ..] => *byte == 0,
+        [] => false,
     }
 }
 
-const fn repeat(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// Clears the high bit of each byte that is `+` or `#`, and of no other.
-#[inline(always)]
-const fn no_wildcards(word: u64) -> u64 {
-    // The two differ in a single bit.
-    other_bytes((word | repeat(b'+' ^ b'#')) ^ repeat(b'+'))
-}
-
-/// Sets the high bit of each byte that is 0, and of no other.
-#[inline(always)]
-const fn zero_bytes(word: u64) -> u64 {
-    !other_bytes(word) & HIGH_BITS
-}
-
-/// Clears the high bit of each byte that is 0, and of no other; the low bits mean nothing.
-#[inline(always)]
-const fn other_bytes(word: u64) -> u64 {
-    (word & !HIGH_BITS).wrapping_add(!HIGH_BITS) | word
+/// Looks for what no Topic Filter may have.
+fn check_filter_closely(filter: &[u8]) -> Result<(), DecodeError> {
+    check_text(filter)?;
+    if (0..filter.len()).any(|at| is_nul_or_misplaced(filter, at)) {
+        return Err(DecodeError::MisplacedWildcard);
+    }
+    Ok(())
 }
 
 #[cfg(all(test, feature = "alloc"))]
 mod tests {
     use alloc::{vec, vec::Vec};
 
-    use super::{HIGH_BITS, no_wildcards, scan, scan_filter, short_word, zero_bytes};
+    use super::{check_text, check_topic_filter, check_topic_name};
+    use crate::DecodeError;
 
     #[test]
     fn bytes_are_found_at_every_place_of_every_length() {
@@ -326,14 +288,24 @@ mod tests {
                 for byte in 0..=u8::MAX {
                     let mut text = filler;
                     text[at] = byte;
-                    let found = scan(&text[..length]);
-                    assert_eq!(found.nul, byte == 0, "{byte} at {at} of {length}");
+                    let text = &text[..length];
+                    let as_text = match byte {
+                        0 => Err(DecodeError::NulInString),
+                        0x80.. => Err(DecodeError::InvalidUtf8 {
+                            valid_up_to: u16::try_from(at).unwrap_or(u16::MAX),
+                        }),
+                        _ => Ok(()),
+                    };
+                    let as_name = match byte {
+                        b'+' | b'#' => Err(DecodeError::WildcardInTopicName),
+                        _ => as_text,
+                    };
+                    assert_eq!(check_text(text), as_text, "{byte} at {at} of {length}");
                     assert_eq!(
-                        found.wildcard,
-                        matches!(byte, b'+' | b'#'),
-                        "{byte} at {at}"
+                        check_topic_name(text),
+                        as_name,
+                        "{byte} at {at} of {length}"
                     );
-                    assert_eq!(found.not_ascii, byte >= 0x80, "{byte} at {at}");
                 }
             }
         }
@@ -359,23 +331,9 @@ mod tests {
                     filter.push(b'/');
                 }
                 filter.extend((0..5).map(|at| b"a/+#"[(number >> (2 * at) & 3) as usize]));
-                let (_, found) = scan_filter(&filter);
+                let found = check_topic_filter(&filter) == Err(DecodeError::MisplacedWildcard);
                 assert_eq!(found, is_misplaced(&filter), "{}", filter.escape_ascii());
             }
         }
-    }
-
-    #[test]
-    fn words_tell_their_bytes_apart() {
-        let word = u64::from_le_bytes(*b"+a#\0+\xAB\x01#");
-        let wildcards = !no_wildcards(word) & HIGH_BITS;
-        assert_eq!(
-            wildcards.to_le_bytes(),
-            [0x80, 0, 0x80, 0, 0x80, 0, 0, 0x80]
-        );
-        assert_eq!(zero_bytes(word).to_le_bytes(), [0, 0, 0, 0x80, 0, 0, 0, 0]);
-        assert_eq!(zero_bytes(0x0000_0100_0000_0000).count_ones(), 7);
-        assert_eq!(short_word(b"abc").to_le_bytes(), *b"abcabcab");
-        assert_eq!(short_word(b"abcde").to_le_bytes(), *b"abcdbcde");
     }
 }

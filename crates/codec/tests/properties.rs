@@ -98,7 +98,7 @@ proptest! {
         let parts = PublishParts {
             delivery: publish.delivery,
             retain: publish.retain,
-            topic: &publish.topic,
+            topic: publish.topic.as_slice(),
             properties: [publish.properties.as_ref(), mqttstack_codec::Properties::empty()],
             payload_len: publish.payload.len(),
         };

@@ -8,6 +8,7 @@ mod endpoint;
 mod error;
 mod layer;
 mod listener;
+pub mod local;
 pub mod memory;
 mod output_queue;
 mod poller;

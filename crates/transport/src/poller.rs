@@ -1,7 +1,13 @@
 //! Waiting for sockets and for other threads.
 
 use core::{fmt, time::Duration};
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
 use mio::{Interest, event::Source};
 
@@ -20,6 +26,7 @@ pub(crate) const WAKER: mio::Token = mio::Token(usize::MAX);
 pub struct Poller {
     poll: mio::Poll,
     waker: Waker,
+    ready: ReadyList,
 }
 
 impl Poller {
@@ -33,7 +40,11 @@ impl Poller {
         let waker = Waker {
             waker: Arc::new(mio::Waker::new(poll.registry(), WAKER)?),
         };
-        Ok(Self { poll, waker })
+        let ready = ReadyList {
+            sources: Arc::new(Mutex::new(Some(Vec::new()))),
+            waker: waker.clone(),
+        };
+        Ok(Self { poll, waker, ready })
     }
 
     /// Starts to watch `source`; its events carry `token`.
@@ -81,13 +92,28 @@ impl Poller {
             Err(error) => return Err(error),
         }
         events.is_woken = events.events.iter().any(|event| event.token() == WAKER);
+        events.local.clear();
+        if events.is_woken {
+            self.ready.take(&mut events.local);
+        }
         Ok(())
+    }
+
+    /// Returns where sources that no system watches tell of changes.
+    pub(crate) fn ready_list(&self) -> ReadyList {
+        self.ready.clone()
     }
 
     /// Returns a handle that ends the wait from another thread.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        *self.ready.lock() = None;
     }
 }
 
@@ -117,9 +143,77 @@ impl Waker {
     }
 }
 
+/// The sources of a poller that no system watches and that have changed.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadyList {
+    /// Each of them once; `None` when the poller is gone.
+    sources: Arc<Mutex<Option<Vec<Arc<Registration>>>>>,
+    waker: Waker,
+}
+
+impl ReadyList {
+    fn take(&self, tokens: &mut Vec<Token>) {
+        for source in self.lock().iter_mut().flat_map(|sources| sources.drain(..)) {
+            // What changes from now on is told by the next wait.
+            source.is_listed.store(false, Ordering::Release);
+            tokens.extend(source.token());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Arc<Registration>>>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A source that no system watches, and the token of its events once it is registered.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    token: AtomicUsize,
+    is_listed: AtomicBool,
+    ready: ReadyList,
+}
+
+impl Registration {
+    pub(crate) fn new(ready: ReadyList) -> Arc<Self> {
+        Arc::new(Self {
+            token: AtomicUsize::new(WAKER.0),
+            is_listed: AtomicBool::new(false),
+            ready,
+        })
+    }
+
+    pub(crate) fn register(self: &Arc<Self>, token: mio::Token) {
+        self.token.store(token.0, Ordering::Release);
+        self.notify();
+    }
+
+    pub(crate) fn deregister(&self) {
+        self.token.store(WAKER.0, Ordering::Release);
+    }
+
+    /// Tells the poller of a change; does nothing for a source that is not registered.
+    pub(crate) fn notify(self: &Arc<Self>) {
+        if self.token().is_none() || self.is_listed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(sources) = &mut *self.ready.lock() {
+            sources.push(Arc::clone(self));
+        }
+        // A poller that cannot be woken is gone.
+        let _ = self.ready.waker.wake();
+    }
+
+    fn token(&self) -> Option<Token> {
+        let token = self.token.load(Ordering::Acquire);
+        (token != WAKER.0).then(|| Token::from_mio(mio::Token(token)))
+    }
+}
+
 /// Room for the events of one wait, to be used again for each.
 pub struct Events {
     events: mio::Events,
+    /// Sources that no system watches.
+    local: Vec<Token>,
     is_woken: bool,
 }
 
@@ -149,6 +243,7 @@ impl Events {
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             events: mio::Events::with_capacity(capacity.max(1)),
+            local: Vec::new(),
             is_woken: false,
         }
     }
@@ -156,7 +251,12 @@ impl Events {
     /// Returns the events of the last wait.
     pub fn iter(&self) -> impl Iterator<Item = Event> + '_ {
         let of_sources = self.events.iter().filter(|event| event.token() != WAKER);
-        of_sources.map(|event| {
+        let of_local = self.local.iter().map(|token| Event {
+            token: *token,
+            is_readable: true,
+            is_writable: true,
+        });
+        let of_system = of_sources.map(|event| {
             // An error is met by reading or writing, whichever the owner does first.
             let is_error = event.is_error();
             Event {
@@ -164,7 +264,8 @@ impl Events {
                 is_readable: is_error || event.is_readable() || event.is_read_closed(),
                 is_writable: is_error || event.is_writable() || event.is_write_closed(),
             }
-        })
+        });
+        of_system.chain(of_local)
     }
 
     /// Says whether a [`Waker`] ended the last wait.

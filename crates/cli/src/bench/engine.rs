@@ -583,7 +583,12 @@ impl Engine {
                     receiver.on_publish(delivery, &mut client.output, &mut self.ledger.checks)
                 });
                 if is_new {
-                    receiver.take(&mut self.ledger, publish.topic, publish.payload, now);
+                    receiver.take(
+                        &mut self.ledger,
+                        publish.topic.as_str(),
+                        publish.payload,
+                        now,
+                    );
                 }
             }
             Packet::PubAck(ack) => self.on_ack(id, AckType::PubAck, ack),

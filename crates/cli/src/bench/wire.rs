@@ -201,7 +201,7 @@ mod tests {
                     panic!("{packet:?}");
                 };
                 assert_eq!(len, out.len() - 6);
-                assert_eq!((publish.topic, publish.qos()), ("a/b", qos));
+                assert_eq!((publish.topic.as_str(), publish.qos()), ("a/b", qos));
                 assert_eq!(publish.packet_id().map(PacketId::get), id);
                 assert_eq!(Stamp::read(publish.payload), Some((stamp, &filler[..])));
             }

@@ -2,7 +2,7 @@
 
 use super::Decoder;
 use super::primitive::{Variable, read_variable};
-use crate::{DecodeError, PacketType, ProtocolVersion, QoS};
+use crate::{DecodeError, PacketType, ProtocolVersion, Sender};
 
 /// A fixed header: what a packet is and how long, before its body is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,6 +13,7 @@ pub struct FrameHeader {
     remaining_length: u32,
 }
 
+const QOS: u8 = 0b0110;
 const DUP: u8 = 0b1000;
 
 impl FrameHeader {
@@ -100,21 +101,38 @@ impl FrameHeader {
 #[inline(always)]
 fn check_first_byte(decoder: Decoder, first_byte: u8) -> Result<PacketType, DecodeError> {
     let flags = first_byte & 0x0F;
-    let version = decoder.version;
-    let packet_type = match PacketType::from_u8(first_byte >> 4) {
-        None => return Err(DecodeError::ReservedPacketType { first_byte }),
-        Some(PacketType::Auth) if !version.has_properties() => {
-            return Err(DecodeError::ReservedPacketType { first_byte });
-        }
-        Some(PacketType::Publish) => {
-            return match (QoS::from_u8(flags >> 1 & 0b11), flags & DUP != 0) {
-                (None, _) => Err(DecodeError::InvalidPublishQoS),
-                (Some(QoS::AtMostOnce), true) => Err(DecodeError::DupWithoutQoS),
-                (Some(_), _) => Ok(PacketType::Publish),
-            };
-        }
-        Some(packet_type) => packet_type,
+    let Some(packet_type) = PacketType::from_u8(first_byte >> 4) else {
+        return Err(DecodeError::ReservedPacketType { first_byte });
     };
+    if packet_type == PacketType::Publish {
+        check_publish_flags(flags)?;
+    } else {
+        check_fixed_flags(decoder, packet_type, flags)?;
+    }
+    Ok(packet_type)
+}
+
+#[inline(always)]
+fn check_publish_flags(flags: u8) -> Result<(), DecodeError> {
+    match flags & (QOS | DUP) {
+        DUP => Err(DecodeError::DupWithoutQoS),
+        both if both & QOS == QOS => Err(DecodeError::InvalidPublishQoS),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the first byte of any packet but PUBLISH.
+#[inline(always)]
+fn check_fixed_flags(
+    decoder: Decoder,
+    packet_type: PacketType,
+    flags: u8,
+) -> Result<(), DecodeError> {
+    let version = decoder.version;
+    if packet_type == PacketType::Auth && !version.has_properties() {
+        let first_byte = packet_type.as_u8() << 4 | flags;
+        return Err(DecodeError::ReservedPacketType { first_byte });
+    }
     let fixed = packet_type.fixed_flags();
     if flags != fixed {
         // MQTT 3.1 has DUP in the packets whose QoS bits are 1, and leaves the flags of the
@@ -124,16 +142,14 @@ fn check_first_byte(decoder: Decoder, first_byte: u8) -> Result<PacketType, Deco
             return Err(DecodeError::InvalidFlags { packet_type, flags });
         }
     }
-    if !decoder
-        .sender
-        .may_send(packet_type, version.has_properties())
-    {
+    let sender = decoder.sender;
+    if sender != Sender::Any && !sender.may_send(packet_type, version.has_properties()) {
         return Err(DecodeError::WrongDirection {
             packet_type,
-            sender: decoder.sender,
+            sender,
         });
     }
-    Ok(packet_type)
+    Ok(())
 }
 
 /// Returns whether a packet of the type can have this Remaining Length. Types whose length varies

@@ -21,10 +21,15 @@ const QOS: u8 = 0b0110;
 const DUP: u8 = 0b1000;
 
 /// What a PUBLISH is made of: checked, and not put together yet.
-struct Fields<'a, S: Storage> {
-    topic: &'a [u8],
-    delivery: Delivery,
-    properties: Properties<S>,
+pub(super) struct Fields<'a, S: Storage> {
+    pub(super) topic: &'a [u8],
+    pub(super) delivery: Delivery,
+    pub(super) properties: Properties<S>,
+}
+
+/// Returns the RETAIN flag.
+pub(super) const fn is_retained(flags: u8) -> bool {
+    flags & RETAIN != 0
 }
 
 impl<'a, I: Source<'a>> Parser<I> {
@@ -37,22 +42,6 @@ impl<'a, I: Source<'a>> Parser<I> {
     ) -> Result<Publish<I::Storage>, DecodeError> {
         let (payload, fields) = self.fields(flags, body).map_err(cause)?;
         Ok(self.assemble(flags, fields, self.source.bytes(payload)))
-    }
-
-    /// Reads a PUBLISH up to its payload, which is left empty and whose length is returned beside
-    /// it.
-    #[cfg(feature = "alloc")]
-    #[inline(always)]
-    pub(super) fn publish_head(
-        self,
-        flags: u8,
-        body: &'a [u8],
-    ) -> Result<(Publish<I::Storage>, usize), DecodeError> {
-        let (payload, fields) = self.fields(flags, body).map_err(cause)?;
-        Ok((
-            self.assemble(flags, fields, I::Storage::NO_BYTES),
-            payload.len(),
-        ))
     }
 
     /// Reads a head that is all there, fixed header included.
@@ -71,8 +60,9 @@ impl<'a, I: Source<'a>> Parser<I> {
         Ok(self.assemble(flags, fields, I::Storage::NO_BYTES))
     }
 
+    /// Reads what precedes the payload, and returns the payload beside it.
     #[inline(always)]
-    fn fields(self, flags: u8, body: &'a [u8]) -> Parsed<'a, Fields<'a, I::Storage>> {
+    pub(super) fn fields(self, flags: u8, body: &'a [u8]) -> Parsed<'a, Fields<'a, I::Storage>> {
         let (body, topic) = field(body)?;
         let (body, delivery) = delivery(flags, body)?;
         let (body, properties) = self.properties(PropertyScope::Publish, body)?;
@@ -102,7 +92,7 @@ impl<'a, I: Source<'a>> Parser<I> {
         let topic = self.source.text(topic);
         Publish {
             delivery,
-            retain: flags & RETAIN != 0,
+            retain: is_retained(flags),
             topic,
             properties,
             payload,

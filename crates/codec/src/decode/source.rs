@@ -3,7 +3,7 @@
 #[cfg(feature = "alloc")]
 use bytes::Bytes;
 
-use crate::{Borrowed, Storage};
+use crate::{Borrowed, Storage, Utf8Slice};
 #[cfg(feature = "alloc")]
 use crate::{Shared, Utf8Bytes};
 
@@ -27,9 +27,8 @@ impl<'a> Source<'a> for Borrow {
     type Storage = Borrowed<'a>;
 
     #[inline]
-    fn text(self, text: &'a [u8]) -> &'a str {
-        // Text has been checked: the fallback is never taken.
-        core::str::from_utf8(text).unwrap_or_default()
+    fn text(self, text: &'a [u8]) -> Utf8Slice<'a> {
+        Utf8Slice::from_checked(text)
     }
 
     #[inline]
@@ -49,7 +48,7 @@ impl<'a> Source<'a> for Share<'a> {
 
     #[inline]
     fn text(self, text: &'a [u8]) -> Utf8Bytes {
-        Utf8Bytes::from_checked(self.bytes(text))
+        Utf8Bytes::from_checked(text, |text| self.0.slice_ref(text))
     }
 
     #[inline]

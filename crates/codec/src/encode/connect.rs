@@ -34,7 +34,7 @@ impl<S: Storage> Body for Connect<S> {
             PacketType::Connect,
             version,
         )?);
-        add(text_len(S::text_bytes(&self.client_id))?);
+        add(text_len(S::text(&self.client_id).as_bytes())?);
         if let Some(will) = &self.will {
             add(properties_len(
                 &will.properties,
@@ -42,11 +42,11 @@ impl<S: Storage> Body for Connect<S> {
                 PacketType::Connect,
                 version,
             )?);
-            add(topic_len(S::text_bytes(&will.topic))?);
+            add(topic_len(S::text(&will.topic).as_bytes())?);
             add(field_len(will.payload.as_ref())?);
         }
         if let Some(username) = &self.username {
-            add(text_len(S::text_bytes(username))?);
+            add(text_len(S::text(username).as_bytes())?);
         }
         if let Some(password) = &self.password {
             add(field_len(password.as_ref())?);
@@ -64,14 +64,14 @@ impl<S: Storage> Body for Connect<S> {
         out.byte(self.flags());
         out.two_bytes(self.keep_alive);
         write_properties(&self.properties, version, out);
-        out.field(S::text_bytes(&self.client_id));
+        out.field(S::text(&self.client_id).as_bytes());
         if let Some(will) = &self.will {
             write_properties(&will.properties, version, out);
-            out.field(S::text_bytes(&will.topic));
+            out.field(S::text(&will.topic).as_bytes());
             out.field(will.payload.as_ref());
         }
         if let Some(username) = &self.username {
-            out.field(S::text_bytes(username));
+            out.field(S::text(username).as_bytes());
         }
         if let Some(password) = &self.password {
             out.field(password.as_ref());

@@ -149,7 +149,11 @@ impl<S: Storage> Publish<S> {
         version: ProtocolVersion,
         out: &mut impl Sink,
     ) -> Result<usize, EncodeError> {
-        Write(out).run(self, version)
+        let (header_len, remaining) = header(self.measure(version)?)?;
+        let written = remaining_len(remaining).saturating_add(header_len);
+        out.reserve(written)?;
+        self.append_to(version, remaining, out);
+        Ok(written)
     }
 }
 
@@ -161,16 +165,11 @@ trait Body {
     /// Returns the first byte.
     fn first_byte(&self) -> u8;
 
-    /// Writes what follows the fixed header, but for the tail.
+    /// Writes what follows the fixed header.
     fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>);
 
-    /// Returns what comes last and is copied as it is.
-    fn tail(&self) -> &[u8] {
-        &[]
-    }
-
-    /// Returns how much of the Remaining Length belongs to a tail that this packet does not hold.
-    fn tail_elsewhere(&self) -> usize {
+    /// Returns how much of the Remaining Length belongs to a payload that this packet does not hold.
+    fn payload_elsewhere(&self) -> usize {
         0
     }
 }
@@ -197,17 +196,13 @@ impl<K: Sink> Use for Write<'_, K> {
         let Self(out) = self;
         let (header_len, remaining) = header(body.measure(version)?)?;
         let total = remaining_len(remaining).saturating_add(header_len);
-        let written = total.saturating_sub(body.tail_elsewhere());
+        let written = total.saturating_sub(body.payload_elsewhere());
         out.reserve(written)?;
-        let tail = body.tail();
-        let mut writer = Writer::new(out.claim(written.saturating_sub(tail.len())));
+        let mut writer = Writer::new(out.claim(written));
         writer.byte(body.first_byte());
         writer.variable(remaining);
         body.write(version, &mut writer);
         writer.finish();
-        if !tail.is_empty() {
-            out.append(tail);
-        }
         Ok(written)
     }
 }
@@ -230,7 +225,7 @@ fn remaining_len(remaining: u32) -> usize {
 
 /// Checks the properties of a packet and returns how many bytes they take with their length; none
 /// in 3.x, which must not have any.
-#[inline]
+#[inline(always)]
 fn properties_len<S: Storage>(
     properties: &Properties<S>,
     scope: PropertyScope,
@@ -252,7 +247,7 @@ fn properties_len<S: Storage>(
 }
 
 /// Writes the properties of a packet with their length; nothing in 3.x.
-#[inline]
+#[inline(always)]
 fn write_properties<S: Storage>(
     properties: &Properties<S>,
     version: ProtocolVersion,
@@ -266,7 +261,7 @@ fn write_properties<S: Storage>(
 }
 
 /// Returns how many bytes a binary field takes.
-#[inline]
+#[inline(always)]
 fn field_len(field: &[u8]) -> Result<usize, EncodeError> {
     if field.len() > usize::from(u16::MAX) {
         return Err(EncodeError::FieldTooLong {
@@ -277,14 +272,14 @@ fn field_len(field: &[u8]) -> Result<usize, EncodeError> {
 }
 
 /// Checks a text field and returns how many bytes it takes.
-#[inline]
+#[inline(always)]
 fn text_len(field: &[u8]) -> Result<usize, EncodeError> {
     text::check_text(field)?;
     field_len(field)
 }
 
 /// Checks a Topic Name and returns how many bytes it takes.
-#[inline]
+#[inline(always)]
 fn topic_len(topic: &[u8]) -> Result<usize, EncodeError> {
     text::check_topic_name(topic)?;
     field_len(topic)

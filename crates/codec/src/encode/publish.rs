@@ -4,7 +4,7 @@ use super::{Body, Measure, Sink, Use, Write, Writer, header, properties_len, top
 use super::{VARIABLE_MAX, write_properties};
 use crate::{
     Borrowed, DecodeError, Delivery, EncodeError, PacketType, Properties, PropertyId,
-    PropertyScope, ProtocolVersion, Publish, Storage,
+    PropertyScope, ProtocolVersion, Publish, Storage, Utf8Slice,
 };
 
 /// A PUBLISH whose payload is sent from where it is, and whose properties come from two places.
@@ -26,7 +26,7 @@ use crate::{
 /// let parts = PublishParts {
 ///     delivery: Delivery::AtMostOnce,
 ///     retain: false,
-///     topic: "a/b",
+///     topic: "a/b".into(),
 ///     properties: [hop, kept.as_ref()],
 ///     payload_len: payload.len(),
 /// };
@@ -44,7 +44,7 @@ pub struct PublishParts<'a> {
     /// The RETAIN flag.
     pub retain: bool,
     /// The Topic Name; empty only in 5.0 beside a Topic Alias.
-    pub topic: &'a str,
+    pub topic: Utf8Slice<'a>,
     /// The properties: those of the second block follow those of the first.
     pub properties: [Properties<Borrowed<'a>>; 2],
     /// The length of the payload in bytes.
@@ -76,6 +76,65 @@ impl PublishParts<'_> {
     }
 }
 
+impl<S: Storage> Publish<S> {
+    /// Appends the packet in as few pieces as it has: what is many times the most frequent packet
+    /// is worth a way of its own.
+    #[inline(always)]
+    pub(super) fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
+        let first = first_byte(self.delivery, self.retain);
+        let topic = S::text(&self.topic).as_bytes();
+        // The length has been checked.
+        let [high, low] = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
+        match variable(remaining) {
+            Variable::One([a]) => out.append(&[first, a, high, low]),
+            Variable::Two([a, b]) => out.append(&[first, a, b, high, low]),
+            Variable::Three([a, b, c]) => out.append(&[first, a, b, c, high, low]),
+            Variable::Four([a, b, c, d]) => out.append(&[first, a, b, c, d, high, low]),
+        }
+        out.append(topic);
+        if let Some(packet_id) = self.delivery.packet_id() {
+            out.append(&packet_id.get().to_be_bytes());
+        }
+        if version.has_properties() {
+            let block = self.properties.as_bytes();
+            match variable(u32::try_from(block.len()).unwrap_or(VARIABLE_MAX)) {
+                Variable::One(length) => out.append(&length),
+                Variable::Two(length) => out.append(&length),
+                Variable::Three(length) => out.append(&length),
+                Variable::Four(length) => out.append(&length),
+            }
+            if !block.is_empty() {
+                out.append(block);
+            }
+        }
+        out.append(self.payload.as_ref());
+    }
+}
+
+/// A Variable Byte Integer in its shortest form.
+enum Variable {
+    One([u8; 1]),
+    Two([u8; 2]),
+    Three([u8; 3]),
+    Four([u8; 4]),
+}
+
+#[inline(always)]
+fn variable(value: u32) -> Variable {
+    let digit = |shift: u32| (value >> shift & 0x7F).to_le_bytes()[0];
+    match value {
+        0..=0x7F => Variable::One([digit(0)]),
+        0x80..=0x3FFF => Variable::Two([digit(0) | 0x80, digit(7)]),
+        0x4000..=0x1F_FFFF => Variable::Three([digit(0) | 0x80, digit(7) | 0x80, digit(14)]),
+        _ => Variable::Four([
+            digit(0) | 0x80,
+            digit(7) | 0x80,
+            digit(14) | 0x80,
+            digit(21),
+        ]),
+    }
+}
+
 impl<S: Storage> Body for Publish<S> {
     #[inline]
     fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
@@ -86,7 +145,7 @@ impl<S: Storage> Body for Publish<S> {
             version,
         )?;
         let has_alias = self.properties.contains(PropertyId::TopicAlias);
-        let topic = S::text_bytes(&self.topic);
+        let topic = S::text(&self.topic).as_bytes();
         let head = head_len(self.delivery, topic, has_alias, version)?;
         Ok(head
             .saturating_add(properties)
@@ -98,15 +157,10 @@ impl<S: Storage> Body for Publish<S> {
         first_byte(self.delivery, self.retain)
     }
 
-    #[inline]
     fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        write_head(self.delivery, S::text_bytes(&self.topic), out);
+        write_head(self.delivery, S::text(&self.topic).as_bytes(), out);
         write_properties(&self.properties, version, out);
-    }
-
-    #[inline]
-    fn tail(&self) -> &[u8] {
-        self.payload.as_ref()
+        out.bytes(self.payload.as_ref());
     }
 }
 
@@ -148,7 +202,7 @@ impl Body for PublishParts<'_> {
         }
     }
 
-    fn tail_elsewhere(&self) -> usize {
+    fn payload_elsewhere(&self) -> usize {
         self.payload_len
     }
 }

@@ -78,11 +78,12 @@ impl Sink for SliceSink<'_> {
         self.buffer.get_mut(start..self.written).unwrap_or_default()
     }
 
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, bytes: &[u8]) {
-        let room = self.claim(bytes.len());
-        if room.len() == bytes.len() {
+        let free = self.buffer.get_mut(self.written..).unwrap_or_default();
+        if let Some(room) = free.get_mut(..bytes.len()) {
             room.copy_from_slice(bytes);
+            self.written = self.written.saturating_add(bytes.len());
         }
     }
 }
@@ -102,7 +103,7 @@ impl Sink for alloc::vec::Vec<u8> {
         self.get_mut(start..).unwrap_or_default()
     }
 
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }
@@ -123,7 +124,7 @@ impl Sink for bytes::BytesMut {
         self.get_mut(start..).unwrap_or_default()
     }
 
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }

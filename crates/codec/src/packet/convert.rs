@@ -10,9 +10,6 @@ use crate::{Borrowed, PacketRef, Storage};
 
 impl<S: Storage> Packet<S> {
     /// Returns the same packet, borrowed.
-    ///
-    /// Text is checked again on the way, so that [`encode`](Self::encode) takes the packet as it
-    /// is.
     #[must_use]
     pub fn as_ref(&self) -> PacketRef<'_> {
         match self {
@@ -68,9 +65,9 @@ impl<S: Storage> Connect<S> {
             clean_start: self.clean_start,
             keep_alive: self.keep_alive,
             properties: self.properties.as_ref(),
-            client_id: self.client_id.as_ref(),
+            client_id: S::text(&self.client_id),
             will: self.will.as_ref().map(Will::as_ref),
-            username: self.username.as_ref().map(AsRef::as_ref),
+            username: self.username.as_ref().map(S::text),
             password: self.password.as_ref().map(AsRef::as_ref),
         }
     }
@@ -101,7 +98,7 @@ impl<S: Storage> Will<S> {
             qos: self.qos,
             retain: self.retain,
             properties: self.properties.as_ref(),
-            topic: self.topic.as_ref(),
+            topic: S::text(&self.topic),
             payload: self.payload.as_ref(),
         }
     }
@@ -150,7 +147,7 @@ impl<S: Storage> Publish<S> {
         Publish {
             delivery: self.delivery,
             retain: self.retain,
-            topic: self.topic.as_ref(),
+            topic: S::text(&self.topic),
             properties: self.properties.as_ref(),
             payload: self.payload.as_ref(),
         }

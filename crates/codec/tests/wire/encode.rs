@@ -549,7 +549,7 @@ fn packet_of_more_than_the_protocol_can_say_is_refused() {
     let parts = PublishParts {
         delivery: Delivery::AtMostOnce,
         retain: false,
-        topic: "t",
+        topic: "t".into(),
         properties: [Properties::empty(); 2],
         payload_len: 268_435_451,
     };
@@ -609,7 +609,7 @@ fn parts_are_the_packet_without_its_payload() {
         let parts = PublishParts {
             delivery,
             retain: true,
-            topic: "a/b",
+            topic: "a/b".into(),
             properties,
             payload_len: payload.len(),
         };
@@ -632,7 +632,7 @@ fn parts_are_the_packet_without_its_payload() {
     let twice = PublishParts {
         delivery,
         retain: false,
-        topic: "a/b",
+        topic: "a/b".into(),
         properties: [hop, hop],
         payload_len: 0,
     };
@@ -642,7 +642,7 @@ fn parts_are_the_packet_without_its_payload() {
     assert_eq!(twice.encoded_len(V5), Err(error.into()));
     let alias = Properties::builder().topic_alias(3).build().expect("legal");
     let by_alias = PublishParts {
-        topic: "",
+        topic: "".into(),
         properties: [Properties::empty(), alias.as_ref()],
         ..twice
     };

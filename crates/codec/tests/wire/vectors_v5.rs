@@ -107,7 +107,7 @@ fn variable_byte_integers_are_exact() {
         let parts = PublishParts {
             delivery: Delivery::AtMostOnce,
             retain: false,
-            topic: "t",
+            topic: "t".into(),
             properties: [Properties::empty(); 2],
             payload_len: length.saturating_sub(4),
         };

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use mqttstack_codec::{
     Borrowed, Delivery, EncodeError, Packet, PacketType, Properties, PropertyError,
-    ProtocolVersion, Publish, PublishParts, Shared, Sink, Utf8Bytes,
+    ProtocolVersion, Publish, PublishParts, Shared, Sink, Utf8Bytes, Utf8Slice,
 };
 use mqttstack_limits::Instant;
 
@@ -16,6 +16,10 @@ use super::{
 use crate::Message;
 
 /// The next packet to send.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived: it is encoded at once, and a CONNECT is sent once"
+)]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outgoing {
     /// Any packet but a PUBLISH of an application message.
@@ -160,11 +164,11 @@ impl OutgoingPublish {
         Ok(PublishParts {
             delivery: self.delivery,
             retain: self.options.retain,
-            topic: if topic_known {
+            topic: Utf8Slice::from(if topic_known {
                 ""
             } else {
                 self.message.topic()
-            },
+            }),
             properties,
             payload_len: self.message.payload().len(),
         })
