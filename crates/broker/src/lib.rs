@@ -10,7 +10,7 @@ pub mod core;
 pub mod server;
 
 #[cfg(feature = "server")]
-pub use server::{Broker, BrokerBuilder, ListenerSettings, StartError, Stopper};
+pub use server::{Broker, BrokerBuilder, ListenerSettings, Resolver, StartError, Stopper};
 
 pub use mqttstack_codec as codec;
 pub use mqttstack_limits as limits;

@@ -104,7 +104,9 @@ pub enum Authorization {
 }
 
 impl Authorization {
-    fn of(is_allowed: bool) -> Self {
+    /// Returns [`Allow`](Self::Allow), or a denial with 0x87 (Not authorized).
+    #[must_use]
+    pub const fn of(is_allowed: bool) -> Self {
         if is_allowed {
             Self::Allow
         } else {

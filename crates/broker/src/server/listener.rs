@@ -270,6 +270,17 @@ pub(super) struct Terms {
 }
 
 impl Terms {
+    /// Returns the terms of connections of the program itself.
+    pub(super) fn of_local(limits: Arc<Limits>) -> Arc<Self> {
+        Arc::new(Self {
+            name: "local".into(),
+            limits,
+            gate: None,
+            #[cfg(feature = "proxy")]
+            proxy: None,
+        })
+    }
+
     /// Returns whether a peer at this address speaks for others, whom it has yet to name.
     #[cfg(feature = "proxy")]
     pub(super) fn is_proxy(&self, address: &PeerAddress) -> bool {

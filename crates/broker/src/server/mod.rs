@@ -7,6 +7,7 @@ mod log;
 mod mail;
 mod peer;
 mod permit;
+mod resolver;
 mod worker;
 
 use std::{
@@ -16,22 +17,25 @@ use std::{
     num::NonZero,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
 };
 
 use mqttstack_limits::{BrokerLimits, Limits};
 use mqttstack_session::Message;
-use mqttstack_transport::{Endpoint, PeerAddress, Poller, TransportError, Waker};
+use mqttstack_transport::{
+    Endpoint, PeerAddress, Poller, TransportError, Waker,
+    local::{LocalDialer, LocalListener, LocalStream},
+};
 
-pub use self::listener::ListenerSettings;
 use self::{
     clock::Clock,
-    listener::Opened,
+    listener::{Opened, Terms},
     permit::{Gate, PendingByAddress},
     worker::{Parts, Worker},
 };
+pub use self::{listener::ListenerSettings, resolver::Resolver};
 use crate::core::{Access, AllowAll, Core, Directory, Settings, WorkerId};
 
 /// Why a broker did not start.
@@ -72,6 +76,9 @@ pub struct Broker {
     wakers: Vec<Waker>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     directory: Directory,
+    /// How the program itself reaches each worker.
+    dialers: Vec<LocalDialer>,
+    next_worker: AtomicUsize,
 }
 
 impl Broker {
@@ -96,6 +103,23 @@ impl Broker {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Opens a connection from this program, without a socket: a stream of bytes that carries MQTT.
+    /// The workers take turns.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionRefused` if the broker has stopped, or does not keep up with accepting.
+    pub fn connect_local(&self) -> io::Result<LocalStream> {
+        let turn = self.next_worker.fetch_add(1, Ordering::Relaxed);
+        let dialer = turn
+            .checked_rem(self.dialers.len())
+            .and_then(|index| self.dialers.get(index));
+        match dialer {
+            Some(dialer) => dialer.dial(),
+            None => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
     }
 
     /// Returns a handle that stops the broker from anywhere.
@@ -167,12 +191,16 @@ impl Stopper {
     }
 }
 
+/// Makes the [`Access`] of a worker.
+type AccessFactory = dyn Fn(&Resolver) -> Box<dyn Access>;
+
 /// Describes a broker.
 pub struct BrokerBuilder {
     listeners: Vec<ListenerSettings>,
     limits: Limits,
     broker_limits: BrokerLimits,
-    access: Box<dyn Fn() -> Box<dyn Access>>,
+    access: Box<AccessFactory>,
+    is_local_only: bool,
     accept_bridges: bool,
     workers: u8,
 }
@@ -183,7 +211,8 @@ impl Default for BrokerBuilder {
             listeners: Vec::new(),
             limits: Limits::default(),
             broker_limits: BrokerLimits::default(),
-            access: Box::new(|| Box::new(AllowAll)),
+            access: Box::new(|_| Box::new(AllowAll)),
+            is_local_only: false,
             accept_bridges: false,
             workers: one_for_each_processor(),
         }
@@ -220,8 +249,64 @@ impl BrokerBuilder {
 
     /// Sets who may do what; called once for each worker. Without it, everybody may do everything.
     #[must_use]
-    pub fn access(mut self, access: impl Fn() -> Box<dyn Access> + 'static) -> Self {
+    pub fn access(self, access: impl Fn() -> Box<dyn Access> + 'static) -> Self {
+        self.access_with(move |_| access())
+    }
+
+    /// Sets who may do what, for an [`Access`] that answers some questions later: through the
+    /// [`Resolver`], from any thread. Called once for each worker.
+    ///
+    /// ```
+    /// use std::{sync::mpsc, thread};
+    ///
+    /// use mqttstack_broker::{
+    ///     Broker,
+    ///     core::{Access, Authorization, PublishRequest, Ticket},
+    /// };
+    ///
+    /// /// Asks a thread that may take its time.
+    /// struct AskElsewhere(mpsc::Sender<(Ticket, String)>);
+    ///
+    /// impl Access for AskElsewhere {
+    ///     fn authorize_publish(&mut self, request: &PublishRequest<'_>) -> Authorization {
+    ///         let question = (request.ticket, request.message.topic().to_owned());
+    ///         match self.0.send(question) {
+    ///             Ok(()) => Authorization::Deferred,
+    ///             Err(_) => Authorization::of(false),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let broker = Broker::builder()
+    ///     .local_only()
+    ///     .access_with(|resolver| {
+    ///         let (sender, questions) = mpsc::channel::<(Ticket, String)>();
+    ///         let resolver = resolver.clone();
+    ///         thread::spawn(move || {
+    ///             for (ticket, topic) in questions {
+    ///                 // A query to a database, say.
+    ///                 let is_public = topic.starts_with("public/");
+    ///                 resolver.resolve(ticket, Authorization::of(is_public));
+    ///             }
+    ///         });
+    ///         Box::new(AskElsewhere(sender))
+    ///     })
+    ///     .start()?;
+    /// # broker.stop();
+    /// # broker.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn access_with(mut self, access: impl Fn(&Resolver) -> Box<dyn Access> + 'static) -> Self {
         self.access = Box::new(access);
+        self
+    }
+
+    /// Lets the broker start without a listener: its clients are in this program, and use
+    /// [`Broker::connect_local`], which works beside listeners as well.
+    #[must_use]
+    pub fn local_only(mut self) -> Self {
+        self.is_local_only = true;
         self
     }
 
@@ -246,7 +331,7 @@ impl BrokerBuilder {
     ///
     /// [`StartError`]; nothing is left running.
     pub fn start(mut self) -> Result<Broker, StartError> {
-        if self.listeners.is_empty() {
+        if self.listeners.is_empty() && !self.is_local_only {
             return Err(StartError::NoListener);
         }
         let random = RandomState::new();
@@ -265,34 +350,48 @@ impl BrokerBuilder {
             .collect();
         let mut peers = Vec::new();
         let mut wakers = Vec::new();
-        let mut parts = Vec::new();
+        let mut ways = Vec::new();
+        let mut dialers = Vec::new();
+        let mut starts = Vec::new();
+        let terms = Terms::of_local(Arc::new(self.limits.clone()));
         for index in 0..self.workers {
             let poller = Poller::new()?;
-            let (peer, inbox) = mail::inbox(poller.waker());
-            wakers.push(poller.waker());
+            let waker = poller.waker();
+            let (peer, inbox) = mail::inbox(waker.clone());
+            let (way, answers) = resolver::way(waker.clone());
+            let (listener, dialer) = LocalListener::new(&poller);
+            let of_worker = listeners.get_mut(usize::from(index)).map(std::mem::take);
+            let mut listeners = of_worker.unwrap_or_default();
+            listeners.push(Opened {
+                listener: Box::new(listener),
+                terms: Arc::clone(&terms),
+            });
+            wakers.push(waker);
             peers.push(peer);
-            let mut core = Core::new(self.settings(index, directory.clone()));
+            ways.push(way);
+            dialers.push(dialer);
+            starts.push((index, poller, inbox, answers, listeners));
+        }
+        let resolver = Resolver::new(ways);
+        let mut workers = Vec::new();
+        for (index, poller, inbox, answers, listeners) in starts {
+            let mut core = Core::new(self.settings(index, directory.clone(), &resolver));
             if index == 0 {
                 publish_version(&mut core, clock);
             }
-            let listeners = listeners.get_mut(usize::from(index)).map(std::mem::take);
-            parts.push(Parts {
+            workers.push(Worker::new(Parts {
                 core,
                 poller,
                 clock,
-                listeners: listeners.unwrap_or_default(),
+                listeners,
                 gate: Arc::clone(&gate),
                 pending: Arc::clone(&pending),
                 inbox,
-                peers: Vec::new(),
+                answers,
+                peers: peers.clone(),
                 stop: Arc::clone(&stop),
-            });
+            })?);
         }
-        let workers = parts.into_iter().map(|mut part| {
-            part.peers.clone_from(&peers);
-            Worker::new(part)
-        });
-        let workers = workers.collect::<io::Result<Vec<_>>>()?;
         let mut broker = Broker {
             local_addresses,
             listener_names,
@@ -300,6 +399,8 @@ impl BrokerBuilder {
             wakers,
             threads: Vec::new(),
             directory,
+            dialers,
+            next_worker: AtomicUsize::new(0),
         };
         for (index, worker) in workers.into_iter().enumerate() {
             match spawn(index, worker, broker.stopper()) {
@@ -315,11 +416,11 @@ impl BrokerBuilder {
         Ok(broker)
     }
 
-    fn settings(&self, index: u8, directory: Directory) -> Settings {
+    fn settings(&self, index: u8, directory: Directory, resolver: &Resolver) -> Settings {
         let worker = WorkerId::new(index);
         let mut settings = Settings::new(worker, directory, unguessable());
         settings.limits.clone_from(&self.broker_limits);
-        settings.access = (self.access)();
+        settings.access = (self.access)(resolver);
         settings.accept_bridges = self.accept_bridges;
         settings
     }

@@ -23,6 +23,7 @@ use super::{
     log::{self, AcceptLog},
     mail::{Colleague, Mail},
     permit::{Gate, PendingByAddress},
+    resolver::Answers,
 };
 use crate::core::{Core, Drained, WorkerMessage};
 
@@ -50,6 +51,7 @@ pub(super) struct Parts {
     pub(super) gate: Arc<Gate>,
     pub(super) pending: Arc<PendingByAddress>,
     pub(super) inbox: Receiver<WorkerMessage>,
+    pub(super) answers: Answers,
     /// All workers, by number.
     pub(super) peers: Vec<Colleague>,
     pub(super) stop: Arc<AtomicBool>,
@@ -61,6 +63,8 @@ pub(super) struct Worker {
     poller: Poller,
     clock: Clock,
     mail: Mail,
+    /// What the program around the broker answers later.
+    answers: Answers,
     /// Counts the transports of all workers.
     gate: Arc<Gate>,
     /// Counts those of each address that have not been accepted, for all workers.
@@ -112,6 +116,7 @@ impl Worker {
             poller: parts.poller,
             clock: parts.clock,
             mail: Mail::new(parts.inbox, &parts.peers),
+            answers: parts.answers,
             gate: parts.gate,
             pending: parts.pending,
             stop: parts.stop,
@@ -135,6 +140,7 @@ impl Worker {
             if self.stop.load(Ordering::Acquire) && self.done_at.is_none() {
                 self.begin_shutdown(now);
             }
+            self.answers.deliver(&mut self.core, now);
             self.mail.begin_turn();
             while let Some(message) = self.mail.receive() {
                 self.core.handle_worker_message(message, now);

@@ -1,0 +1,203 @@
+//! A broker as a part of another program: answers from other threads, clients without sockets.
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use mqttstack_broker::{
+    Broker, BrokerBuilder, Resolver,
+    codec::ReasonCode,
+    core::{
+        Access, Answer, Authentication, Authorization, ConnectRequest, PublishRequest,
+        SubscribeRequest, Ticket,
+    },
+};
+
+use common::{CONNACK_V311, CONNECT_V311, address, exchange, expect, hex, open, read_to_end};
+
+/// Asks a thread about everything.
+struct Elsewhere(mpsc::Sender<(Ticket, Answer)>);
+
+impl Elsewhere {
+    fn start(resolver: &Resolver) -> Self {
+        let (sender, questions) = mpsc::channel::<(Ticket, Answer)>();
+        let resolver = resolver.clone();
+        thread::spawn(move || {
+            for (ticket, answer) in questions {
+                resolver.resolve(ticket, answer);
+            }
+        });
+        Self(sender)
+    }
+
+    fn ask(&self, ticket: Ticket, answer: impl Into<Answer>) {
+        self.0
+            .send((ticket, answer.into()))
+            .expect("the thread lives");
+    }
+}
+
+impl Access for Elsewhere {
+    fn authenticate(&mut self, request: &ConnectRequest<'_>) -> Authentication {
+        let answer = match &*request.connect.client_id {
+            "bad" => Authentication::Accept { identity: None },
+            _ => Authentication::Refuse(ReasonCode::NotAuthorized),
+        };
+        self.ask(request.ticket, answer);
+        Authentication::Deferred
+    }
+
+    fn authorize_publish(&mut self, request: &PublishRequest<'_>) -> Authorization {
+        self.ask(
+            request.ticket,
+            Authorization::of(request.message.topic() == "t"),
+        );
+        Authorization::Deferred
+    }
+
+    fn authorize_subscribe(&mut self, request: &SubscribeRequest<'_>) -> Authorization {
+        self.ask(request.ticket, Authorization::of(request.filter == "t"));
+        Authorization::Deferred
+    }
+}
+
+fn stop(broker: Broker) {
+    broker.stop();
+    broker.wait().expect("a clean stop");
+}
+
+fn builder() -> BrokerBuilder {
+    Broker::builder().listen("127.0.0.1:0".parse().expect("valid"))
+}
+
+#[test]
+fn answers_from_another_thread_reach_the_client_that_waits() {
+    let broker = builder()
+        .workers(3)
+        .access_with(|resolver| Box::new(Elsewhere::start(resolver)))
+        .start()
+        .expect("starts");
+    // Whichever worker takes the connection.
+    for _ in 0..20 {
+        let mut client = open(address(&broker));
+        // All at once: CONNECT, SUBSCRIBE to "t" and "u", QoS 0 to "t" and "u", QoS 1 to "t".
+        let everything = format!(
+            "{CONNECT_V311} 82 0A 00 01 00 01 74 00 00 01 75 00 \
+             30 04 00 01 74 61 30 04 00 01 75 62 32 06 00 01 74 00 02 63"
+        );
+        let answers = format!("{CONNACK_V311} 90 04 00 01 00 80");
+        exchange(&mut client, &everything, &answers);
+        let mut rest = vec![0; 16];
+        client.read_exact(&mut rest).expect("answers");
+        // The acknowledgement may come before, between or behind the messages.
+        let puback = hex("40 02 00 02");
+        let at = rest.windows(4).position(|bytes| bytes == puback);
+        let at = at.expect("PUBACK");
+        rest.drain(at..at + 4);
+        assert_eq!(rest, hex("30 04 00 01 74 61 30 04 00 01 74 63"));
+    }
+    let mut refused = open(address(&broker));
+    exchange(
+        &mut refused,
+        "10 0D 00 04 4D 51 54 54 04 02 00 3C 00 01 78",
+        "20 02 00 05",
+    );
+    assert!(read_to_end(&mut refused).is_empty());
+    stop(broker);
+}
+
+#[test]
+fn a_client_in_the_program_is_a_client_like_any_other() {
+    let broker = builder().workers(2).start().expect("starts");
+    let mut there = open(address(&broker));
+    exchange(&mut there, CONNECT_V311, CONNACK_V311);
+    exchange(&mut there, "82 06 00 01 00 01 74 00", "90 03 00 01 00");
+    let mut here = broker.connect_local().expect("reached");
+    exchange(
+        &mut here,
+        "10 0D 00 04 4D 51 54 54 04 02 00 3C 00 01 78",
+        CONNACK_V311,
+    );
+    exchange(&mut here, "82 06 00 01 00 01 75 00", "90 03 00 01 00");
+    here.write_all(&hex("30 05 00 01 74 68 69"))
+        .expect("written");
+    expect(&mut there, "30 05 00 01 74 68 69");
+    there
+        .write_all(&hex("30 05 00 01 75 68 6F"))
+        .expect("written");
+    expect(&mut here, "30 05 00 01 75 68 6F");
+    // A large message, in both directions, through pipes that hold less.
+    let payload = vec![7; 1_000_000];
+    let mut publish = hex("30 C3 84 3D 00 01 75");
+    publish.extend(&payload);
+    let mut sender = here.clone();
+    let expected = publish.clone();
+    let sending = thread::spawn(move || sender.write_all(&publish).expect("written"));
+    let mut got = vec![0; expected.len()];
+    here.read_exact(&mut got).expect("it comes");
+    assert!(got == expected);
+    sending.join().expect("sent");
+    drop(here);
+    stop(broker);
+}
+
+#[test]
+fn a_broker_for_this_program_alone_needs_no_listener_and_ends_in_good_order() {
+    let broker = Broker::builder().local_only().start().expect("starts");
+    assert!(broker.local_addresses().is_empty());
+    let mut client = broker.connect_local().expect("reached");
+    // MQTT 5.0: CONNACK, then DISCONNECT 0x8B when the broker stops.
+    client
+        .write_all(&hex("10 0E 00 04 4D 51 54 54 05 02 00 3C 00 00 01 78"))
+        .expect("written");
+    client.set_read_timeout(Some(Duration::from_secs(60)));
+    let mut first = [0; 1];
+    client.read_exact(&mut first).expect("CONNACK");
+    assert_eq!(first, [0x20]);
+    let stopper = broker.stopper();
+    stopper.stop();
+    let rest = read_to_end(&mut client);
+    assert!(
+        rest.ends_with(&hex("E0 01 8B")) || rest.ends_with(&hex("E0 02 8B 00")),
+        "{rest:02X?}"
+    );
+    broker.wait().expect("a clean stop");
+}
+
+#[test]
+fn many_threads_use_a_broker_at_once() {
+    let broker = Broker::builder()
+        .local_only()
+        .workers(2)
+        .start()
+        .expect("starts");
+    thread::scope(|scope| {
+        for index in 0..20_u8 {
+            let mut client = broker.connect_local().expect("reached");
+            scope.spawn(move || {
+                let connect = hex("10 0D 00 04 4D 51 54 54 04 02 00 00 00 01");
+                client.write_all(&connect).expect("written");
+                client.write_all(&[b'A' + index]).expect("written");
+                expect(&mut client, CONNACK_V311);
+                let topic = b'A' + index;
+                let mut subscribe = hex("82 06 00 01 00 01");
+                subscribe.extend([topic, 0]);
+                client.write_all(&subscribe).expect("written");
+                expect(&mut client, "90 03 00 01 00");
+                for round in 0..100 {
+                    let publish = [0x30, 4, 0, 1, topic, round];
+                    client.write_all(&publish).expect("written");
+                    let mut got = [0; 6];
+                    client.read_exact(&mut got).expect("it comes");
+                    assert_eq!(got, publish);
+                }
+            });
+        }
+    });
+    stop(broker);
+}
