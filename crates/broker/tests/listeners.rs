@@ -28,8 +28,11 @@ use common::{
     read_head, read_to_end, stop, tls_over, upgrade,
 };
 
+/// What was known of a client, and the identity that this gave it.
+type Known = (Peer, Option<Box<str>>);
+
 /// Lets everybody in, and tells what was known of them.
-struct Witness(mpsc::Sender<(Peer, Option<Box<str>>)>);
+struct Witness(mpsc::Sender<Known>);
 
 impl Access for Witness {
     fn authenticate(&mut self, request: &ConnectRequest<'_>) -> Authentication {
@@ -40,7 +43,7 @@ impl Access for Witness {
 }
 
 /// A broker with one listener, and what it knew of each client that it let in.
-fn witnessed(listener: ListenerSettings) -> (Broker, mpsc::Receiver<(Peer, Option<Box<str>>)>) {
+fn witnessed(listener: ListenerSettings) -> (Broker, mpsc::Receiver<Known>) {
     let (sender, receiver) = mpsc::channel();
     let broker = Broker::builder()
         .listener(listener)

@@ -5,18 +5,20 @@ use std::{fs, path::Path};
 use mqttstack_broker::{
     codec::QoS,
     limits::{BrokerLimits, Limits, Overflow},
-    transport::Endpoint,
 };
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 use tracing::level_filters::LevelFilter;
 
-use super::units::{Seconds, Size, Size32, Time, Within};
+use super::{
+    listener::{Listener, TlsSettings},
+    units::{Seconds, Size, Size32, Time, Within},
+};
 
 /// Settings from the environment begin with this: `MQTTSTACK_LIMITS__INFLIGHT_MAX=20`.
 const PREFIX: &str = "MQTTSTACK_";
 /// What comes behind it, in small letters.
-const SECTIONS: [&str; 3] = ["limits", "broker", "log"];
+const SECTIONS: [&str; 4] = ["tls", "limits", "broker", "log"];
 /// A list, which no variable can express.
 const LIST: &str = "listener";
 
@@ -26,6 +28,8 @@ const LIST: &str = "listener";
 pub(super) struct Config {
     /// Where to listen.
     pub(super) listener: Vec<Listener>,
+    /// What TLS needs, for all listeners.
+    pub(super) tls: TlsSettings,
     /// What each connection and its session may use.
     pub(super) limits: LimitSettings,
     /// What all clients together may use, and how the broker works.
@@ -39,48 +43,16 @@ pub(super) struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let address = Endpoint::new("127.0.0.1", 1883)
-            .into_iter()
-            .collect::<Vec<_>>();
+        let address = "mqtt://127.0.0.1:1883".parse().into_iter();
         Self {
-            listener: address.into_iter().map(Listener::new).collect(),
+            listener: address.map(Listener::new).collect(),
+            tls: TlsSettings::default(),
             limits: LimitSettings::default(),
             broker: BrokerSettings::default(),
             log: LogSettings::default(),
             overlooked: Vec::new(),
         }
     }
-}
-
-/// One address to listen on.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Listener {
-    /// Host and port.
-    #[serde(deserialize_with = "endpoint")]
-    pub(super) address: Endpoint,
-    /// Whether clients from other machines may come without credentials.
-    #[serde(default)]
-    pub(super) allow_anonymous: bool,
-    /// Whether clients from other machines may come without encryption.
-    #[serde(default)]
-    pub(super) allow_plaintext: bool,
-}
-
-impl Listener {
-    pub(super) fn new(address: Endpoint) -> Self {
-        Self {
-            address,
-            allow_anonymous: false,
-            allow_plaintext: false,
-        }
-    }
-}
-
-fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse()
-        .map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")))
 }
 
 /// What is logged.
@@ -129,7 +101,7 @@ pub(super) struct BrokerSettings {
     pub(super) workers: Option<Within<u8, 1, 255>>,
     /// Whether 3.x clients may say that they are bridges.
     pub(super) accept_bridges: bool,
-    connections_max: Option<U32>,
+    pub(super) connections_max: Option<U32>,
     pending_connections_max: Option<U32>,
     pending_connections_per_address_max: Option<U32>,
     sessions_max: Option<U32>,
@@ -208,12 +180,12 @@ pub(super) struct LimitSettings {
 
 impl LimitSettings {
     /// No keep alive is both long enough and short enough if the shortest is above the longest.
-    fn check_keep_alive(&self) -> Result<(), ConfigError> {
+    fn check_keep_alive(&self, base: Limits) -> Result<(), ConfigError> {
         let Limits {
             keep_alive_min: min,
             keep_alive_max: max,
             ..
-        } = self.to_limits();
+        } = self.over(base);
         if max != 0 && min > max {
             return Err(ConfigError::Contradiction(format!(
                 "limits.keep_alive_min = {min} is above limits.keep_alive_max = {max}"
@@ -223,7 +195,11 @@ impl LimitSettings {
     }
 
     pub(super) fn to_limits(&self) -> Limits {
-        let mut limits = Limits::default();
+        self.over(Limits::default())
+    }
+
+    /// Lays these settings over limits that hold where they say nothing.
+    pub(super) fn over(&self, mut limits: Limits) -> Limits {
         set(
             &mut limits.connect_timeout,
             self.connect_timeout.map(|time| time.0),
@@ -336,7 +312,7 @@ impl LimitSettings {
 /// Any number that a limit of 16 bits takes.
 type U16 = Within<u16, 0, { u16::MAX as u32 }>;
 /// Any number that a limit of 32 bits takes.
-type U32 = Within<u32, 0, { u32::MAX }>;
+pub(super) type U32 = Within<u32, 0, { u32::MAX }>;
 
 fn set<T>(limit: &mut T, setting: Option<T>) {
     if let Some(value) = setting {
@@ -389,7 +365,7 @@ pub(super) enum ConfigError {
     /// A listener from the environment.
     #[error(
         "{0}: listeners cannot be set from the environment; \
-         say --listen HOST:PORT, or [[listener]] in the file"
+         say --listen URL (or MQTTSTACK_LISTEN), or [[listener]] in the file"
     )]
     Listener(String),
     /// Settings that are possible by themselves, but not together.
@@ -420,6 +396,7 @@ impl Config {
             // By itself first: errors then say where in the file they are.
             toml::from_str::<Self>(&text).map_err(wrong)?;
             table = toml::from_str(&text).map_err(wrong)?;
+            anchor_paths(&mut table, path.parent().unwrap_or(Path::new("")));
         }
         let Environment { names, overlooked } = Environment::overlay(&mut table, environment)?;
         let config =
@@ -427,11 +404,59 @@ impl Config {
                 names: names.join(", "),
                 error: error.to_string().trim_end().to_owned(),
             })?;
-        config.limits.check_keep_alive()?;
+        config.limits.check_keep_alive(Limits::default())?;
+        for listener in &config.listener {
+            listener
+                .limits
+                .check_keep_alive(config.limits.to_limits())?;
+        }
         Ok(Self {
             overlooked,
             ..config
         })
+    }
+}
+
+/// Makes the paths of certificates and keys that a file names relative to the directory of the file:
+/// a service is started wherever it pleases its manager.
+fn anchor_paths(table: &mut Table, directory: &Path) {
+    let listeners = table.get(LIST).and_then(Value::as_array).cloned();
+    let mut listeners = listeners.unwrap_or_default();
+    for listener in listeners.iter_mut().filter_map(Value::as_table_mut) {
+        if let Some(tls) = listener.get_mut("tls") {
+            anchor(tls, directory);
+        }
+    }
+    if !listeners.is_empty() {
+        table.insert(LIST.to_owned(), Value::Array(listeners));
+    }
+    if let Some(tls) = table.get_mut("tls") {
+        anchor(tls, directory);
+    }
+}
+
+/// Anchors all paths of a table of TLS.
+fn anchor(tls: &mut Value, directory: &Path) {
+    let Value::Table(tls) = tls else { return };
+    for (key, value) in tls {
+        match (&**key, value) {
+            ("certificate" | "key" | "ca" | "crl", Value::String(path)) => {
+                *path = directory.join(&*path).to_string_lossy().into_owned();
+            }
+            ("crl", Value::Array(paths)) => {
+                for path in paths {
+                    if let Value::String(path) = path {
+                        *path = directory.join(&*path).to_string_lossy().into_owned();
+                    }
+                }
+            }
+            ("more_certificates", Value::Array(tables)) => {
+                for table in tables {
+                    anchor(table, directory);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

@@ -1,26 +1,33 @@
 //! `mqttstack broker`: runs a broker until it is told to stop.
 
+mod address;
+mod certificates;
 mod config;
+mod listener;
 mod units;
 
 use std::{
-    io::IsTerminal,
-    net::IpAddr,
+    io::{self, IsTerminal},
     path::PathBuf,
+    sync::mpsc::{Sender, channel},
     time::{Duration, Instant},
 };
 
 use mqttstack_broker::{
-    Broker, StartError, Stopper,
-    transport::{Endpoint, TransportError},
+    Broker, StartError, Stopper, limits::BrokerLimits, transport::TransportError,
 };
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
-use self::config::{Config, Level, Listener};
+use self::{
+    address::ListenAddress,
+    certificates::Certificates,
+    config::{Config, Level},
+    listener::{ClientCertificates, Listener, ListenerError},
+};
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -29,10 +36,15 @@ Examples:
       for this machine alone, on 127.0.0.1:1883
   mqttstack broker --listen 0.0.0.0:1883 --allow-anonymous --allow-plaintext
       for everyone who reaches this machine: no passwords, no encryption
+  mqttstack broker --listen mqtts://0.0.0.0 --listen wss://0.0.0.0 --allow-anonymous \\
+        --cert server.crt --key server.key
+      the same with encryption, on ports 8883 and 8084; `mqttstack certs` makes certificates
   mqttstack broker --config /etc/mqttstack.toml
       as the file says
   MQTTSTACK_LOG__LEVEL=debug mqttstack broker
       any setting but listeners, from the environment: MQTTSTACK_SECTION__KEY
+
+SIGHUP reads certificates, keys, authorities and revocation lists again.
 
 Exit codes: 0 stopped by SIGINT or SIGTERM, 1 usage or configuration, 2 network or system.";
 
@@ -51,15 +63,34 @@ pub(crate) struct Args {
     /// The configuration file (TOML); unknown keys are errors.
     #[arg(short, long, value_name = "FILE", env = "MQTTSTACK_CONFIG")]
     config: Option<PathBuf>,
-    /// An address to listen on, instead of those in the configuration; may be repeated. Port 0
-    /// lets the system choose.
-    #[arg(short, long, value_name = "HOST:PORT")]
-    listen: Vec<Endpoint>,
+    /// An address to listen on, instead of those in the configuration; may be repeated:
+    /// mqtt://HOST:PORT (or just that), mqtts://, ws://, wss:// or unix:/path. Port 0 lets the
+    /// system choose.
+    #[arg(
+        short,
+        long,
+        value_name = "URL",
+        env = "MQTTSTACK_LISTEN",
+        value_delimiter = ','
+    )]
+    listen: Vec<ListenAddress>,
+    /// The certificate to show on mqtts:// and wss://, in PEM, instead of that in [tls].
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Who may sign the certificates of clients, in PEM.
+    #[arg(long, value_name = "FILE")]
+    cafile: Option<PathBuf>,
+    /// Whether clients show certificates.
+    #[arg(long, value_name = "WHETHER")]
+    client_certificates: Option<ClientCertificates>,
     /// Let clients in without credentials on addresses that other machines reach.
-    #[arg(long)]
+    #[arg(long, env = "MQTTSTACK_ALLOW_ANONYMOUS")]
     allow_anonymous: bool,
     /// Accept connections without encryption on addresses that other machines reach.
-    #[arg(long)]
+    #[arg(long, env = "MQTTSTACK_ALLOW_PLAINTEXT")]
     allow_plaintext: bool,
 }
 
@@ -71,23 +102,32 @@ pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
     for name in &config.overlooked {
         tracing::warn!("{name} is not a setting: two underscores follow the section");
     }
-    raise_file_limit();
+    let limits = config.limits.to_limits();
     let mut builder = Broker::builder()
-        .limits(config.limits.to_limits())
-        .broker_limits(config.broker.to_limits())
+        .limits(limits.clone())
+        .broker_limits(within_open_files(&config))
         .accept_bridges(config.broker.accept_bridges);
     if let Some(workers) = &config.broker.workers {
         builder = builder.workers(workers.0);
     }
+    let mut certificates = Certificates::default();
     for listener in &config.listener {
-        builder = builder.listen(listener.address.clone());
+        let prepared = listener.prepare(&config.tls, &limits).map_err(wrong)?;
+        if let Some(tls) = prepared.tls {
+            certificates.add(listener.address.to_string(), tls);
+        }
+        builder = builder.listener(prepared.settings);
     }
     // Before it listens: whoever sees that it does may signal at once.
-    let signals = Signals::new([SIGINT, SIGTERM]).map_err(cannot_wait)?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot_wait)?;
+    let (reload, orders) = channel();
+    certificates
+        .watch(config.tls.watch_interval(), orders)
+        .map_err(cannot_start_thread)?;
     let broker = builder.start().map_err(explain)?;
-    stop_on_signals(signals, broker.stopper())?;
-    for address in broker.local_addresses() {
-        tracing::info!("listening on {address}");
+    heed_signals(signals, broker.stopper(), reload)?;
+    for (address, name) in broker.local_addresses().iter().zip(broker.listener_names()) {
+        tracing::info!("listening on {address} ({name})");
     }
     broker
         .wait()
@@ -117,49 +157,25 @@ fn config(arguments: &Args) -> Result<Config, Failure> {
             .map(Listener::new)
             .collect();
     }
+    let tls = &mut config.tls;
+    if let (Some(certificate), Some(key)) = (&arguments.cert, &arguments.key) {
+        tls.certificate = Some(certificate.clone());
+        tls.key = Some(key.clone());
+    }
+    if let Some(authority) = &arguments.cafile {
+        tls.ca = Some(authority.clone());
+    }
+    tls.client_certificates = arguments.client_certificates.or(tls.client_certificates);
     for listener in &mut config.listener {
         listener.allow_anonymous |= arguments.allow_anonymous;
         listener.allow_plaintext |= arguments.allow_plaintext;
-        check(listener)?;
+        listener.check(&config.tls).map_err(wrong)?;
     }
     Ok(config)
 }
 
-/// An address that other machines reach needs two explicit words.
-fn check(listener: &Listener) -> Result<(), Failure> {
-    if is_loopback(&listener.address) {
-        return Ok(());
-    }
-    for (is_allowed, missing, flag, key) in [
-        (
-            listener.allow_anonymous,
-            "credentials, so anyone could use it",
-            "--allow-anonymous",
-            "allow_anonymous = true",
-        ),
-        (
-            listener.allow_plaintext,
-            "encryption, so anyone on the way could read it",
-            "--allow-plaintext",
-            "allow_plaintext = true",
-        ),
-    ] {
-        if !is_allowed {
-            let address = &listener.address;
-            let message = format!("{address} is reached from other machines and has no {missing}");
-            let hint =
-                format!("to listen there all the same, say {flag}, or `{key}` in its [[listener]]");
-            return Err(Failure::configuration(message, &hint));
-        }
-    }
-    Ok(())
-}
-
-fn is_loopback(endpoint: &Endpoint) -> bool {
-    match endpoint.ip() {
-        Some(ip) => IpAddr::is_loopback(&ip),
-        None => endpoint.host().eq_ignore_ascii_case("localhost"),
-    }
+fn wrong(error: ListenerError) -> Failure {
+    Failure::configuration(error.message, &error.hint)
 }
 
 /// Starts the log. It is written by a thread of its own: when nobody takes it, lines are lost, but
@@ -179,23 +195,54 @@ fn start_log(level: Level) -> WorkerGuard {
     guard
 }
 
-/// Every connection is an open file.
-fn raise_file_limit() {
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "cannot raise the limit on open files, and so on connections");
+/// Every connection is an open file: as many are allowed as the system lets this process have, less
+/// what it needs for itself.
+fn within_open_files(config: &Config) -> BrokerLimits {
+    let mut limits = config.broker.to_limits();
+    let files = match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => files,
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit on open files, and so on connections");
+            return limits;
+        }
+    };
+    let room = connections_within(files);
+    if config.broker.connections_max.is_none() {
+        limits.connections_max = room;
+    } else if limits.connections_max > room {
+        tracing::warn!(
+            "broker.connections_max is {}, but with {files} open files allowed there is room for \
+             {room}: raise the hard limit (ulimit -H -n, LimitNOFILE=)",
+            limits.connections_max
+        );
     }
+    limits
+}
+
+/// Returns how many connections may be open where so many files may.
+fn connections_within(files: u64) -> u32 {
+    /// A twentieth is kept for listeners, logs and stores, within these bounds.
+    const RESERVED: (u64, u64) = (64, 4_096);
+    let reserved = (files / 20).clamp(RESERVED.0, RESERVED.1);
+    u32::try_from(files.saturating_sub(reserved)).unwrap_or(u32::MAX)
 }
 
 /// The first signal stops the broker in good order, a later one at once. One that follows on its
-/// heels is the same: a terminal and a supervisor may both pass on what was meant once.
+/// heels is the same: a terminal and a supervisor may both pass on what was meant once. SIGHUP has
+/// the certificates read again.
 #[expect(
     clippy::disallowed_methods,
     reason = "signals come by the clock of people"
 )]
-fn stop_on_signals(mut signals: Signals, stopper: Stopper) -> Result<(), Failure> {
+fn heed_signals(mut signals: Signals, stopper: Stopper, reload: Sender<()>) -> Result<(), Failure> {
     let wait = move || {
         let mut stopping_since: Option<Instant> = None;
         for signal in signals.forever() {
+            if signal == SIGHUP {
+                // Nobody takes the order if the broker ends just now.
+                let _ = reload.send(());
+                continue;
+            }
             if let Some(first) = stopping_since {
                 if first.elapsed() >= SAME_SIGNAL {
                     std::process::exit(128 + signal);
@@ -218,7 +265,11 @@ fn stop_on_signals(mut signals: Signals, stopper: Stopper) -> Result<(), Failure
     thread.spawn(wait).map(drop).map_err(cannot_wait)
 }
 
-fn cannot_wait(error: std::io::Error) -> Failure {
+fn cannot_start_thread(error: io::Error) -> Failure {
+    Failure::system(format!("cannot start a thread: {error}"), None)
+}
+
+fn cannot_wait(error: io::Error) -> Failure {
     Failure::system(format!("cannot wait for signals: {error}"), None)
 }
 
@@ -237,6 +288,13 @@ fn hint_for_listen(error: &TransportError) -> Option<&'static str> {
             "another program listens there: stop it, or choose another port with --listen",
         );
     }
+    if let TransportError::DeviceUnavailable { kind, .. } = error {
+        return Some(if *kind == io::ErrorKind::PermissionDenied {
+            "choosing a device takes the capability CAP_NET_RAW (AmbientCapabilities= of systemd)"
+        } else {
+            "see `ip link` for the devices of this machine"
+        });
+    }
     if let TransportError::PermissionDenied { .. } = error {
         return Some("ports below 1024 need privileges: choose another port with --listen");
     }
@@ -247,33 +305,16 @@ fn hint_for_listen(error: &TransportError) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn listener(address: &str, anonymous: bool, plaintext: bool) -> Listener {
-        let mut listener = Listener::new(address.parse().expect("an endpoint"));
-        listener.allow_anonymous = anonymous;
-        listener.allow_plaintext = plaintext;
-        listener
-    }
-
     #[test]
-    fn only_loopback_needs_no_explicit_word() {
-        for (address, anonymous, plaintext, is_accepted) in [
-            ("127.0.0.1:1883", false, false, true),
-            ("127.9.9.9:1883", false, false, true),
-            ("[::1]:1883", false, false, true),
-            ("localhost:1883", false, false, true),
-            ("0.0.0.0:1883", false, false, false),
-            ("0.0.0.0:1883", true, false, false),
-            ("0.0.0.0:1883", false, true, false),
-            ("0.0.0.0:1883", true, true, true),
-            ("[::]:1883", true, true, true),
-            ("broker.example:1883", false, false, false),
+    fn connections_leave_files_for_everything_else() {
+        for (files, connections) in [
+            (64, 0),
+            (1_024, 960),
+            (20_000, 19_000),
+            (1_048_576, 1_044_480),
+            (u64::MAX, u32::MAX),
         ] {
-            let result = check(&listener(address, anonymous, plaintext));
-            assert_eq!(
-                result.is_ok(),
-                is_accepted,
-                "{address} {anonymous} {plaintext}"
-            );
+            assert_eq!(connections_within(files), connections, "{files}");
         }
     }
 }

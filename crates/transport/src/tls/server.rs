@@ -161,6 +161,21 @@ impl TlsServer {
         Ok(())
     }
 
+    /// Returns the files that [`reload`](Self::reload) reads; none for a configuration of rustls.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let Some(options) = &self.shared.options else {
+            return Vec::new();
+        };
+        let certificates = options.certificates.iter();
+        certificates
+            .flat_map(|files| [&files.chain, &files.key])
+            .chain(&options.client_authorities)
+            .chain(&options.revocation_lists)
+            .cloned()
+            .collect()
+    }
+
     /// Uses another configuration from the next connection on.
     pub fn replace(&self, config: Arc<ServerConfig>) {
         self.shared.config.store(config);

@@ -14,7 +14,7 @@ fn without_a_word_it_listens_on_loopback_only() {
         .iter()
         .map(|listener| listener.address.to_string())
         .collect();
-    assert_eq!(addresses, ["127.0.0.1:1883"]);
+    assert_eq!(addresses, ["mqtt://127.0.0.1:1883"]);
     assert_eq!(config.limits.to_limits(), Limits::default());
     assert_eq!(config.broker.to_limits(), BrokerLimits::default());
 }
@@ -76,6 +76,16 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[limits]\nconnect_timeout = \"10\"", "not a time"),
         ("[[listener]]\naddress = \"1883\"", "1883"),
         ("[limits]\nmaximum_qos = 3", "QoS 3"),
+        ("[[listener]]\naddress = \"http://a\"", "is not a scheme"),
+        (
+            "[[listener]]\naddress = \"mqtts://a\"\ntls.cert = \"x\"",
+            "unknown field `cert`",
+        ),
+        ("[tls]\ncrl = 1", "a text, or a list"),
+        (
+            "[tls]\nclient_certificates = \"yes\"",
+            "expected one of `none`",
+        ),
         ("[nonsense]", "nonsense"),
     ] {
         let error = parse(text).expect_err(text);
@@ -159,4 +169,46 @@ fn a_setting_with_one_underscore_is_noticed() {
         let overlooked = config.expect("valid").overlooked;
         assert_eq!(overlooked.iter().any(|seen| seen == name), is_overlooked);
     }
+}
+
+#[test]
+fn paths_in_a_file_are_relative_to_the_file() {
+    let directory = std::env::temp_dir().join(format!("mqttstack-config-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory");
+    let file = directory.join("mqttstack.toml");
+    let text = r#"
+        [tls]
+        certificate = "all.crt"
+        key = "/etc/all.key"
+        [[listener]]
+        address = "mqtts://127.0.0.1"
+        tls.ca = "clients/ca.crt"
+    "#;
+    fs::write(&file, text).expect("written");
+    let environment = [("MQTTSTACK_TLS__CA".to_owned(), "elsewhere.crt".to_owned())];
+    let config = Config::load(Some(&file), environment).expect("valid");
+    fs::remove_dir_all(&directory).expect("removed");
+    assert_eq!(config.tls.certificate, Some(directory.join("all.crt")));
+    assert_eq!(config.tls.key, Some("/etc/all.key".into()));
+    assert_eq!(config.tls.ca, Some("elsewhere.crt".into()));
+    let ca = config.listener[0].tls.ca.clone();
+    assert_eq!(ca, Some(directory.join("clients/ca.crt")));
+}
+
+#[test]
+fn the_keep_alive_of_a_listener_is_checked_with_that_of_all() {
+    let directory = std::env::temp_dir().join(format!("mqttstack-alive-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory");
+    let file = directory.join("mqttstack.toml");
+    let text = r#"
+        [limits]
+        keep_alive_max = 30
+        [[listener]]
+        address = "127.0.0.1:1883"
+        limits.keep_alive_min = 60
+    "#;
+    fs::write(&file, text).expect("written");
+    let error = Config::load(Some(&file), []).expect_err("a contradiction");
+    fs::remove_dir_all(&directory).expect("removed");
+    assert!(error.to_string().contains("keep_alive_min = 60"), "{error}");
 }

@@ -1,0 +1,183 @@
+//! What listeners take, what they refuse, and what they say of it.
+
+use super::*;
+
+fn listener(text: &str) -> Listener {
+    toml::from_str(text).expect(text)
+}
+
+fn check(text: &str, defaults: &str) -> Result<(), ListenerError> {
+    listener(text).check(&toml::from_str(defaults).expect(defaults))
+}
+
+#[test]
+fn only_loopback_needs_no_explicit_word() {
+    const ANONYMOUS: &str = "allow_anonymous = true\n";
+    const PLAINTEXT: &str = "allow_plaintext = true\n";
+    const CERTIFIED: &str = "tls.client_certificates = \"required\"\n";
+    const ASKED: &str = "tls.client_certificates = \"optional\"\n";
+    for (address, more, is_accepted) in [
+        ("127.0.0.1:1883", &[][..], true),
+        ("mqtt://127.9.9.9", &[], true),
+        ("ws://[::1]", &[], true),
+        ("mqtts://localhost", &[], true),
+        ("unix:/run/mqtt.sock", &[], true),
+        ("0.0.0.0:1883", &[], false),
+        ("0.0.0.0:1883", &[ANONYMOUS], false),
+        ("0.0.0.0:1883", &[PLAINTEXT], false),
+        ("0.0.0.0:1883", &[ANONYMOUS, PLAINTEXT], true),
+        ("ws://[::]", &[ANONYMOUS], false),
+        ("mqtts://0.0.0.0", &[], false),
+        ("mqtts://0.0.0.0", &[ANONYMOUS], true),
+        ("wss://broker.example", &[ANONYMOUS], true),
+        ("mqtts://0.0.0.0", &[CERTIFIED], true),
+        ("mqtts://0.0.0.0", &[ASKED], false),
+    ] {
+        let text = format!("address = \"{address}\"\n{}", more.concat());
+        assert_eq!(check(&text, "").is_ok(), is_accepted, "{text}");
+    }
+    check(
+        "address = \"mqtts://0.0.0.0\"",
+        "client_certificates = \"required\"",
+    )
+    .expect("by [tls]");
+}
+
+#[test]
+fn what_is_refused_says_where_and_what_to_do() {
+    for (text, message, hint) in [
+        (
+            "address = \"mqtts://0.0.0.0\"",
+            "mqtts://0.0.0.0:8883 is reached from other machines and has no credentials",
+            "--allow-anonymous",
+        ),
+        (
+            "address = \"0.0.0.0:1883\"\nallow_anonymous = true",
+            "no encryption",
+            "--allow-plaintext",
+        ),
+        (
+            "address = \"127.0.0.1:1883\"\ntls.certificate = \"x\"",
+            "mqtt://127.0.0.1:1883 has tls settings, but no TLS",
+            "mqtts://",
+        ),
+        (
+            "address = \"mqtts://127.0.0.1\"\nwebsocket.origins = \"https://a\"",
+            "websocket settings, but no WebSocket",
+            "http/1.1",
+        ),
+        (
+            "address = \"127.0.0.1:1883\"\nmode = \"0660\"",
+            "a mode, but no socket file",
+            "unix:",
+        ),
+        (
+            "address = \"unix:/s\"\ndevice = \"eth0\"",
+            "settings of a port, but none",
+            "device",
+        ),
+        (
+            "address = \"127.0.0.1:1883\"\nproxy.only = true",
+            "proxy.only, but no proxies",
+            "proxy.from",
+        ),
+        (
+            "address = \"mqtts://127.0.0.1\"\ntls.watch_interval = \"1s\"",
+            "a watch_interval of its own",
+            "[tls]",
+        ),
+    ] {
+        let error = check(text, "").expect_err(text);
+        assert!(error.message.contains(message), "{text}: {error:?}");
+        assert!(error.hint.contains(hint), "{text}: {error:?}");
+    }
+    let dispatching = "address = \"mqtts://127.0.0.1\"\nwebsocket.origins = \"https://a\"\n";
+    check(
+        &format!("{dispatching}tls.alpn = [\"mqtt\", \"http/1.1\"]"),
+        "",
+    )
+    .expect("offers it");
+    check(dispatching, "alpn = [\"mqtt\", \"http/1.1\"]").expect("all of them do");
+}
+
+#[test]
+fn what_cannot_be_prepared_says_where_and_what_to_do() {
+    for (text, message, hint) in [
+        (
+            "address = \"mqtts://127.0.0.1:0\"",
+            "the listener mqtts://127.0.0.1:0: ",
+            "mqttstack certs",
+        ),
+        (
+            "address = \"wss://127.0.0.1:0\"\ntls.certificate = \"/nowhere/s.crt\"\ntls.key = \"k\"",
+            "cannot read /nowhere/s.crt",
+            "PEM",
+        ),
+        (
+            "address = \"127.0.0.1:0\"\nproxy.from = \"10.0.0.0/99\"",
+            "trusts `10.0.0.0/99`, which is no network",
+            "10.0.0.0/8",
+        ),
+    ] {
+        let prepared = listener(text).prepare(&TlsSettings::default(), &Limits::default());
+        let error = prepared.err().expect(text);
+        assert!(error.message.contains(message), "{text}: {error:?}");
+        assert!(error.hint.contains(hint), "{text}: {error:?}");
+    }
+}
+
+#[test]
+fn a_listener_takes_from_the_section_what_it_does_not_say() {
+    let defaults: TlsSettings = toml::from_str(
+        r#"
+        certificate = "all.crt"
+        key = "all.key"
+        ca = "ca.crt"
+        crl = "ca.crl"
+        client_certificates = "optional"
+        version_min = "1.3"
+        "#,
+    )
+    .expect("valid");
+    let text = r#"
+        address = "mqtts://127.0.0.1"
+        tls.certificate = "own.crt"
+        tls.key = "own.key"
+        tls.client_certificates = "required"
+        limits.packet_size_max = "1KiB"
+        proxy.from = ["10.0.0.0/8", "192.0.2.7", "unix"]
+    "#;
+    let listener = listener(text);
+    let tls = listener.tls.over(&defaults);
+    assert_eq!(tls.certificate, Some("own.crt".into()));
+    assert_eq!(tls.key, Some("own.key".into()));
+    assert_eq!(tls.ca, Some("ca.crt".into()));
+    assert_eq!(tls.crl, Some(vec!["ca.crl".into()]));
+    assert_eq!(tls.client_certificates, Some(ClientCertificates::Required));
+    assert!(matches!(tls.version_min, Some(VersionSetting::V1_3)));
+    let all = Limits {
+        packet_size_max: 9_999,
+        receive_maximum: 7,
+        ..Limits::default()
+    };
+    let limits = listener.limits.over(all);
+    assert_eq!((limits.packet_size_max, limits.receive_maximum), (1_024, 7));
+    assert!(listener.proxy().expect("networks").is_some());
+    // A certificate without its key is not completed by the key of another.
+    let half: TlsSettings = toml::from_str("certificate = \"own.crt\"").expect("valid");
+    assert_eq!(half.over(&defaults).key, None);
+}
+
+#[test]
+fn the_mode_of_a_socket_is_written_as_chmod_takes_it() {
+    let with = |mode: &str| {
+        toml::from_str::<Listener>(&format!("address = \"unix:/s\"\nmode = {mode}"))
+            .map(|listener| listener.mode)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(with("\"0660\""), Ok(Some(0o660)));
+    for wrong in ["\"0999\"", "\"rw\"", "\"1777\"", "\"\""] {
+        let error = with(wrong).expect_err(wrong);
+        assert!(error.contains("is not a mode such as"), "{error}");
+    }
+}
