@@ -11,6 +11,8 @@ mod encode;
 mod fixed_header;
 #[path = "wire/hex.rs"]
 mod hex;
+#[path = "wire/lengths.rs"]
+mod lengths;
 #[path = "wire/pitfalls.rs"]
 mod pitfalls;
 #[path = "wire/properties.rs"]

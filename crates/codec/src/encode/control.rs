@@ -3,8 +3,7 @@
 use super::{Body, Writer, properties_len, write_properties};
 use crate::{
     Ack, DecodeError, EncodeError, PacketId, PacketType, Properties, PropertyId, PropertyScope,
-    ProtocolVersion, ReasonCode, ReasonCodes, Sender, Storage, SubAck, Subscribe, UnsubAck,
-    Unsubscribe,
+    ProtocolVersion, ReasonCode, ReasonCodes, Sender, Storage,
 };
 
 /// PINGREQ or PINGRESP.
@@ -134,103 +133,29 @@ impl<S: Storage> Body for ReasonBody<'_, S> {
     }
 }
 
-impl<S: Storage> Body for Subscribe<S> {
-    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        self.filters.check_version(version)?;
-        let (scope, packet_type) = (PropertyScope::Subscribe, PacketType::Subscribe);
-        let properties = properties_len(&self.properties, scope, packet_type, version)?;
-        Ok(properties
-            .saturating_add(self.filters.as_bytes().len())
-            .saturating_add(2))
-    }
-
-    fn first_byte(&self) -> u8 {
-        PacketType::Subscribe.first_byte()
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        write_list(
-            self.packet_id,
-            &self.properties,
-            self.filters.as_bytes(),
-            version,
-            out,
-        );
-    }
+/// SUBSCRIBE, SUBACK, UNSUBSCRIBE or UNSUBACK: a list that has been checked, and properties.
+pub(super) struct ListBody<'p, S: Storage> {
+    pub(super) packet_type: PacketType,
+    pub(super) scope: PropertyScope,
+    pub(super) packet_id: PacketId,
+    pub(super) properties: &'p Properties<S>,
+    pub(super) list: &'p [u8],
 }
 
-impl<S: Storage> Body for Unsubscribe<S> {
+impl<S: Storage> Body for ListBody<'_, S> {
     fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        self.filters.check_version(version)?;
-        let (scope, packet_type) = (PropertyScope::Unsubscribe, PacketType::Unsubscribe);
-        let properties = properties_len(&self.properties, scope, packet_type, version)?;
-        Ok(properties
-            .saturating_add(self.filters.as_bytes().len())
-            .saturating_add(2))
+        let properties = properties_len(self.properties, self.scope, self.packet_type, version)?;
+        Ok(properties.saturating_add(self.list.len()).saturating_add(2))
     }
 
     fn first_byte(&self) -> u8 {
-        PacketType::Unsubscribe.first_byte()
+        self.packet_type.first_byte()
     }
 
     fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        write_list(
-            self.packet_id,
-            &self.properties,
-            self.filters.as_bytes(),
-            version,
-            out,
-        );
-    }
-}
-
-impl<S: Storage> Body for SubAck<S> {
-    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        let (scope, packet_type) = (PropertyScope::SubAck, PacketType::SubAck);
-        check_codes(&self.reason_codes, packet_type, version)?;
-        let properties = properties_len(&self.properties, scope, packet_type, version)?;
-        Ok(properties
-            .saturating_add(self.reason_codes.len())
-            .saturating_add(2))
-    }
-
-    fn first_byte(&self) -> u8 {
-        PacketType::SubAck.first_byte()
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        write_list(
-            self.packet_id,
-            &self.properties,
-            self.reason_codes.as_bytes(),
-            version,
-            out,
-        );
-    }
-}
-
-impl<S: Storage> Body for UnsubAck<S> {
-    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        let (scope, packet_type) = (PropertyScope::UnsubAck, PacketType::UnsubAck);
-        check_codes(&self.reason_codes, packet_type, version)?;
-        let properties = properties_len(&self.properties, scope, packet_type, version)?;
-        Ok(properties
-            .saturating_add(self.reason_codes.len())
-            .saturating_add(2))
-    }
-
-    fn first_byte(&self) -> u8 {
-        PacketType::UnsubAck.first_byte()
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        write_list(
-            self.packet_id,
-            &self.properties,
-            self.reason_codes.as_bytes(),
-            version,
-            out,
-        );
+        out.two_bytes(self.packet_id.get());
+        write_properties(self.properties, version, out);
+        out.bytes(self.list);
     }
 }
 
@@ -239,7 +164,7 @@ impl<S: Storage> Body for UnsubAck<S> {
 /// # Specification
 ///
 /// v5 MQTT-3.9.3-2, v5 MQTT-3.11.3-2; v3.1.1 MQTT-3.9.3-2; V31-suback.
-fn check_codes<S: Storage>(
+pub(super) fn check_codes<S: Storage>(
     codes: &ReasonCodes<S>,
     packet_type: PacketType,
     version: ProtocolVersion,
@@ -268,16 +193,4 @@ fn check_codes<S: Storage>(
 /// Returns whether a SUBACK of MQTT 3.x may carry the code. Only 3.1.1 can refuse.
 fn is_suback_code_of_v3(code: ReasonCode, version: ProtocolVersion) -> bool {
     code.as_u8() <= 2 || code == ReasonCode::UnspecifiedError && version == ProtocolVersion::V311
-}
-
-fn write_list<S: Storage>(
-    packet_id: PacketId,
-    properties: &Properties<S>,
-    list: &[u8],
-    version: ProtocolVersion,
-    out: &mut Writer<'_>,
-) {
-    out.two_bytes(packet_id.get());
-    write_properties(properties, version, out);
-    out.bytes(list);
 }

@@ -15,7 +15,7 @@ use crate::{
     text,
 };
 
-use control::{AckBody, ReasonBody};
+use control::{AckBody, ListBody, ReasonBody, check_codes};
 
 impl<S: Storage> Packet<S> {
     /// Returns how many bytes the packet takes when it is encoded.
@@ -67,7 +67,7 @@ impl<S: Storage> Packet<S> {
         match self {
             Self::Connect(connect) => user.run(connect, version),
             Self::ConnAck(connack) => user.run(connack, version),
-            Self::Publish(publish) => user.run(publish, version),
+            Self::Publish(publish) => user.publish(publish, version),
             Self::PubAck(ack) => user.run(
                 &AckBody {
                     packet_type,
@@ -100,10 +100,58 @@ impl<S: Storage> Packet<S> {
                 },
                 version,
             ),
-            Self::Subscribe(subscribe) => user.run(subscribe, version),
-            Self::SubAck(suback) => user.run(suback, version),
-            Self::Unsubscribe(unsubscribe) => user.run(unsubscribe, version),
-            Self::UnsubAck(unsuback) => user.run(unsuback, version),
+            Self::Subscribe(subscribe) => {
+                subscribe.filters.check_version(version)?;
+                user.run(
+                    &ListBody {
+                        packet_type,
+                        scope: PropertyScope::Subscribe,
+                        packet_id: subscribe.packet_id,
+                        properties: &subscribe.properties,
+                        list: subscribe.filters.as_bytes(),
+                    },
+                    version,
+                )
+            }
+            Self::SubAck(suback) => {
+                check_codes(&suback.reason_codes, packet_type, version)?;
+                user.run(
+                    &ListBody {
+                        packet_type,
+                        scope: PropertyScope::SubAck,
+                        packet_id: suback.packet_id,
+                        properties: &suback.properties,
+                        list: suback.reason_codes.as_bytes(),
+                    },
+                    version,
+                )
+            }
+            Self::Unsubscribe(unsubscribe) => {
+                unsubscribe.filters.check_version(version)?;
+                user.run(
+                    &ListBody {
+                        packet_type,
+                        scope: PropertyScope::Unsubscribe,
+                        packet_id: unsubscribe.packet_id,
+                        properties: &unsubscribe.properties,
+                        list: unsubscribe.filters.as_bytes(),
+                    },
+                    version,
+                )
+            }
+            Self::UnsubAck(unsuback) => {
+                check_codes(&unsuback.reason_codes, packet_type, version)?;
+                user.run(
+                    &ListBody {
+                        packet_type,
+                        scope: PropertyScope::UnsubAck,
+                        packet_id: unsuback.packet_id,
+                        properties: &unsuback.properties,
+                        list: unsuback.reason_codes.as_bytes(),
+                    },
+                    version,
+                )
+            }
             Self::PingReq | Self::PingResp => user.run(&control::Ping(packet_type), version),
             Self::Disconnect(disconnect) => user.run(
                 &ReasonBody {
@@ -127,36 +175,6 @@ impl<S: Storage> Packet<S> {
     }
 }
 
-impl<S: Storage> Publish<S> {
-    /// Returns how many bytes the packet takes when it is encoded.
-    ///
-    /// # Errors
-    ///
-    /// [`EncodeError`], as [`encode`](Self::encode).
-    pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        Measure.run(self, version)
-    }
-
-    /// Writes the packet, all of it or nothing, and returns how many bytes that took.
-    ///
-    /// # Errors
-    ///
-    /// [`EncodeError`]: the packet is one that a decoder would refuse, it cannot be said in this
-    /// version, or it does not fit into the sink.
-    #[inline]
-    pub fn encode(
-        &self,
-        version: ProtocolVersion,
-        out: &mut impl Sink,
-    ) -> Result<usize, EncodeError> {
-        let (header_len, remaining) = header(self.measure(version)?)?;
-        let written = remaining_len(remaining).saturating_add(header_len);
-        out.reserve(written)?;
-        self.append_to(version, remaining, out);
-        Ok(written)
-    }
-}
-
 /// What can be encoded.
 trait Body {
     /// Checks everything that could be wrong, and returns the Remaining Length.
@@ -177,6 +195,12 @@ trait Body {
 /// What is done with a body.
 trait Use {
     fn run(self, body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError>;
+
+    fn publish(
+        self,
+        publish: &Publish<impl Storage>,
+        version: ProtocolVersion,
+    ) -> Result<usize, EncodeError>;
 }
 
 struct Measure;
@@ -185,6 +209,14 @@ impl Use for Measure {
     fn run(self, body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError> {
         let (header_len, remaining) = header(body.measure(version)?)?;
         Ok(remaining_len(remaining).saturating_add(header_len))
+    }
+
+    fn publish(
+        self,
+        publish: &Publish<impl Storage>,
+        version: ProtocolVersion,
+    ) -> Result<usize, EncodeError> {
+        publish.encoded_len(version)
     }
 }
 
@@ -204,6 +236,15 @@ impl<K: Sink> Use for Write<'_, K> {
         body.write(version, &mut writer);
         writer.finish();
         Ok(written)
+    }
+
+    #[inline]
+    fn publish(
+        self,
+        publish: &Publish<impl Storage>,
+        version: ProtocolVersion,
+    ) -> Result<usize, EncodeError> {
+        publish.encode(version, self.0)
     }
 }
 

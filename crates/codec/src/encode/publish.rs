@@ -1,7 +1,9 @@
 //! Writes PUBLISH, whole or up to its payload.
 
-use super::{Body, Measure, Sink, Use, Write, Writer, header, properties_len, topic_len};
-use super::{VARIABLE_MAX, write_properties};
+use super::{
+    Body, Measure, Sink, Use, VARIABLE_MAX, Write, Writer, header, properties_len, remaining_len,
+    topic_len,
+};
 use crate::{
     Borrowed, DecodeError, Delivery, EncodeError, PacketType, Properties, PropertyId,
     PropertyScope, ProtocolVersion, Publish, Storage, Utf8Slice,
@@ -77,10 +79,56 @@ impl PublishParts<'_> {
 }
 
 impl<S: Storage> Publish<S> {
+    /// Returns how many bytes the packet takes when it is encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`], as [`encode`](Self::encode).
+    pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        let (header_len, remaining) = header(self.measure(version)?)?;
+        Ok(remaining_len(remaining).saturating_add(header_len))
+    }
+
+    /// Writes the packet, all of it or nothing, and returns how many bytes that took.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: the packet is one that a decoder would refuse, it cannot be said in this
+    /// version, or it does not fit into the sink.
+    #[inline]
+    pub fn encode(
+        &self,
+        version: ProtocolVersion,
+        out: &mut impl Sink,
+    ) -> Result<usize, EncodeError> {
+        let (header_len, remaining) = header(self.measure(version)?)?;
+        let written = remaining_len(remaining).saturating_add(header_len);
+        out.reserve(written)?;
+        self.append_to(version, remaining, out);
+        Ok(written)
+    }
+
+    /// Checks everything that could be wrong, and returns the Remaining Length.
+    #[inline]
+    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        let properties = properties_len(
+            &self.properties,
+            PropertyScope::Publish,
+            PacketType::Publish,
+            version,
+        )?;
+        let has_alias = self.properties.contains(PropertyId::TopicAlias);
+        let topic = S::text(&self.topic).as_bytes();
+        let head = head_len(self.delivery, topic, has_alias, version)?;
+        Ok(head
+            .saturating_add(properties)
+            .saturating_add(self.payload.as_ref().len()))
+    }
+
     /// Appends the packet in as few pieces as it has: what is many times the most frequent packet
     /// is worth a way of its own.
     #[inline(always)]
-    pub(super) fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
+    fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
         let first = first_byte(self.delivery, self.retain);
         let topic = S::text(&self.topic).as_bytes();
         // The length has been checked.
@@ -132,35 +180,6 @@ fn variable(value: u32) -> Variable {
             digit(14) | 0x80,
             digit(21),
         ]),
-    }
-}
-
-impl<S: Storage> Body for Publish<S> {
-    #[inline]
-    fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        let properties = properties_len(
-            &self.properties,
-            PropertyScope::Publish,
-            PacketType::Publish,
-            version,
-        )?;
-        let has_alias = self.properties.contains(PropertyId::TopicAlias);
-        let topic = S::text(&self.topic).as_bytes();
-        let head = head_len(self.delivery, topic, has_alias, version)?;
-        Ok(head
-            .saturating_add(properties)
-            .saturating_add(self.payload.as_ref().len()))
-    }
-
-    #[inline]
-    fn first_byte(&self) -> u8 {
-        first_byte(self.delivery, self.retain)
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        write_head(self.delivery, S::text(&self.topic).as_bytes(), out);
-        write_properties(&self.properties, version, out);
-        out.bytes(self.payload.as_ref());
     }
 }
 

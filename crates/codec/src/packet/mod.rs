@@ -5,18 +5,20 @@ mod connect;
 mod convert;
 mod debug;
 mod display;
-mod list;
+mod filters;
 mod packet_type;
 mod publish;
+mod reason_codes;
 mod subscribe;
 
 pub use ack::{Ack, Auth, Disconnect};
 pub use connect::{ConnAck, Connect, Will};
-pub use list::{
-    ReasonCodes, SubscribeFilters, SubscribeFiltersIter, UnsubscribeFilters, UnsubscribeFiltersIter,
+pub use filters::{
+    SubscribeFilters, SubscribeFiltersIter, UnsubscribeFilters, UnsubscribeFiltersIter,
 };
 pub use packet_type::PacketType;
 pub use publish::{Delivery, Publish};
+pub use reason_codes::ReasonCodes;
 pub use subscribe::{
     RetainHandling, SubAck, Subscribe, Subscription, SubscriptionOptions, UnsubAck, Unsubscribe,
 };

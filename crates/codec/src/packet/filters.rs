@@ -1,13 +1,13 @@
-//! The lists that SUBSCRIBE, UNSUBSCRIBE and their acknowledgements carry, kept as their bytes.
+//! The filters that SUBSCRIBE and UNSUBSCRIBE carry, kept as their bytes.
 
-use crate::decode::primitive::{self, Parsed};
+use crate::decode::primitive::{self, Fault, Parsed};
 use crate::decode::{Parser, Source};
 use crate::encode::Writer;
 use crate::text::{self, FilterKind};
 use crate::{Borrowed, SliceSink};
 use crate::{
-    DecodeError, DefaultStorage, EncodeError, PacketType, ProtocolVersion, ReasonCode, Sink,
-    Storage, Subscription, SubscriptionOptions,
+    DecodeError, DefaultStorage, EncodeError, PacketType, ProtocolVersion, Sink, Storage,
+    Subscription, SubscriptionOptions,
 };
 
 /// The filters of a SUBSCRIBE with their options, kept as their encoded bytes; at least one.
@@ -38,10 +38,6 @@ pub struct UnsubscribeFilters<S: Storage = DefaultStorage> {
     facts: Facts,
 }
 
-/// A list of reason codes, kept as its bytes.
-#[derive(Clone, Default, Eq, PartialEq)]
-pub struct ReasonCodes<S: Storage = DefaultStorage>(S::Bytes);
-
 /// What is known of a list of filters without reading it again.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Facts {
@@ -53,6 +49,39 @@ struct Facts {
 }
 
 impl Facts {
+    /// Checks filters up to the end of a packet, each with its options in a SUBSCRIBE.
+    fn parse<'a>(
+        parser: Parser<impl Source<'a>>,
+        packet_type: PacketType,
+        input: &'a [u8],
+    ) -> Result<Self, nom::Err<Fault>> {
+        let version = parser.decoder.version;
+        let mut facts = Self::default();
+        let mut rest = input;
+        while !rest.is_empty() {
+            let (after, filter) = primitive::field(rest)?;
+            let (after, options) = if packet_type == PacketType::Subscribe {
+                primitive::byte(after)?
+            } else {
+                (after, 0)
+            };
+            let kind = check_filter(filter, version)?;
+            check_options(options, kind, version)?;
+            parser.check_policy(filter)?;
+            facts.add(kind, options);
+            rest = after;
+        }
+        Ok(facts.of_some(packet_type)?)
+    }
+
+    /// Refuses a list without entries.
+    fn of_some(self, packet_type: PacketType) -> Result<Self, DecodeError> {
+        if self.count == 0 {
+            return Err(DecodeError::EmptyList { packet_type });
+        }
+        Ok(self)
+    }
+
     fn add(&mut self, kind: FilterKind, options: u8) {
         self.count = self.count.saturating_add(1);
         self.needs_v5 |= options > QOS_MAX;
@@ -132,26 +161,9 @@ impl<S: Storage> SubscribeFilters<S> {
     where
         I: Source<'a, Storage = S>,
     {
-        let version = parser.decoder.version;
-        let mut facts = Facts::default();
-        let mut rest = input;
-        while !rest.is_empty() {
-            let (after, filter) = primitive::field(rest)?;
-            let (after, options) = primitive::byte(after)?;
-            let kind = check_filter(filter, version)?;
-            check_options(options, kind, version)?;
-            parser.check_policy(filter)?;
-            facts.add(kind, options);
-            rest = after;
-        }
-        if facts.count == 0 {
-            return Err(DecodeError::EmptyList {
-                packet_type: PacketType::Subscribe,
-            }
-            .into());
-        }
+        let facts = Facts::parse(parser, PacketType::Subscribe, input)?;
         Ok((
-            rest,
+            &[],
             Self {
                 encoded: parser.source.bytes(input),
                 facts,
@@ -214,24 +226,9 @@ impl<S: Storage> UnsubscribeFilters<S> {
     where
         I: Source<'a, Storage = S>,
     {
-        let version = parser.decoder.version;
-        let mut facts = Facts::default();
-        let mut rest = input;
-        while !rest.is_empty() {
-            let (after, filter) = primitive::field(rest)?;
-            let kind = check_filter(filter, version)?;
-            parser.check_policy(filter)?;
-            facts.add(kind, 0);
-            rest = after;
-        }
-        if facts.count == 0 {
-            return Err(DecodeError::EmptyList {
-                packet_type: PacketType::Unsubscribe,
-            }
-            .into());
-        }
+        let facts = Facts::parse(parser, PacketType::Unsubscribe, input)?;
         Ok((
-            rest,
+            &[],
             Self {
                 encoded: parser.source.bytes(input),
                 facts,
@@ -314,87 +311,6 @@ impl<'b> UnsubscribeFilters<Borrowed<'b>> {
             encoded: out.into_written(),
             facts,
         })
-    }
-}
-
-impl<S: Storage> ReasonCodes<S> {
-    /// Returns how many codes there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.as_bytes().len()
-    }
-
-    /// Returns whether there is no code.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.as_bytes().is_empty()
-    }
-
-    /// Returns the codes in their order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = ReasonCode> + Clone + use<'_, S> {
-        // Every constructor has checked: the fallback is never taken.
-        self.as_bytes()
-            .iter()
-            .map(|code| ReasonCode::from_u8(*code).unwrap_or_default())
-    }
-
-    /// Returns the bytes of the codes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_ref()
-    }
-
-    /// Returns the same codes, borrowed.
-    #[must_use]
-    pub fn as_ref(&self) -> ReasonCodes<Borrowed<'_>> {
-        ReasonCodes(self.0.as_ref())
-    }
-
-    /// Returns the same codes, to be kept; copies them if they are borrowed.
-    #[cfg(feature = "alloc")]
-    #[must_use]
-    pub fn to_shared(&self) -> ReasonCodes<crate::Shared> {
-        ReasonCodes(S::share_bytes(&self.0))
-    }
-
-    /// Keeps bytes that are reason codes.
-    pub(crate) const fn from_checked(codes: S::Bytes) -> Self {
-        Self(codes)
-    }
-}
-
-#[cfg(feature = "alloc")]
-impl ReasonCodes<crate::Shared> {
-    /// Creates the list.
-    #[must_use]
-    pub fn new(codes: impl IntoIterator<Item = ReasonCode>) -> Self {
-        Self(codes.into_iter().map(ReasonCode::as_u8).collect())
-    }
-}
-
-#[cfg(feature = "alloc")]
-impl FromIterator<ReasonCode> for ReasonCodes<crate::Shared> {
-    fn from_iter<T: IntoIterator<Item = ReasonCode>>(codes: T) -> Self {
-        Self::new(codes)
-    }
-}
-
-impl<'b> ReasonCodes<Borrowed<'b>> {
-    /// Creates the list in a buffer; needs no allocator.
-    ///
-    /// # Errors
-    ///
-    /// [`EncodeError::BufferTooSmall`].
-    pub fn new_in(
-        buffer: &'b mut [u8],
-        codes: impl IntoIterator<Item = ReasonCode>,
-    ) -> Result<Self, EncodeError> {
-        let mut out = SliceSink::new(buffer);
-        for code in codes {
-            out.reserve(1)?;
-            out.append(&[code.as_u8()]);
-        }
-        Ok(Self(out.into_written()))
     }
 }
 
@@ -506,13 +422,7 @@ fn write_subscriptions<'e>(
         write_entry(out, filter, &[options])?;
         facts.add(kind, options);
     }
-    if facts.count == 0 {
-        return Err(DecodeError::EmptyList {
-            packet_type: PacketType::Subscribe,
-        }
-        .into());
-    }
-    Ok(facts)
+    Ok(facts.of_some(PacketType::Subscribe)?)
 }
 
 fn write_filters<'e>(
@@ -525,13 +435,7 @@ fn write_filters<'e>(
         write_entry(out, filter.as_bytes(), &[])?;
         facts.add(kind, 0);
     }
-    if facts.count == 0 {
-        return Err(DecodeError::EmptyList {
-            packet_type: PacketType::Unsubscribe,
-        }
-        .into());
-    }
-    Ok(facts)
+    Ok(facts.of_some(PacketType::Unsubscribe)?)
 }
 
 fn write_entry(out: &mut impl Sink, filter: &[u8], options: &[u8]) -> Result<(), EncodeError> {
