@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use mqttstack_codec::{Connect, Decoder, Packet, PacketType, ProtocolVersion, Sender, Shared};
 use mqttstack_limits::{Instant, Limits};
-use mqttstack_session::{ProtocolError, server::Session};
+use mqttstack_session::{ProtocolError, journal::OperationSequence, server::Session};
 use slab::Slab;
 
 use super::{
@@ -46,6 +46,8 @@ pub(super) struct Connection {
     wanted: usize,
     /// When the packet at the head of `unread` began; `NEVER` when none has.
     begun_at: Instant,
+    /// Nothing leaves before this is stored.
+    pub(super) output_after: OperationSequence,
     /// Whether the output is full: then nothing more is encoded until it has been written.
     pub(super) is_blocked: bool,
     /// What the program around the broker was asked and has not answered.
@@ -102,6 +104,7 @@ impl Connection {
             unread: BytesMut::new(),
             wanted: 0,
             begun_at: Instant::NEVER,
+            output_after: OperationSequence::default(),
             is_blocked: false,
             question: None,
             is_moving: false,

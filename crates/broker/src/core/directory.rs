@@ -4,13 +4,13 @@ use std::{
     collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use mqttstack_codec::{QoS, ReasonCode, SubscriptionOptions};
 use mqttstack_limits::{BrokerLimits, Instant};
-use mqttstack_session::Message;
+use mqttstack_session::{Message, journal::SessionNumber};
 use mqttstack_topic::{RetainedIndex, Shared, SubscriptionIndex, TopicName};
 
 use super::{
@@ -30,6 +30,8 @@ pub struct Directory {
     /// Members of shared groups whose clients are away: others are chosen before them.
     absent_members: Arc<RwLock<BTreeSet<SessionKey>>>,
     connections: Arc<ConnectionCounts>,
+    /// The highest number that a session has had in a store.
+    session_numbers: Arc<AtomicU64>,
 }
 
 /// Who has which session.
@@ -54,6 +56,8 @@ pub(super) struct Granted {
     pub(super) qos: QoS,
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
+    /// Whether the session is kept in a store.
+    pub(super) lasts: bool,
     /// 0 is none.
     pub(super) subscription_id: u32,
 }
@@ -68,6 +72,7 @@ impl Granted {
             qos,
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
+            lasts: false,
             subscription_id: subscription_id.unwrap_or(0),
         }
     }
@@ -90,6 +95,7 @@ impl Directory {
             workers: Arc::default(),
             absent_members: Arc::default(),
             connections: Arc::default(),
+            session_numbers: Arc::default(),
         }
     }
 
@@ -145,6 +151,17 @@ impl Directory {
     /// A connection is gone.
     pub(super) fn note_closed(&self) {
         lower(&self.connections.open);
+    }
+
+    /// Returns the number of a new session in the store.
+    pub(super) fn next_session_number(&self) -> SessionNumber {
+        let before = self.session_numbers.fetch_add(1, Ordering::Relaxed);
+        SessionNumber(before.wrapping_add(1))
+    }
+
+    /// A session in the store has this number: later ones have higher ones.
+    pub(super) fn note_session_number(&self, number: SessionNumber) {
+        self.session_numbers.fetch_max(number.0, Ordering::Relaxed);
     }
 
     /// Notes whether the client of a session that is in shared groups is away.
@@ -242,6 +259,8 @@ pub(super) enum Lookup {
 pub(super) struct Retained {
     pub(super) index: RetainedIndex<Message>,
     bytes: u64,
+    /// Counts the changes.
+    version: u64,
 }
 
 impl Retained {
@@ -249,7 +268,13 @@ impl Retained {
         Self {
             index: RetainedIndex::new(seed),
             bytes: 0,
+            version: 0,
         }
+    }
+
+    /// Returns the number of the last change.
+    pub(super) const fn version(&self) -> u64 {
+        self.version
     }
 
     /// Stores a message under its topic, or removes what is stored if the payload is empty.
@@ -265,6 +290,7 @@ impl Retained {
         now: Instant,
     ) -> Result<(), ReasonCode> {
         if message.payload().is_empty() {
+            self.version = self.version.saturating_add(1);
             if let Some(old) = self.index.remove(topic) {
                 self.bytes = self.bytes.saturating_sub(size_of(&old));
             }
@@ -281,6 +307,7 @@ impl Retained {
             return Err(ReasonCode::QuotaExceeded);
         }
         self.bytes = bytes;
+        self.version = self.version.saturating_add(1);
         let expires_at = message.expires_at(now);
         if expires_at == Instant::NEVER {
             self.index.insert(topic, message.clone());

@@ -6,6 +6,7 @@ use mqttstack_codec::{PacketType, ReasonCode, Sender, Shared, Will};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{
     Message, SessionState,
+    journal::Change,
     server::{EndCause, Ended},
 };
 use mqttstack_topic::{CharacterPolicy, TopicLimits};
@@ -75,10 +76,7 @@ impl Core {
             self.publish_will(key, message, now);
             return;
         }
-        let expires_at = match expiry {
-            NEVER_EXPIRES => Instant::NEVER,
-            seconds => now + Duration::from_secs(seconds.into()),
-        };
+        let expires_at = expires_at(expiry, now);
         // The will is due after its delay, or when the session ends (v5 MQTT-3.1.2-8).
         let delay = will
             .as_ref()
@@ -89,6 +87,7 @@ impl Core {
             Some(will) => (None, Some((will, due))),
             None => (None, None),
         };
+        let will_at = later.as_ref().map(|(_, due)| *due);
         if later.is_some() {
             self.timers.schedule(Timer::Will(key), due);
         }
@@ -105,6 +104,7 @@ impl Core {
                 self.directory.set_member_absent(key, true);
             }
         }
+        self.write_disconnected(key, expires_at, will_at);
         let message = at_once.and_then(|will| self.will_message(key, &will, now));
         self.publish_will(key, message, now);
     }
@@ -152,6 +152,7 @@ impl Core {
         let Some((will, _)) = absent.will.take() else {
             return;
         };
+        self.write_change(key, || Change::WillPublished);
         let message = self.will_message(key, &will, now);
         self.publish_will(key, message, now);
     }
@@ -224,6 +225,7 @@ impl Core {
 
     /// Strikes a session out everywhere.
     pub(super) fn remove_session(&mut self, key: SessionKey) {
+        self.write_change(key, || Change::Ended);
         let Some(entry) = self.sessions.remove(key) else {
             return;
         };
@@ -260,6 +262,14 @@ impl Core {
         }
         self.handle_events(id, now);
         self.settle(id);
+    }
+}
+
+/// Returns when a session ends whose client goes at `now`.
+pub(super) fn expires_at(session_expiry_interval: u32, now: Instant) -> Instant {
+    match session_expiry_interval {
+        NEVER_EXPIRES => Instant::NEVER,
+        seconds => now + Duration::from_secs(seconds.into()),
     }
 }
 

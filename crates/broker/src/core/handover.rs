@@ -106,6 +106,7 @@ impl Core {
         self.directory.locations.set(key, location);
         Some(MovedSession {
             state: absent.state,
+            number: entry.number,
             identity: entry.identity,
             subscription_count: entry.subscription_count,
             shared_count: entry.shared_count,
@@ -158,7 +159,8 @@ impl Core {
         now: Instant,
     ) {
         let MovedSession {
-            state,
+            mut state,
+            number,
             identity,
             subscription_count,
             shared_count,
@@ -167,6 +169,8 @@ impl Core {
             will,
             limits,
         } = moved;
+        // It left only when everything about it was stored.
+        state.handle_stored(state.recorded());
         self.timers.schedule(Timer::SessionExpiry(key), expires_at);
         if let Some((_, due)) = &will {
             self.timers.schedule(Timer::Will(key), *due);
@@ -184,6 +188,7 @@ impl Core {
         entry.shared_count = shared_count;
         entry.owed = owed;
         entry.is_arriving = true;
+        entry.number = number;
         self.sessions.insert(entry);
         self.resume(id, key, now);
         // Somebody else here may have asked for it on its way.
@@ -209,7 +214,9 @@ impl Core {
         }
         let arrived = self.moves.note_arrived(session, worker);
         for (message, target) in arrived.held {
+            let parcel = target.parcel;
             self.deliver(&message, target, worker, now);
+            self.write_taken(parcel);
         }
         if let Some(complete) = arrived.complete {
             self.on_arrived(session, complete, now);
@@ -240,9 +247,5 @@ impl Core {
                 self.on_take_over(request, now);
             }
         }
-    }
-
-    pub(super) fn send_letter(&mut self, to: WorkerId, letter: WorkerMessage) {
-        self.worker_messages.push_back((to, letter));
     }
 }

@@ -45,6 +45,11 @@ impl SessionKey {
         Self(((generation as u64) << 32) | number as u64)
     }
 
+    /// The key as a number, for the store.
+    pub(super) const fn as_u64(self) -> u64 {
+        self.0
+    }
+
     pub(super) const fn number(self) -> u32 {
         let [.., a, b, c, d] = self.0.to_be_bytes();
         u32::from_be_bytes([a, b, c, d])

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use mqttstack_codec::{QoS, ReasonCode, Shared, Will};
 use mqttstack_limits::{Instant, Limits};
-use mqttstack_session::{Message, SessionState, SubscriptionIds};
+use mqttstack_session::{
+    DeliveryOptions, Message, SessionState, SubscriptionIds,
+    journal::{ParcelNumber, SessionNumber},
+};
 use mqttstack_topic::GroupId;
 
 use super::{
@@ -24,6 +27,8 @@ pub enum WorkerMessage {
         message: Message,
         /// Who gets it, and how.
         targets: Vec<Target>,
+        /// What the store of the sender calls it, if it has it: say in yours that it has come.
+        parcel: Option<ParcelNumber>,
     },
     /// A client of yours has connected here: end its connection with you, and hand over its
     /// session.
@@ -58,6 +63,20 @@ pub struct Target {
     pub(super) subscription_ids: SubscriptionIds,
     /// The shared group that it was chosen from.
     pub(super) group: Option<GroupId>,
+    /// Whether the session is kept in a store.
+    pub(super) lasts: bool,
+    /// What the store calls the message while it is held for the session.
+    pub(super) parcel: Option<ParcelNumber>,
+}
+
+impl Target {
+    pub(super) fn options(&self) -> DeliveryOptions {
+        DeliveryOptions {
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: self.subscription_ids.clone(),
+        }
+    }
 }
 
 /// A request for the session of a client.
@@ -99,6 +118,8 @@ pub(super) enum HandOverOutcome {
 #[derive(Clone, Debug)]
 pub(super) struct MovedSession {
     pub(super) state: SessionState,
+    /// What its store calls it.
+    pub(super) number: Option<SessionNumber>,
     pub(super) identity: Option<Box<str>>,
     pub(super) subscription_count: u32,
     pub(super) shared_count: u32,

@@ -5,6 +5,7 @@ mod connection;
 mod directory;
 mod end;
 mod handover;
+mod journal;
 mod keys;
 mod locations;
 mod message;
@@ -13,6 +14,7 @@ mod notice;
 mod peer;
 mod publish;
 mod questions;
+mod restore;
 mod session_table;
 mod subscribe;
 mod takeover;
@@ -36,6 +38,7 @@ pub use self::{
         PublishRequest, SubscribeRequest, Ticket, WillRequest,
     },
     directory::Directory,
+    journal::Durability,
     keys::{ConnectionId, SessionKey, WorkerId},
     message::{HandOver, TakeOver, Target, WorkerMessage},
     notice::Notice,
@@ -43,6 +46,7 @@ pub use self::{
 };
 use self::{
     connection::{Connection, Step},
+    journal::Journal,
     moves::Moves,
     session_table::{Presence, SessionTable},
     timers::{Timer, Timers},
@@ -65,6 +69,8 @@ pub struct Settings {
     /// Whether 3.x clients may say that they are bridges (bit 0x80 of the protocol level), and get
     /// No Local and Retain As Published for it. A claim that anyone can make.
     pub accept_bridges: bool,
+    /// When a message counts as safe.
+    pub durability: Durability,
 }
 
 impl Settings {
@@ -83,6 +89,7 @@ impl Settings {
             access: Box::new(AllowAll),
             unguessable: Box::new(unguessable),
             accept_bridges: false,
+            durability: Durability::Memory,
         }
     }
 }
@@ -93,6 +100,7 @@ impl fmt::Debug for Settings {
             .field("worker", &self.worker)
             .field("limits", &self.limits)
             .field("accept_bridges", &self.accept_bridges)
+            .field("durability", &self.durability)
             .finish_non_exhaustive()
     }
 }
@@ -127,6 +135,7 @@ pub enum Drained {
 ///
 /// Inputs are the `handle_*` calls. After any of them, drain [`poll_dirty`](Self::poll_dirty)
 /// (and [`drain`](Self::drain) each connection it names),
+/// [`poll_store_operation`](Self::poll_store_operation) (if it is durable),
 /// [`poll_worker_message`](Self::poll_worker_message) and [`poll_notice`](Self::poll_notice), then
 /// read [`poll_timeout`](Self::poll_timeout). A driver that collects a turn's worth of inputs first
 /// sends everything that a connection gets with one write.
@@ -142,6 +151,7 @@ pub struct Core {
     sessions: SessionTable,
     /// Sessions on their way between workers.
     moves: Moves,
+    journal: Journal,
     /// Sessions that must end because they cannot take what they are owed.
     overflowed: VecDeque<SessionKey>,
     timers: Timers,
@@ -176,6 +186,7 @@ impl Core {
             connections_made: 0,
             sessions: SessionTable::new(settings.worker, locations),
             moves: Moves::default(),
+            journal: Journal::new(settings.durability),
             overflowed: VecDeque::new(),
             timers: Timers::default(),
             retained_timer: Instant::NEVER,
@@ -307,10 +318,12 @@ impl Core {
                 from,
                 message,
                 targets,
+                parcel,
             } => {
                 for target in targets {
                     self.deliver(&message, target, from, now);
                 }
+                self.write_taken(parcel);
             }
             WorkerMessage::TakeOver(request) => self.on_take_over(*request, now),
             WorkerMessage::HandOver(answer) => self.on_hand_over(*answer, now),
@@ -357,6 +370,9 @@ impl Core {
     pub fn drain(&mut self, id: ConnectionId, now: Instant, outlet: &mut impl Outlet) -> Drained {
         if let Some(connection) = self.connection_mut(id) {
             connection.begin_turn();
+        }
+        if self.holds_output(id) {
+            return Drained::Empty;
         }
         loop {
             match self.encode_packets(id, now, outlet) {
@@ -562,6 +578,11 @@ impl Core {
     /// After a change: puts the connection among those with something to send, and its deadline
     /// among the timers.
     fn settle(&mut self, id: ConnectionId) {
+        if self.journal.is_kept()
+            && let Some(key) = self.connection(id).and_then(|connection| connection.key)
+        {
+            self.write_down(key);
+        }
         let owes_retained = self.owes_retained(id);
         let Some(connection) = self.connection_mut(id) else {
             return;
@@ -645,10 +666,14 @@ impl Core {
             }
         }
         let is_ended = connection.session.is_ended();
+        let key = connection.key;
         // A connection that is over is not blocked: nothing more is read from it.
         let is_full = !is_ended && outlet.waiting() >= full;
         connection.is_blocked = is_full;
         self.scratch = scratch;
+        if let Some(key) = key {
+            self.write_down(key);
+        }
         debug_assert!(
             failed.is_none(),
             "a packet of ours does not encode: {failed:?}"

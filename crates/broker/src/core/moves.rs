@@ -232,6 +232,8 @@ mod tests {
             retain: false,
             subscription_ids: SubscriptionIds::None,
             group: None,
+            lasts: false,
+            parcel: None,
         };
         let message = Message::builder("t", payload.to_owned()).build();
         moves.hold(worker(from), message.expect("valid"), target)

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use mqttstack_codec::{PacketId, QoS, ReasonCode};
 use mqttstack_limits::Instant;
-use mqttstack_session::{DeliveryOptions, Message, PublishError, SubscriptionIds};
+use mqttstack_session::{Message, PublishError, SubscriptionIds};
 use mqttstack_topic::{Availability, Choice, GroupId, Match, SharedGroup, TopicLimits, TopicName};
 
 use super::{
@@ -65,6 +65,7 @@ impl Core {
         let Some(key) = self.connection(id).and_then(|connection| connection.key) else {
             return;
         };
+        let before = self.journal.recorded();
         let reason = match verdict {
             Ok(()) => {
                 let limits = self.topic_limits(id);
@@ -74,8 +75,8 @@ impl Core {
             Err(reason) if reason.is_error() => reason,
             Err(_) => ReasonCode::NotAuthorized,
         };
-        if let (Some(packet_id), Some(connection)) = (packet_id, self.connection_mut(id)) {
-            connection.session.acknowledge(packet_id, reason);
+        if let Some(packet_id) = packet_id {
+            self.answer_publisher(id, key, (packet_id, message.qos()), reason, before);
         }
     }
 
@@ -139,12 +140,13 @@ impl Core {
         if message.retain() {
             let mut retained = self.directory.retained.write();
             let stored = retained.store(&topic, message, &self.limits, now);
-            let next = retained.next_deadline();
+            let (next, version) = (retained.next_deadline(), retained.version());
             drop(retained);
             self.schedule_retained_expiry(next);
             if let Err(reason) = stored {
                 return reason;
             }
+            self.write_retained(message, version, now);
         }
         let mut hits = std::mem::take(&mut self.hits);
         self.find_subscribers(&topic, publisher, &mut hits);
@@ -246,10 +248,12 @@ impl Core {
     }
 
     fn send_batch(&mut self, worker: WorkerId, message: Message, targets: Vec<Target>) {
+        let parcel = self.write_parcel(&message, &targets);
         let letter = WorkerMessage::Deliver {
             from: self.worker,
             message,
             targets,
+            parcel,
         };
         self.send_letter(worker, letter);
     }
@@ -262,24 +266,14 @@ impl Core {
         from: WorkerId,
         now: Instant,
     ) {
-        let Target {
-            session: key,
-            qos,
-            retain,
-            ref subscription_ids,
-            ..
-        } = target;
+        let key = target.session;
         let Some(entry) = self.sessions.get_mut(key) else {
             return self.deliver_elsewhere(message, target, from, now);
         };
         if entry.is_arriving && self.moves.awaits(key, from) {
             return self.hold(message, target, from);
         }
-        let options = DeliveryOptions {
-            qos,
-            retain,
-            subscription_ids: subscription_ids.clone(),
-        };
+        let options = target.options();
         let taken = match &mut entry.presence {
             Presence::Connected(id) => {
                 let id = *id;
@@ -298,6 +292,7 @@ impl Core {
         if let Err(PublishError::SessionMustEnd) = taken {
             self.note_overflow(key);
         }
+        self.write_down(key);
     }
 
     /// The session that was to get a message is not here: the message follows it, waits for it, or
@@ -329,9 +324,13 @@ impl Core {
         }
     }
 
-    fn hold(&mut self, message: &Message, target: Target, from: WorkerId) {
+    fn hold(&mut self, message: &Message, mut target: Target, from: WorkerId) {
+        let parcel = self.write_parcel(message, std::slice::from_ref(&target));
+        target.parcel = parcel;
         // What there is no room for is lost, as in a queue that is full.
-        let _ = self.moves.hold(from, message.clone(), target);
+        if !self.moves.hold(from, message.clone(), target) {
+            self.write_taken(parcel);
+        }
     }
 }
 
@@ -353,6 +352,8 @@ fn merge(message: &Message, hits: &[Hit]) -> Option<Target> {
     Some(Target {
         session: first.session,
         group: first.group,
+        lasts: hits.iter().any(|hit| hit.granted.lasts),
+        parcel: None,
         qos: granted.min(message.qos()),
         retain: message.retain() && keeps_retain,
         subscription_ids: match hits {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use mqttstack_codec::{Shared, Will};
 use mqttstack_limits::{Instant, Limits};
-use mqttstack_session::SessionState;
+use mqttstack_session::{SessionState, journal::SessionNumber};
 use mqttstack_topic::Cursor;
 use slab::Slab;
 
@@ -34,6 +34,8 @@ pub(super) struct Entry {
     /// Whether it has come from another worker, and letters that went to its old place may still
     /// be under way.
     pub(super) is_arriving: bool,
+    /// What its store calls it, if it outlives its connection and the process.
+    pub(super) number: Option<SessionNumber>,
     pub(super) presence: Presence,
 }
 
@@ -55,6 +57,7 @@ impl Entry {
             is_overflowed: false,
             is_bridge: false,
             is_arriving: false,
+            number: None,
             presence,
         }
     }

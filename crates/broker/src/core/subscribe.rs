@@ -4,7 +4,10 @@ use mqttstack_codec::{
     ProtocolVersion, QoS, ReasonCode, RetainHandling, Shared, Subscribe, Subscription, Unsubscribe,
 };
 use mqttstack_limits::{Instant, Limits};
-use mqttstack_session::{DeliveryOptions, Message, PublishError, QueueStatus};
+use mqttstack_session::{
+    DeliveryOptions, Message, PublishError, QueueStatus,
+    journal::{Change, RecordedSubscription},
+};
 use mqttstack_topic::{Cursor, TopicError, TopicFilter, TopicLimits};
 
 use super::{
@@ -143,6 +146,7 @@ impl Core {
         let knows_refusal = connection.session.version() != Some(ProtocolVersion::V31);
         let subscription_id = subscribe.properties.subscription_identifiers().next();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
+        let before = self.journal.recorded();
         for (asked, answer) in subscribe.filters.iter().zip(answers) {
             let granted = match answer {
                 Authorization::Allow => self.subscribe_one(id, key, &asked, subscription_id),
@@ -161,6 +165,9 @@ impl Core {
             // What it gets is what is retained now, not what is retained when it has its next turn:
             // that would be what this input goes on to publish. The work is counted.
             connection.begin_turn();
+        }
+        if self.journal.recorded() > before {
+            self.hold_output(id);
         }
         self.send_more_retained(id, now);
     }
@@ -233,7 +240,8 @@ impl Core {
         }
         let count = entry.subscription_count;
         let qos = options.qos.min(limits.maximum_qos);
-        let granted = Granted::new(&options, qos, subscription_id);
+        let mut granted = Granted::new(&options, qos, subscription_id);
+        granted.lasts = entry.number.is_some();
         let mut index = self.directory.subscriptions.write();
         let has_no_room = count >= limits.subscriptions_max
             || (is_shared && entry.shared_count >= limits.shared_subscriptions_max);
@@ -263,6 +271,12 @@ impl Core {
         } else if let Some(owed) = entry.owed.get_mut(asked.filter) {
             owed.granted = granted;
         }
+        options.qos = qos;
+        let subscription = RecordedSubscription {
+            options,
+            subscription_id,
+        };
+        self.write_subscribed(key, asked.filter, subscription);
         Ok(granted_code(qos))
     }
 
@@ -369,6 +383,7 @@ impl Core {
             return;
         };
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
+        let mut ended: Vec<&str> = Vec::new();
         for text in unsubscribe.filters.iter() {
             codes.push(match parse_filter(text, limits) {
                 Ok(filter) => match self.directory.subscriptions.write().remove(&filter, &key) {
@@ -377,6 +392,7 @@ impl Core {
                         entry.subscription_count = entry.subscription_count.saturating_sub(1);
                         entry.shared_count = entry.shared_count.saturating_sub(shared);
                         entry.owed.remove(text);
+                        ended.push(text);
                         ReasonCode::Success
                     }
                     None => ReasonCode::NoSubscriptionExisted,
@@ -386,6 +402,15 @@ impl Core {
         }
         if let Some(connection) = self.connection_mut(id) {
             connection.session.unsuback(unsubscribe.packet_id, codes);
+        }
+        let before = self.journal.recorded();
+        for filter in ended {
+            self.write_change(key, || Change::Unsubscribed {
+                filter: filter.into(),
+            });
+        }
+        if self.journal.recorded() > before {
+            self.hold_output(id);
         }
     }
 }

@@ -254,6 +254,7 @@ impl Core {
         if let Presence::Absent(absent) = before {
             self.cancel_timers(key, &absent);
         }
+        self.write_down(key);
     }
 
     /// Answers a CONNECT that is let in.
@@ -261,14 +262,19 @@ impl Core {
         &mut self,
         id: ConnectionId,
         key: SessionKey,
-        state: SessionState,
+        mut state: SessionState,
         session_present: bool,
         now: Instant,
     ) -> Result<(), NotAccepted> {
         let is_arriving = self.moves.is_arriving(key);
+        let is_durable = self.journal.is_kept();
         let Some(connection) = self.connection_mut(id) else {
             return Err(NotAccepted::from(state));
         };
+        let lasts = is_durable && connection.session.session_expiry_interval() > 0;
+        if lasts {
+            state.keep_journal();
+        }
         let Some(admission) = connection.admission.take() else {
             return Err(NotAccepted::from(state));
         };
@@ -281,6 +287,9 @@ impl Core {
             ..Acceptance::default()
         };
         connection.session.accept(acceptance, now)?;
+        if !lasts {
+            connection.session.drop_journal();
+        }
         connection.key = Some(key);
         connection.is_moving |= is_arriving;
         let peer = Arc::clone(&connection.peer);
@@ -291,6 +300,7 @@ impl Core {
             self.access
                 .on_connect(&entry.client(), &peer, session_present);
         }
+        self.write_connected(id, key, lasts);
         self.directory.note_decided();
         self.notices.push_back(Notice::Connected {
             peer,

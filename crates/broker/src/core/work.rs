@@ -44,11 +44,16 @@ impl Core {
     /// Has a connection wait for its next turn if it has made enough work in this one; returns
     /// whether it has to wait.
     pub(super) fn ends_share(&mut self, id: ConnectionId, now: Instant) -> bool {
-        if !self.work.is_enough() {
+        let is_behind = self.journal.is_full();
+        if !self.work.is_enough() && !is_behind {
             return false;
         }
         if let Some(connection) = self.connection_mut(id) {
             connection.has_had_its_share = true;
+        }
+        if is_behind {
+            self.journal.pause(id);
+            return true;
         }
         if self.work.waiting.is_empty() {
             self.work.since = now;
@@ -63,16 +68,21 @@ impl Core {
             let Some(id) = self.work.waiting.pop_front() else {
                 return;
             };
-            let Some(connection) = self.connection_mut(id) else {
-                continue;
-            };
-            connection.has_had_its_share = false;
-            self.work.begin();
-            self.handle_unread(id, now);
-            // The driver may read on.
-            self.mark_dirty(id);
-            self.settle(id);
+            self.end_pause(id, now);
             self.drop_overflowed(now);
         }
+    }
+
+    /// Takes up a connection that had to wait, for another share.
+    pub(super) fn end_pause(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.has_had_its_share = false;
+        self.work.begin();
+        self.handle_unread(id, now);
+        // The driver may read on.
+        self.mark_dirty(id);
+        self.settle(id);
     }
 }

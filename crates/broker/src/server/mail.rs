@@ -138,6 +138,7 @@ mod tests {
             from: WorkerId::new(0),
             message: Message::builder("a", "x").build().expect("valid"),
             targets: Vec::new(),
+            parcel: None,
         }
     }
 

@@ -34,7 +34,9 @@
 
 mod form;
 mod format;
+mod image;
 mod message_form;
+mod record;
 mod replay;
 mod snapshot;
 #[cfg(test)]
@@ -47,6 +49,8 @@ use mqttstack_limits::Instant;
 
 pub use self::{
     format::{Epoch, FormatError},
+    image::{ParcelNumber, Recovered, SessionNumber, StoreImage, StoreOperation},
+    record::{Change, RecordedPresence, RecordedSubscription, SessionRecord},
     replay::ReplayError,
 };
 use crate::{DeliveryOptions, Message, PublishToken};

@@ -13,7 +13,7 @@ use core::time::Duration;
 
 use mqttstack_codec::{
     Auth, DecodeError, Packet, PacketId, PacketType, Properties, PropertyId, ProtocolVersion,
-    ReasonCode, Shared, Storage,
+    ReasonCode, Shared, Storage, Will,
 };
 use mqttstack_limits::{Instant, Limits};
 
@@ -404,6 +404,37 @@ impl Session {
             Phase::Deciding(deciding) => Some(deciding.connect.version),
             Phase::Connected(connected) => Some(connected.flow.version()),
             Phase::Ended(remains) => Some(remains.version),
+        }
+    }
+
+    /// Returns the Session Expiry Interval that is in force, or will be if the CONNECT is accepted, in
+    /// seconds: 0 ends the session with the connection, `u32::MAX` is never. A 3.x client that asks
+    /// for a session that lasts has `u32::MAX`; the limits may lower either.
+    #[must_use]
+    pub fn session_expiry_interval(&self) -> u32 {
+        match &self.phase {
+            Phase::Deciding(deciding) => {
+                connack::Terms::new(&deciding.connect, &self.limits).session_expiry
+            }
+            Phase::Connected(connected) => connected.session_expiry,
+            Phase::AwaitConnect { .. } | Phase::Ended(_) => 0,
+        }
+    }
+
+    /// Returns the Will Message of the connection, if it still has one.
+    #[must_use]
+    pub fn will(&self) -> Option<&Will<Shared>> {
+        match &self.phase {
+            Phase::Deciding(deciding) => deciding.connect.will.as_ref(),
+            Phase::Connected(connected) => connected.will.as_deref(),
+            Phase::AwaitConnect { .. } | Phase::Ended(_) => None,
+        }
+    }
+
+    /// From now on no changes are recorded, and nothing waits for the store.
+    pub fn drop_journal(&mut self) {
+        if let Phase::Connected(connected) = &mut self.phase {
+            connected.flow.state.drop_journal();
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod access;
 mod connect;
+mod crash;
+mod durable;
 mod fuzz;
 mod limits;
 mod publish;
@@ -22,10 +24,11 @@ use mqttstack_codec::{
     SubscriptionOptions, Unsubscribe, UnsubscribeFilters, Will,
 };
 use mqttstack_limits::{BrokerLimits, Instant, Limits};
+use mqttstack_session::journal::{OperationSequence, StoreImage, StoreOperation};
 
 use super::{
-    Access, AllowAll, Answer, ConnectionId, Core, Directory, Drained, Notice, Outlet, Settings,
-    Ticket, WorkerId, WorkerMessage,
+    Access, AllowAll, Answer, ConnectionId, Core, Directory, Drained, Durability, Notice, Outlet,
+    Settings, Ticket, WorkerId, WorkerMessage,
 };
 
 pub(super) use ProtocolVersion::{V5, V31, V311};
@@ -40,7 +43,15 @@ pub(super) struct Net {
     /// Messages between workers wait here while they are held.
     on_the_way: VecDeque<(WorkerId, WorkerMessage)>,
     pub(super) holds_worker_messages: bool,
+    /// What is durable.
+    pub(super) image: StoreImage,
+    /// What each core has drained and is not stored, in units.
+    pub(super) unstored: Vec<VecDeque<Unit>>,
+    pub(super) holds_store: bool,
 }
+
+/// What was drained in one go, and the place of the last of it.
+pub(super) type Unit = (OperationSequence, Vec<StoreOperation>);
 
 /// What a [`Net`] is made of.
 pub(super) struct Plan {
@@ -49,6 +60,7 @@ pub(super) struct Plan {
     pub(super) broker_limits: BrokerLimits,
     pub(super) access: fn() -> Box<dyn Access>,
     pub(super) accept_bridges: bool,
+    pub(super) durability: Durability,
 }
 
 impl Default for Plan {
@@ -59,6 +71,7 @@ impl Default for Plan {
             broker_limits: BrokerLimits::default(),
             access: || Box::new(AllowAll),
             accept_bridges: false,
+            durability: Durability::Memory,
         }
     }
 }
@@ -73,6 +86,8 @@ struct Peer {
     incoming: Outgoing,
     /// What it has received and nobody has looked at.
     heard: Vec<String>,
+    /// What it has received, if it is handed on as it is.
+    packets: Option<Vec<Packet<Shared>>>,
     /// Whether it takes bytes.
     reads: bool,
     /// Whether it answers PUBLISH, PUBREC and PUBREL.
@@ -202,6 +217,7 @@ impl Net {
                 limits: plan.broker_limits.clone(),
                 access: (plan.access)(),
                 accept_bridges: plan.accept_bridges,
+                durability: plan.durability,
                 ..Settings::new(WorkerId::new(index), directory.clone(), unguessable)
             })
         };
@@ -213,6 +229,77 @@ impl Net {
             peers: Vec::new(),
             on_the_way: VecDeque::new(),
             holds_worker_messages: false,
+            image: StoreImage::new(),
+            unstored: (0..plan.workers).map(|_| VecDeque::new()).collect(),
+            holds_store: false,
+        }
+    }
+
+    /// Cores that are durable.
+    pub(super) fn durable(workers: u8) -> Self {
+        Self::planned(Plan {
+            workers,
+            durability: Durability::Stored,
+            ..Plan::default()
+        })
+    }
+
+    /// The process ends without a word, and another one begins with what is stored.
+    pub(super) fn crash(mut self) -> Self {
+        let workers = u8::try_from(self.cores.len()).expect("few");
+        let mut net = Self::durable(workers);
+        net.now = self.now + seconds(1);
+        let recovered = self.image.recover(&Limits::default(), net.now);
+        net.image = self.image;
+        for (message, _) in recovered.retained {
+            net.cores[0].restore_retained(&message, net.now);
+        }
+        for (place, (number, record)) in recovered.sessions.into_iter().enumerate() {
+            let limits = Arc::clone(&net.limits);
+            let core = place % net.cores.len();
+            assert!(net.cores[core].restore(number, record, limits, net.now));
+        }
+        net.pump();
+        net
+    }
+
+    /// Takes what a core wants to have written; returns whether there was something.
+    fn write_down(&mut self, core: usize) -> bool {
+        let mut unit: Option<Unit> = None;
+        while let Some((sequence, operation)) = self.cores[core].poll_store_operation() {
+            let (last, operations) = unit.get_or_insert_default();
+            assert_eq!(sequence.get(), last.get().max(sequence.get() - 1) + 1);
+            *last = sequence;
+            operations.push(operation);
+        }
+        let Some(unit) = unit else { return false };
+        self.unstored[core].push_back(unit);
+        if !self.holds_store {
+            self.sync_unit(core);
+        }
+        true
+    }
+
+    /// Makes the oldest unit of a core durable; returns whether there was one.
+    pub(super) fn sync_unit(&mut self, core: usize) -> bool {
+        let Some((sequence, operations)) = self.unstored[core].pop_front() else {
+            return false;
+        };
+        for operation in operations {
+            self.image.apply(operation).expect("it fits");
+        }
+        self.cores[core].handle_stored(sequence, self.now);
+        true
+    }
+
+    /// Makes everything durable.
+    pub(super) fn sync(&mut self) {
+        loop {
+            let any = (0..self.cores.len()).any(|core| self.sync_unit(core));
+            if !any {
+                return;
+            }
+            self.pump();
         }
     }
 
@@ -228,6 +315,7 @@ impl Net {
             version: V5,
             incoming: Outgoing::default(),
             heard: Vec::new(),
+            packets: None,
             reads: true,
             answers: true,
             is_closed: false,
@@ -392,6 +480,16 @@ impl Net {
         self.peers[who].answers = false;
     }
 
+    /// From now on what it gets is taken by [`take_packets`](Self::take_packets).
+    pub(super) fn keep_packets(&mut self, who: Who) {
+        self.peers[who].packets = Some(Vec::new());
+    }
+
+    pub(super) fn take_packets(&mut self, who: Who) -> Vec<Packet<Shared>> {
+        let packets = self.peers[who].packets.as_mut();
+        packets.map(std::mem::take).unwrap_or_default()
+    }
+
     pub(super) fn stop_reading(&mut self, who: Who) {
         self.peers[who].reads = false;
     }
@@ -481,6 +579,7 @@ impl Net {
                     assert_eq!(id, self.peers[who].id);
                     self.drain(who);
                 }
+                is_quiet &= !self.write_down(core);
                 while let Some(message) = self.cores[core].poll_worker_message() {
                     self.on_the_way.push_back(message);
                 }
@@ -536,6 +635,10 @@ impl Net {
             .with_sender(Sender::Server);
         let mut bytes = std::mem::take(&mut peer.incoming.bytes);
         while let Some(packet) = decoder.decode(&mut bytes).expect("the broker is correct") {
+            if let Some(packets) = &mut self.peers[who].packets {
+                packets.push(packet);
+                continue;
+            }
             self.on_packet(who, &packet);
         }
         assert!(bytes.is_empty(), "half a packet: {bytes:?}");
