@@ -4,7 +4,9 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, broker, completions, failure::Failure, inspect, matching, publish, subscribe};
+use crate::{
+    bench, broker, certs, completions, failure::Failure, inspect, matching, publish, subscribe,
+};
 
 /// MQTT 3.1, 3.1.1 and 5.0 on the command line.
 #[derive(Debug, Parser)]
@@ -25,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a broker; without a configuration on 127.0.0.1:1883, for this machine alone.
     Broker(broker::Args),
+    /// Make certificates for development: an authority, a server's, those of clients.
+    Certs(certs::Args),
     /// Publish messages.
     Pub(Box<publish::Args>),
     /// Subscribe to topics and print the messages.
@@ -61,6 +65,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let (name, result) = match cli.command {
         Command::Broker(args) => ("broker", broker::run(&args)),
+        Command::Certs(args) => ("certs", certs::run(&args)),
         Command::Pub(args) => ("pub", publish::run(*args)),
         Command::Sub(args) => ("sub", subscribe::run(*args)),
         Command::Bench(args) => ("bench", bench::run(&args)),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod broker;
+mod certs;
 mod command;
 mod completions;
 mod connection;

@@ -1,0 +1,275 @@
+//! `mqttstack certs`: an authority and what it signs, for development.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use jiff::{ToSpan as _, Zoned, civil::Date};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  mqttstack certs tls
+      for a server at localhost, 127.0.0.1 and ::1
+  mqttstack certs tls --host broker.lan --host 192.0.2.7 --client ann --client meter-7
+      for a server that has other names too, and for two clients
+
+The authority is made anew each time, and its key is kept beside the rest: enough for development and
+tests, not for production.
+
+Exit codes: 0 done, 1 usage, files that are there, or that cannot be written.";
+
+/// The names that a server on this machine has.
+const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// How long the authority lasts, in days, if the rest does not last longer.
+const AUTHORITY_DAYS: u32 = 3650;
+
+/// Makes certificates.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Where to put them; the directory is made if it is not there.
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// A name or an address of the server, beside localhost, 127.0.0.1 and ::1; may be repeated.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    host: Vec<String>,
+    /// A client to make a certificate for, by the name that the broker is to know; may be repeated.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = client_name)]
+    client: Vec<String>,
+    /// How long the certificates last. Browsers and systems of Apple take 398 days at most.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    days: u32,
+    /// Overwrite files that are there.
+    #[arg(long)]
+    force: bool,
+}
+
+/// A file to write.
+struct File {
+    name: String,
+    pem: String,
+    meaning: String,
+}
+
+impl File {
+    fn is_secret(&self) -> bool {
+        self.name.ends_with(".key")
+    }
+}
+
+/// Makes an authority, a certificate of a server, and those of clients.
+pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
+    let files = sign(arguments).map_err(|error| {
+        let hint = "hosts are names such as broker.lan, or addresses";
+        Failure::configuration(format!("cannot make the certificates: {error}"), hint)
+    })?;
+    let directory = &arguments.directory;
+    let there = |file: &&File| directory.join(&file.name).symlink_metadata().is_ok();
+    if let Some(file) = files.iter().find(there).filter(|_| !arguments.force) {
+        let path = directory.join(&file.name);
+        return Err(Failure::configuration(
+            format!(
+                "{} is there already, and nothing was written",
+                path.display()
+            ),
+            "choose another directory; or say --force, and whoever trusts the authority there has to \
+             trust the new one",
+        ));
+    }
+    let wrong = |path: &Path, error: &io::Error| {
+        let hint = "choose a directory that you may write to";
+        Failure::configuration(format!("cannot write {}: {error}", path.display()), hint)
+    };
+    fs::create_dir_all(directory).map_err(|error| wrong(directory, &error))?;
+    for file in &files {
+        let path = directory.join(&file.name);
+        write(&path, file).map_err(|error| wrong(&path, &error))?;
+    }
+    io::stdout()
+        .write_all(report(arguments, &files).as_bytes())
+        .map_err(Failure::output)
+}
+
+/// Makes the keys, and signs what belongs to them.
+fn sign(arguments: &Args) -> Result<Vec<File>, rcgen::Error> {
+    let today = Zoned::now().date();
+    // Clocks differ; yesterday it was not used anyway.
+    let first = today.saturating_sub(1.day());
+    let last = |days: u32| today.saturating_add(i64::from(days).days());
+    let part = |number: i8| u8::try_from(number).unwrap_or(1);
+    let moment = |day: Date| date_time_ymd(day.year().into(), part(day.month()), part(day.day()));
+    let lasting = |params: &mut CertificateParams, days| {
+        params.not_before = moment(first);
+        params.not_after = moment(last(days));
+    };
+
+    let mut authority = CertificateParams::new(Vec::new())?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Told apart from those of other days where several are trusted.
+    let name = format!("mqttstack development authority {today}");
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, name.clone());
+    lasting(&mut authority, AUTHORITY_DAYS.max(arguments.days));
+    let key = KeyPair::generate()?;
+    let mut files = vec![
+        File {
+            name: "ca.crt".to_owned(),
+            pem: authority.self_signed(&key)?.pem(),
+            meaning: format!("{name}: to be trusted"),
+        },
+        File {
+            name: "ca.key".to_owned(),
+            pem: key.serialize_pem(),
+            meaning: "its key: who has it can pose as anybody to those who trust it".to_owned(),
+        },
+    ];
+    let issuer = Issuer::new(authority, key);
+
+    let mut hosts: Vec<String> = LOCAL.map(ToOwned::to_owned).into();
+    hosts.extend(arguments.host.iter().cloned());
+    let meaning = format!("the server: {}", hosts.join(", "));
+    let common_name = arguments
+        .host
+        .first()
+        .map_or(LOCAL[0], |host| host)
+        .to_owned();
+    let server = (hosts, common_name, ExtendedKeyUsagePurpose::ServerAuth);
+    let clients = arguments.client.iter().map(|name| {
+        let client = (
+            Vec::new(),
+            name.clone(),
+            ExtendedKeyUsagePurpose::ClientAuth,
+        );
+        (
+            format!("client-{name}"),
+            format!("the client {name}"),
+            client,
+        )
+    });
+    let all = std::iter::once(("server".to_owned(), meaning, server)).chain(clients);
+    for (name, meaning, (hosts, common_name, purpose)) in all {
+        let mut params = CertificateParams::new(hosts)?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![purpose];
+        params.use_authority_key_identifier_extension = true;
+        lasting(&mut params, arguments.days);
+        let key = KeyPair::generate()?;
+        files.push(File {
+            name: format!("{name}.crt"),
+            pem: params.signed_by(&key, &issuer)?.pem(),
+            meaning,
+        });
+        files.push(File {
+            name: format!("{name}.key"),
+            pem: key.serialize_pem(),
+            meaning: "its key".to_owned(),
+        });
+    }
+    Ok(files)
+}
+
+/// Takes a name that can be part of the name of a file, whatever the system.
+fn client_name(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || text.len() > 64 || !text.chars().all(is_plain) {
+        return Err("names have 1 to 64 letters, digits, `-`, `_` and `.`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Writes a file that nobody else can read if it is a key, from its first moment on.
+fn write(path: &Path, file: &File) -> io::Result<()> {
+    // What is overwritten may be open to others, or a link to elsewhere.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(if file.is_secret() { 0o600 } else { 0o644 });
+    }
+    options.open(path)?.write_all(file.pem.as_bytes())
+}
+
+/// Says what was written, and what to do with it.
+fn report(arguments: &Args, files: &[File]) -> String {
+    let width = files.iter().map(|file| file.name.len()).max().unwrap_or(0);
+    let mut report = format!("In {}:\n", arguments.directory.display());
+    for File { name, meaning, .. } in files {
+        report.push_str(&format!("  {name:width$}  {meaning}\n"));
+    }
+    let at = |name: &str| quoted(&arguments.directory.join(name));
+    let (ca, certificate, key) = (at("ca.crt"), at("server.crt"), at("server.key"));
+    let broker =
+        format!("mqttstack broker --listen mqtts://localhost --cert {certificate} --key {key}");
+    let subscriber = format!("mqttstack sub -L mqtts://localhost --cafile {ca}");
+    report.push_str(&format!(
+        "\nNext, a broker and a client:\n  {broker}\n  {subscriber} -t '#' -v\n"
+    ));
+    if let Some(name) = arguments.client.first() {
+        let file = |kind| at(&format!("client-{name}.{kind}"));
+        report.push_str(&format!(
+            "\nOnly for clients with a certificate:\n  {broker} \\\n    --cafile {ca} \
+             --client-certificates required\n  {subscriber} --cert {} --key {} -t '#' -v\n",
+            file("crt"),
+            file("key"),
+        ));
+    }
+    report
+}
+
+/// Returns a path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./+:@".contains(c);
+    if text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_quoted_when_a_shell_would_take_it_apart() {
+        for (path, shown) in [
+            ("tls/ca.crt", "tls/ca.crt"),
+            ("my keys/ca.crt", "'my keys/ca.crt'"),
+            ("ann's", r"'ann'\''s'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), shown);
+        }
+    }
+
+    #[test]
+    fn a_client_has_a_name_that_a_file_can_have() {
+        for (name, is_taken) in [
+            ("meter-7", true),
+            ("a.b_c", true),
+            ("", false),
+            ("../x", false),
+            ("a b", false),
+        ] {
+            assert_eq!(client_name(name).is_ok(), is_taken, "{name}");
+        }
+    }
+}

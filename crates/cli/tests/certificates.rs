@@ -1,0 +1,235 @@
+//! `mqttstack certs` and `mqttstack broker` together: certificates that are made, used and replaced.
+#![cfg(unix)]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
+
+fn mqttstack() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqttstack"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A directory that goes away with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mqttstack-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn certs(&self, more: &[&str]) -> Output {
+        let mut command = mqttstack();
+        command.arg("certs").arg(&self.0).args(more);
+        command.output().expect("runs")
+    }
+
+    /// Publishes as the client `ann`, trusting the authority in a file; says whether it worked.
+    fn publish(&self, port: u16, authority: &str, more: &[&str]) -> bool {
+        let mut command = self.client("pub", port, authority);
+        command.args(more).args(["-t", "t", "-q", "1"]);
+        command.output().expect("runs").status.success()
+    }
+
+    fn client(&self, verb: &str, port: u16, authority: &str) -> Command {
+        let mut command = mqttstack();
+        command
+            .args([verb, "-L", &format!("mqtts://localhost:{port}")])
+            .arg("--cafile")
+            .arg(self.at(authority))
+            .arg("--cert")
+            .arg(self.at("client-ann.crt"))
+            .arg("--key")
+            .arg(self.at("client-ann.key"));
+        command
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A broker that demands certificates, and its log.
+struct Broker {
+    process: Child,
+    log: Receiver<String>,
+    port: u16,
+}
+
+impl Broker {
+    fn start(directory: &Path, watch_interval: &str) -> Self {
+        let at = |name: &str| directory.join(name);
+        let mut process = mqttstack()
+            .args(["broker", "--listen", "mqtts://localhost:0"])
+            .arg("--cert")
+            .arg(at("server.crt"))
+            .arg("--key")
+            .arg(at("server.key"))
+            .arg("--cafile")
+            .arg(at("ca.crt"))
+            .args(["--client-certificates", "required"])
+            .env("MQTTSTACK_TLS__WATCH_INTERVAL", watch_interval)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let (sender, log) = channel();
+        let stderr = process.stderr.take().expect("piped");
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut broker = Self {
+            process,
+            log,
+            port: 0,
+        };
+        let line = broker.wait_for("listening on ");
+        let (_, address) = line.split_once("listening on ").expect("found");
+        let address = address.split(' ').next().expect("an address");
+        let (_, port) = address.rsplit_once(':').expect("a port");
+        broker.port = port.parse().expect("a port");
+        broker
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.log.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) if line.contains(what) => return line,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("no {what:?}: {error}, after {seen:#?}"),
+            }
+        }
+    }
+
+    fn hang_up(&self) {
+        let process = self.process.id().to_string();
+        let status = Command::new("kill").args(["-HUP", &process]).status();
+        assert!(status.expect("runs").success());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn line(output: &mut BufReader<ChildStdout>) -> String {
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    line
+}
+
+#[test]
+fn certs_are_made_with_keys_for_their_owner_alone_and_overwritten_only_by_force() {
+    let directory = Directory::new("certs");
+    let made = directory.certs(&["--host", "broker.lan", "--client", "ann"]);
+    assert!(made.status.success(), "{made:?}");
+    let told = String::from_utf8(made.stdout).expect("text");
+    for expected in ["broker.lan", "client-ann.key", "mqttstack broker --listen"] {
+        assert!(told.contains(expected), "{told}");
+    }
+    for name in ["ca", "server", "client-ann"] {
+        for (kind, mode) in [("crt", 0o644), ("key", 0o600)] {
+            let path = directory.at(&format!("{name}.{kind}"));
+            let permissions = fs::metadata(&path).expect("made").permissions();
+            assert_eq!(permissions.mode() & 0o777 & !mode, 0, "{}", path.display());
+        }
+    }
+    let before = fs::read(directory.at("ca.crt")).expect("made");
+    let refused = directory.certs(&["--client", "ben"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8(refused.stderr).expect("text");
+    assert!(told.contains("ca.crt is there already"), "{told}");
+    assert!(told.contains("--force"), "{told}");
+    assert!(!directory.at("client-ben.crt").exists());
+    assert_eq!(fs::read(directory.at("ca.crt")).expect("there"), before);
+
+    // A key that was open to others is not after it was overwritten.
+    let key = directory.at("server.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o666)).expect("settable");
+    assert!(directory.certs(&["--force"]).status.success());
+    assert_eq!(
+        fs::metadata(&key).expect("there").permissions().mode() & 0o777,
+        0o600
+    );
+    assert_ne!(fs::read(directory.at("ca.crt")).expect("there"), before);
+}
+
+#[test]
+fn sighup_replaces_certificates_together_and_leaves_connections_alone() {
+    let directory = Directory::new("sighup");
+    assert!(directory.certs(&["--client", "ann"]).status.success());
+    let broker = Broker::start(&directory.0, "0s");
+    let port = broker.port;
+    assert!(directory.publish(port, "ca.crt", &["-r", "-m", "one"]));
+    let mut subscriber = directory
+        .client("sub", port, "ca.crt")
+        .args(["-t", "t", "-C", "3"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut heard = BufReader::new(subscriber.stdout.take().expect("piped"));
+    assert_eq!(line(&mut heard), "one\n");
+
+    // A key that is none: everything before stays in force, and the log names the file.
+    fs::write(directory.at("server.key"), "no key").expect("written");
+    broker.hang_up();
+    let told = broker.wait_for("certificates not reloaded");
+    assert!(told.contains("server.key"), "{told}");
+    assert!(directory.publish(port, "ca.crt", &["-m", "two"]));
+    assert_eq!(line(&mut heard), "two\n");
+
+    // Another authority, which signs all the others anew.
+    fs::copy(directory.at("ca.crt"), directory.at("old.crt")).expect("copied");
+    assert!(
+        directory
+            .certs(&["--client", "ann", "--force"])
+            .status
+            .success()
+    );
+    assert!(!directory.publish(port, "ca.crt", &["-m", "too early"]));
+    broker.hang_up();
+    broker.wait_for("certificates reloaded");
+    assert!(!directory.publish(port, "old.crt", &["-m", "too late"]));
+    assert!(directory.publish(port, "ca.crt", &["-m", "three"]));
+    assert_eq!(line(&mut heard), "three\n");
+    assert!(subscriber.wait().expect("ends").success());
+}
+
+#[test]
+fn files_that_change_are_read_again_without_a_word() {
+    let directory = Directory::new("watch");
+    assert!(directory.certs(&["--client", "ann"]).status.success());
+    let broker = Broker::start(&directory.0, "100ms");
+    assert!(
+        directory
+            .certs(&["--client", "ann", "--force"])
+            .status
+            .success()
+    );
+    broker.wait_for("certificates reloaded");
+    assert!(directory.publish(broker.port, "ca.crt", &["-m", "x"]));
+    fs::remove_file(directory.at("ca.crt")).expect("removed");
+    let told = broker.wait_for("certificates not reloaded");
+    assert!(told.contains("ca.crt"), "{told}");
+}
