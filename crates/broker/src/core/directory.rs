@@ -1,9 +1,9 @@
 //! What the workers share: subscriptions, retained messages, and who owns which client.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -27,8 +27,6 @@ pub struct Directory {
     pub(super) locations: Arc<Locations>,
     clients: Arc<Mutex<Clients>>,
     workers: Arc<AtomicU8>,
-    /// Members of shared groups whose clients are away: others are chosen before them.
-    absent_members: Arc<RwLock<BTreeSet<SessionKey>>>,
     connections: Arc<ConnectionCounts>,
     /// The highest number that a session has had in a store.
     session_numbers: Arc<AtomicU64>,
@@ -93,7 +91,6 @@ impl Directory {
             locations: Arc::new(Locations::new()),
             clients: Arc::default(),
             workers: Arc::default(),
-            absent_members: Arc::default(),
             connections: Arc::default(),
             session_numbers: Arc::default(),
         }
@@ -166,22 +163,7 @@ impl Directory {
 
     /// Notes whether the client of a session that is in shared groups is away.
     pub(super) fn set_member_absent(&self, key: SessionKey, is_absent: bool) {
-        let mut absent = self
-            .absent_members
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if is_absent {
-            absent.insert(key);
-        } else {
-            absent.remove(&key);
-        }
-    }
-
-    /// Returns the members of shared groups whose clients are away.
-    pub(super) fn absent_members(&self) -> RwLockReadGuard<'_, BTreeSet<SessionKey>> {
-        self.absent_members
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.subscriptions.write().set_away(&key, is_absent);
     }
 
     /// Notes that there is such a worker.

@@ -232,9 +232,6 @@ impl Core {
         if entry.subscription_count > 0 {
             self.directory.subscriptions.write().remove_all(&key);
         }
-        if entry.shared_count > 0 {
-            self.directory.set_member_absent(key, false);
-        }
         self.directory.remove(&entry.client_id, key);
     }
 

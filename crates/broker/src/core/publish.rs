@@ -149,9 +149,9 @@ impl Core {
             self.write_retained(message, version, now);
         }
         let mut hits = std::mem::take(&mut self.hits);
-        self.find_subscribers(&topic, publisher, &mut hits);
+        let steps = self.find_subscribers(&topic, publisher, &mut hits);
         let is_nobody = hits.is_empty();
-        self.work.count(hits.len());
+        self.work.count_lookup(hits.len(), steps);
         self.fan_out(message, &mut hits, now);
         hits.clear();
         self.hits = hits;
@@ -162,56 +162,31 @@ impl Core {
         }
     }
 
-    /// Collects the subscriptions that match, one member of each shared group.
+    /// Collects the subscriptions that match, one member of each shared group; returns the steps
+    /// that it took to find them.
     fn find_subscribers(
         &self,
         topic: &TopicName<'_>,
         publisher: Option<SessionKey>,
         hits: &mut Vec<Hit>,
-    ) {
+    ) -> usize {
         let index = self.directory.subscriptions.read();
-        let _ = index.lookup(topic, |found| {
+        let mut steps = 0;
+        let _ = index.lookup_counting(topic, &mut steps, |found| {
             let hit = match found {
                 Match::Subscriber { key, value } => Some(Hit {
                     session: key,
                     granted: *value,
                     group: None,
                 }),
-                Match::Group(group) => self.choose_member(group, None),
+                Match::Group(group) => choose_member(group, None),
             };
             // v5 MQTT-3.8.3-3
             let is_echo = |hit: &Hit| hit.granted.no_local && publisher == Some(hit.session);
             hits.extend(hit.filter(|hit| !is_echo(hit)));
             ControlFlow::Continue(())
         });
-    }
-
-    /// Chooses who of a shared group gets a message: in turn, and those whose clients are away only
-    /// if there is nobody else.
-    fn choose_member(
-        &self,
-        group: SharedGroup<'_, SessionKey, Granted>,
-        but: Option<SessionKey>,
-    ) -> Option<Hit> {
-        let away = Availability::Queueing { queued: 0 };
-        let availability = |key: &SessionKey| {
-            let is_absent = match self.sessions.get(*key).map(|entry| &entry.presence) {
-                Some(Presence::Connected(_)) => false,
-                Some(Presence::Absent(_)) => true,
-                None => self.directory.absent_members().contains(key),
-            };
-            match is_absent {
-                _ if but == Some(*key) => Availability::Unavailable,
-                true => away,
-                false => Availability::Ready { in_flight: 0 },
-            }
-        };
-        let (session, granted) = group.choose(Choice::RoundRobin, |key, _| availability(key))?;
-        Some(Hit {
-            session,
-            granted: *granted,
-            group: Some(group.id()),
-        })
+        steps
     }
 
     /// Delivers to each session once, whatever the number of its subscriptions that match.
@@ -317,7 +292,7 @@ impl Core {
         let index = self.directory.subscriptions.read();
         let chosen = index
             .group(group)
-            .and_then(|group| self.choose_member(group, Some(session)));
+            .and_then(|group| choose_member(group, Some(session)));
         drop(index);
         if let Some(mut hit) = chosen {
             self.fan_out(message, std::slice::from_mut(&mut hit), now);
@@ -332,6 +307,23 @@ impl Core {
             self.write_taken(parcel);
         }
     }
+}
+
+/// Chooses who of a shared group gets a message: in turn, and those who are marked as away only if
+/// there is nobody else.
+fn choose_member(
+    group: SharedGroup<'_, SessionKey, Granted>,
+    but: Option<SessionKey>,
+) -> Option<Hit> {
+    let (session, granted) = group.choose(Choice::RoundRobin, |key, _| match but {
+        Some(other) if other == *key => Availability::Unavailable,
+        _ => Availability::Ready { in_flight: 0 },
+    })?;
+    Some(Hit {
+        session,
+        granted: *granted,
+        group: Some(group.id()),
+    })
 }
 
 /// One delivery for all subscriptions of a session that match: at the highest QoS granted, with

@@ -10,6 +10,10 @@ use super::{Core, keys::ConnectionId};
 /// each subscription that a message matches: seven bytes can mean a hundred thousand deliveries.
 const WORK_MAX: usize = 10_000;
 
+/// How many steps of a lookup make a unit. A name takes ten or so, unless others have subscribed to
+/// filters with wildcards so that it meets a great many: a million take a good part of a second.
+const STEPS_PER_UNIT: usize = 16;
+
 /// What has been done in this call, and which connections have to wait for another.
 #[derive(Debug, Default)]
 pub(super) struct Work {
@@ -23,6 +27,11 @@ impl Work {
     /// Counts packets or deliveries.
     pub(super) fn count(&mut self, units: usize) {
         self.done = self.done.saturating_add(units);
+    }
+
+    /// Counts what a message matches, and the steps that it took to find that.
+    pub(super) fn count_lookup(&mut self, matches: usize, steps: usize) {
+        self.count(matches.saturating_add(steps / STEPS_PER_UNIT));
     }
 
     /// Begins another connection's share.

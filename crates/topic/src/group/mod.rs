@@ -3,7 +3,10 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+mod runs;
+
 use crate::{SharedFilter, TopicFilter, arena::Id, hash::scramble, subscriptions::Roster};
+use runs::Runs;
 
 /// The members of one `$share/{group}/{filter}`.
 #[derive(Debug)]
@@ -15,7 +18,9 @@ pub(crate) struct Group<K, V> {
     pub(crate) place: usize,
     /// Tells this group from one that had the same id before.
     pub(crate) generation: u32,
-    pub(crate) members: Roster<K, V>,
+    members: Roster<K, V>,
+    /// The places of the members that are marked as away.
+    away: Runs,
     /// The place after the member chosen last. A hint: workers may overwrite each other's.
     turn: AtomicUsize,
 }
@@ -28,8 +33,43 @@ impl<K: Copy + Ord, V> Group<K, V> {
             place: 0,
             generation,
             members: Roster::new(),
+            away: Runs::new(),
             turn: AtomicUsize::new(0),
         }
+    }
+
+    /// Adds a member, who is not away, or replaces its value and returns the old one.
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        self.members.insert(key, value)
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        let place = self.members.place_of(key)?;
+        let value = self.members.remove(key)?;
+        // The last member has taken the place.
+        self.away.remove(place);
+        if self.away.remove(self.members.len()) {
+            self.away.insert(place);
+        }
+        Some(value)
+    }
+
+    pub(crate) fn set_away(&mut self, key: &K, is_away: bool) {
+        if let Some(place) = self.members.place_of(key) {
+            if is_away {
+                self.away.insert(place);
+            } else {
+                self.away.remove(place);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.members.get(key)
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.members.len() == 0
     }
 }
 
@@ -68,14 +108,18 @@ impl<K, V> Clone for SharedGroup<'_, K, V> {
 
 impl<K, V> Copy for SharedGroup<'_, K, V> {}
 
-/// How a member is chosen.
+/// How a member is chosen: of those who are here, and if none of them is ready, of those who are
+/// marked as [away](crate::SubscriptionIndex::set_away).
+///
+/// Each time, at most 64 are asked of either sort, and 8 before them for [`Sticky`](Self::Sticky):
+/// a choice costs no more in a group of a hundred thousand, of which all are away but one.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Choice {
     /// The one after the member chosen last.
     RoundRobin,
     /// The one with the least in flight; among equals, the one after the member chosen last.
-    /// Of a group of more than 64 it looks at 64, others each time.
+    /// Of a group of more than 64 it compares 64, others each time.
     LeastInFlight,
     /// The same member for the same hash, of a publisher or of a topic, while it is ready. If a
     /// member joins or leaves, about one in `n` hashes moves.
@@ -146,30 +190,53 @@ impl<'a, K: Copy + Ord, V> SharedGroup<'a, K, V> {
         self.group.members.get(key)
     }
 
+    /// Returns the number of members that are marked as away.
+    #[must_use]
+    pub const fn away_count(&self) -> usize {
+        self.group.away.len()
+    }
+
     /// Chooses the member that gets a message, or nobody if none is available.
     ///
-    /// A ready member comes before one whose session would queue. To hand over the messages of a
-    /// member that is lost, or to try another for one that refused, say
-    /// [`Unavailable`](Availability::Unavailable) of it.
+    /// A ready member comes before one whose session would queue, and one that is marked as
+    /// [away](crate::SubscriptionIndex::set_away) is never ready. Mark those who are: among members
+    /// that only `availability` tells to be away, the 64 that are asked may miss one that is ready.
+    ///
+    /// To hand over the messages of a member that is lost, or to try another for one that refused,
+    /// say [`Unavailable`](Availability::Unavailable) of it.
     #[must_use]
     pub fn choose(
         &self,
         choice: Choice,
         mut availability: impl FnMut(&K, &V) -> Availability,
     ) -> Option<(K, &'a V)> {
-        let members = &self.group.members;
-        let turn = self.group.turn.load(Ordering::Relaxed);
-        let (start, is_enough): (usize, fn(usize) -> bool) = match choice {
-            Choice::RoundRobin => (turn, |_| true),
-            Choice::LeastInFlight => (turn, |looked_at| looked_at.saturating_add(1) >= LOOK_MAX),
-            Choice::Sticky(hash) => (self.sticky_place(hash, &mut availability), |_| true),
-            Choice::Random(draw) => (scale(scramble(draw), members.len()), |_| true),
+        let Group {
+            members,
+            away,
+            turn,
+            ..
+        } = self.group;
+        let len = members.len();
+        let start = match choice {
+            Choice::RoundRobin | Choice::LeastInFlight => turn.load(Ordering::Relaxed),
+            Choice::Sticky(hash) => self.sticky_place(hash, &mut availability),
+            Choice::Random(draw) => scale(scramble(draw), len),
         };
+        let start = start.checked_rem(len).unwrap_or_default();
+        let here = away.outside(start..len).chain(away.outside(0..start));
+        let away = away.inside(start..len).chain(away.inside(0..start));
+        let here = here.take(LOOK_MAX).map(|place| (place, false));
+        let away = away.take(LOOK_MAX).map(|place| (place, true));
+        let compares = choice == Choice::LeastInFlight;
         let mut best: Option<(Rank, usize)> = None;
-        for looked_at in 0..members.len() {
-            let place = ring(start, looked_at, members.len());
+        for (place, is_away) in here.chain(away) {
+            let is_one_ready = matches!(best, Some((Rank::Ready(_), _)));
+            if is_one_ready && (is_away || !compares) {
+                break;
+            }
             let (key, value) = members.at(place)?;
             let rank = match availability(&key, value) {
+                Availability::Ready { .. } if is_away => Rank::Queueing(0),
                 Availability::Ready { in_flight } => Rank::Ready(in_flight),
                 Availability::Queueing { queued } => Rank::Queueing(queued),
                 Availability::Unavailable => continue,
@@ -177,14 +244,9 @@ impl<'a, K: Copy + Ord, V> SharedGroup<'a, K, V> {
             if best.is_none_or(|(least, _)| rank < least) {
                 best = Some((rank, place));
             }
-            if is_enough(looked_at) && matches!(best, Some((Rank::Ready(_), _))) {
-                break;
-            }
         }
         let (_, place) = best?;
-        self.group
-            .turn
-            .store(place.wrapping_add(1), Ordering::Relaxed);
+        turn.store(place.wrapping_add(1), Ordering::Relaxed);
         members.at(place)
     }
 
@@ -199,7 +261,9 @@ impl<'a, K: Copy + Ord, V> SharedGroup<'a, K, V> {
         let first = jump(hash, self.len());
         let mut place = first;
         for _ in 0..STICKY_TRIES {
-            let is_ready = self.group.members.at(place).is_some_and(|(key, value)| {
+            let is_here = self.group.away.next_outside(place) == place;
+            let member = self.group.members.at(place).filter(|_| is_here);
+            let is_ready = member.is_some_and(|(key, value)| {
                 matches!(availability(&key, value), Availability::Ready { .. })
             });
             if is_ready {
@@ -212,7 +276,7 @@ impl<'a, K: Copy + Ord, V> SharedGroup<'a, K, V> {
     }
 }
 
-/// How many members [`Choice::LeastInFlight`] compares.
+/// How many members are asked at most, of those who are here and of those who are away.
 const LOOK_MAX: usize = 64;
 
 /// How often [`Choice::Sticky`] deals anew before it takes the next in the ring.
@@ -223,15 +287,6 @@ const STICKY_TRIES: usize = 8;
 enum Rank {
     Ready(u32),
     Queueing(u32),
-}
-
-/// Returns the place `steps` after `start`, round a ring of `len`.
-fn ring(start: usize, steps: usize, len: usize) -> usize {
-    let start = start.checked_rem(len).unwrap_or_default();
-    start
-        .wrapping_add(steps)
-        .checked_rem(len)
-        .unwrap_or_default()
 }
 
 /// Maps 64 random bits to `0..len`.

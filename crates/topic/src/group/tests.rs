@@ -165,6 +165,107 @@ fn a_session_that_queues_is_chosen_only_if_nobody_is_ready() {
 }
 
 #[test]
+fn a_choice_asks_a_bounded_number_of_members() {
+    const MEMBERS: u64 = 10_000;
+    let choices = [
+        Choice::RoundRobin,
+        Choice::LeastInFlight,
+        Choice::Sticky(5),
+        Choice::Random(5),
+    ];
+    let asked_for = |index: &Index, choice, availability: fn(u64) -> Availability| {
+        let mut asked = 0;
+        let chosen = group(index).choose(choice, |key, ()| {
+            asked += 1;
+            availability(*key)
+        });
+        assert!(asked <= 2 * LOOK_MAX + STICKY_TRIES, "{choice:?}: {asked}");
+        chosen.map(|(key, _)| key)
+    };
+    let mut index = group_of(MEMBERS);
+    for key in 0..MEMBERS {
+        index.set_away(&key, true);
+    }
+    assert_eq!(group(&index).away_count(), 10_000);
+    for choice in choices {
+        // All are away.
+        let chosen = asked_for(&index, choice, |_| READY);
+        assert!(chosen.is_some(), "{choice:?}");
+        assert_eq!(
+            asked_for(&index, choice, |_| Availability::Unavailable),
+            None
+        );
+        // Nobody is marked, and all queue.
+        let busy = group_of(MEMBERS);
+        assert!(asked_for(&busy, choice, |_| Availability::Queueing { queued: 1 }).is_some());
+    }
+    // One is back, wherever the turn is.
+    for back in [0, 77, MEMBERS - 1] {
+        index.set_away(&back, false);
+        for choice in choices {
+            for _ in 0..3 {
+                assert_eq!(
+                    asked_for(&index, choice, |_| READY),
+                    Some(back),
+                    "{choice:?}"
+                );
+            }
+        }
+        index.set_away(&back, true);
+    }
+}
+
+#[test]
+fn members_who_are_away_take_turns_too() {
+    let mut index = group_of(4);
+    for key in 0..4 {
+        index.set_away(&key, true);
+    }
+    let turns = |index: &Index| -> Vec<_> {
+        (0..4)
+            .filter_map(|_| choose(index, Choice::RoundRobin, |_| READY))
+            .collect()
+    };
+    assert_eq!(turns(&index), [0, 1, 2, 3]);
+    index.set_away(&1, false);
+    index.set_away(&3, false);
+    assert_eq!(turns(&index), [1, 3, 1, 3]);
+    let but_those = |key| match key {
+        1 | 3 => Availability::Unavailable,
+        _ => READY,
+    };
+    let heirs: Vec<_> = (0..4)
+        .filter_map(|_| choose(&index, Choice::RoundRobin, but_those))
+        .collect();
+    assert_eq!(heirs, [0, 2, 0, 2]);
+}
+
+#[test]
+fn a_mark_goes_with_its_member() {
+    let mut index = group_of(5);
+    index.set_away(&4, true);
+    index.set_away(&1, true);
+    // The last takes the place of the one that leaves, and stays away.
+    index.remove(&filter(), &1);
+    assert_eq!(group(&index).away_count(), 1);
+    let all_ready = |index: &Index| -> Vec<_> {
+        (0..6)
+            .filter_map(|_| choose(index, Choice::RoundRobin, |_| READY))
+            .collect()
+    };
+    assert_eq!(all_ready(&index), [0, 2, 3, 0, 2, 3]);
+    // Subscribing again changes nothing; one that comes anew is here.
+    index.insert(&filter(), 4, ());
+    assert_eq!(group(&index).away_count(), 1);
+    index.remove_all(&4);
+    index.insert(&filter(), 4, ());
+    assert_eq!(group(&index).away_count(), 0);
+    // Nobody else is marked, and nothing is left of a group that ends.
+    index.set_away(&99, true);
+    assert_eq!(group(&index).away_count(), 0);
+}
+
+#[test]
 fn a_message_of_a_lost_member_is_handed_to_another() {
     // v5 U-32
     let mut index = group_of(2);

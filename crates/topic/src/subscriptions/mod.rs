@@ -40,8 +40,9 @@ use trie::{Route, Trie};
 ///
 /// A lookup allocates nothing and does not recurse. It visits no trie node twice, so at most one
 /// for each level of each filter with wildcards, and at most 2^(n+1) for a name of n levels: the
-/// number of such filters that one client may have is what bounds the harm it can do. Filters
-/// whose first levels the name does not match cost nothing.
+/// number of such filters that one client may have is what bounds the harm it can do, and
+/// [`lookup_counting`](Self::lookup_counting) tells what a publisher is to be charged. Filters whose
+/// first levels the name does not match cost nothing.
 #[derive(Debug)]
 pub struct SubscriptionIndex<K, V> {
     filters: Arena<Filter<K, V>>,
@@ -108,7 +109,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         let holding = found.unwrap_or_else(|| self.add(filter));
         let old = match holding.split() {
             Ok(id) => self.filters.get_mut(id)?.subscribers.insert(key, value),
-            Err(id) => self.groups.get_mut(id)?.members.insert(key, value),
+            Err(id) => self.groups.get_mut(id)?.insert(key, value),
         };
         if old.is_none() {
             self.len = self.len.saturating_add(1);
@@ -149,12 +150,26 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         count
     }
 
+    /// Marks a key as away, or as back, in all shared groups that it is a member of now: members
+    /// who are away are chosen only if nobody else is ready.
+    ///
+    /// The cost follows the number of the key's subscriptions.
+    pub fn set_away(&mut self, key: &K, is_away: bool) {
+        for holding in self.holdings.of(*key) {
+            if let Err(id) = holding.split()
+                && let Some(group) = self.groups.get_mut(id)
+            {
+                group.set_away(key, is_away);
+            }
+        }
+    }
+
     /// Returns the value of a key's subscription.
     #[must_use]
     pub fn get(&self, filter: &TopicFilter<'_>, key: &K) -> Option<&V> {
         match self.find(filter)?.split() {
             Ok(id) => self.filters.get(id)?.subscribers.get(key),
-            Err(id) => self.groups.get(id)?.members.get(key),
+            Err(id) => self.groups.get(id)?.get(key),
         }
     }
 
@@ -170,7 +185,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
                 }
                 Err(id) => {
                     let group = self.groups.get(id)?;
-                    Some((group.as_filter(), group.members.get(&key)?))
+                    Some((group.as_filter(), group.get(&key)?))
                 }
             })
     }
@@ -218,19 +233,36 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
     pub fn lookup<'a>(
         &'a self,
         name: &TopicName<'_>,
+        visit: impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.lookup_counting(name, &mut 0, visit)
+    }
+
+    /// Looks a name up as [`lookup`](Self::lookup) does, and adds to `steps` the trie nodes that it
+    /// visited: its work beside what matches.
+    ///
+    /// Ten or so are usual, but others may have subscribed so that a name meets far more. Who has
+    /// each publisher do a bounded amount of work in turn, charges it for the steps.
+    pub fn lookup_counting<'a>(
+        &'a self,
+        name: &TopicName<'_>,
+        steps: &mut usize,
         mut visit: impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         // Most names are shallow; they need not clear room for the deepest.
         if name.level_count() <= 16 {
-            self.lookup_along(&Route::<16>::of(name, self.hash), &mut visit)
+            let route = Route::<16>::of(name, self.hash);
+            self.lookup_along(&route, steps, &mut visit)
         } else {
-            self.lookup_along(&Route::<256>::of(name, self.hash), &mut visit)
+            let route = Route::<256>::of(name, self.hash);
+            self.lookup_along(&route, steps, &mut visit)
         }
     }
 
     fn lookup_along<'a, const LEVELS: usize>(
         &'a self,
         route: &Route<'_, LEVELS>,
+        steps: &mut usize,
         visit: &mut impl FnMut(Match<'a, K, V>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let name = route.name();
@@ -239,7 +271,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         self.by_filter.touch(hash);
         self.wildcards.touch(route);
         let mut batch = Batch::new();
-        self.wildcards.candidates(route, |id| {
+        self.wildcards.candidates(route, steps, |id| {
             batch.push(id);
             if batch.is_full() {
                 self.visit_batch(&mut batch, name, visit)?;
@@ -397,8 +429,8 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
             }
             Err(id) => {
                 let group = self.groups.get_mut(id)?;
-                let value = group.members.remove(key)?;
-                if group.members.len() == 0 {
+                let value = group.remove(key)?;
+                if group.is_empty() {
                     self.remove_group(id);
                 }
                 value

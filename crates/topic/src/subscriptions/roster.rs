@@ -87,7 +87,7 @@ impl<K: Copy + Ord, V> Roster<K, V> {
         self.members.len()
     }
 
-    fn place_of(&self, key: &K) -> Option<usize> {
+    pub(crate) fn place_of(&self, key: &K) -> Option<usize> {
         match &self.places {
             Some(places) => places.get(key).copied(),
             None => self.members.iter().position(|member| member.0 == *key),

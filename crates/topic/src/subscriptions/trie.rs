@@ -25,9 +25,6 @@ pub(crate) struct Trie {
     /// Further filters that end where the first one does, because their levels share hashes.
     twins: BTreeMap<Id, Vec<Id>>,
     hash: KeyedHash,
-    /// How many nodes the lookups so far have visited.
-    #[cfg(test)]
-    pub(super) visited: core::sync::atomic::AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -75,8 +72,6 @@ impl Trie {
             edges: Table::new(),
             twins: BTreeMap::new(),
             hash,
-            #[cfg(test)]
-            visited: core::sync::atomic::AtomicUsize::new(0),
         }
     }
 
@@ -275,7 +270,8 @@ impl Trie {
         }
     }
 
-    /// Visits, each once, all filters that match the name and some that do not.
+    /// Visits, each once, all filters that match the name and some that do not, and counts the
+    /// nodes on the way.
     ///
     /// The order is that of the levels: at each `#`, then the literal, then `+`.
     ///
@@ -284,6 +280,7 @@ impl Trie {
     pub(crate) fn candidates<const LEVELS: usize>(
         &self,
         route: &Route<'_, LEVELS>,
+        steps: &mut usize,
         mut visit: impl FnMut(Id) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let Some(root) = self.root else {
@@ -294,9 +291,7 @@ impl Trie {
         let mut next = Some((Link::left(root), 0_usize, ROOT_PATH));
         while let Some((link, depth, path)) = next {
             next = None;
-            #[cfg(test)]
-            self.visited
-                .fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+            *steps = steps.saturating_add(1);
             match link.split() {
                 Err(leaf) => visit(leaf)?,
                 Ok(id) => {

@@ -131,7 +131,6 @@ fn check_nothing_is_left(net: &mut Net) {
     assert_eq!(directory.subscription_count(), 0);
     assert_eq!(directory.connection_count(), 0);
     assert_eq!(directory.pending_count(), 0);
-    assert_eq!(directory.absent_members().len(), 0);
     for core in &net.cores {
         assert_eq!((core.session_count(), core.connection_count()), (0, 0));
         assert_eq!(core.poll_timeout(), None);

@@ -434,3 +434,33 @@ fn a_few_bytes_that_mean_much_work_are_handled_in_shares() {
     assert_eq!(heard, 250);
     assert!(!net.is_paused(publisher));
 }
+
+#[test]
+fn a_topic_that_takes_long_to_look_up_is_charged_for_it() {
+    // Each prefix of each of these filters matches the topic, and no filter does.
+    let mut net = Net::new();
+    let hostile = net.join_v5("hostile");
+    for bits in 0..1_u32 << 10 {
+        let levels = (0..10).map(|bit| if bits >> bit & 1 == 0 { "a/" } else { "+/" });
+        net.subscribe(hostile, &format!("{}z", levels.collect::<String>()), 0);
+    }
+    let topic = "a/a/a/a/a/a/a/a/a/a/a";
+    let listener = net.join_v5("listener");
+    net.subscribe(listener, topic, 0);
+    let publisher = net.join_v5("p");
+    let mut bytes = Vec::new();
+    let packet = Packet::Publish(message(topic, "x", 0));
+    for _ in 0..250 {
+        packet.encode(V5, &mut bytes).expect("encodes");
+    }
+    net.send_bytes(publisher, &bytes);
+    assert!(net.is_paused(publisher), "it has had its share");
+    let mut heard = net.hear(listener).len();
+    assert!((50..150).contains(&heard), "{heard}");
+    for _ in 0..5 {
+        net.pass(Duration::ZERO);
+        heard += net.hear(listener).len();
+    }
+    assert_eq!(heard, 250);
+    net.expect(hostile, &[]);
+}
