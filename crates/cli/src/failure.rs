@@ -119,14 +119,14 @@ impl Failure {
         let may_be_the_version = matches!(
             error,
             ConnectError::Closed
-                | ConnectError::Transport(TransportError::Closed)
+                | ConnectError::Transport(TransportError::Closed | TransportError::Reset)
                 | ConnectError::Refused {
                     reason_code: ReasonCode::UnsupportedProtocolVersion,
                     ..
                 }
         );
         if may_be_the_version {
-            let hint = Some(hint_for_version(version));
+            let hint = Some(hint_for_version(version, server.has_tls()));
             return Self { hint, ..failure };
         }
         failure
@@ -270,14 +270,20 @@ const fn hint_for_layer(error: &TransportError) -> Option<&'static str> {
     Some(hint)
 }
 
-/// The versions that are left when the server does not speak this one.
-fn hint_for_version(version: ProtocolVersion) -> String {
+/// The versions that are left when the server does not speak this one; and a server that wants TLS
+/// may not say so either.
+fn hint_for_version(version: ProtocolVersion, has_tls: bool) -> String {
     let others = match version {
         ProtocolVersion::V5 => "-V 311",
         ProtocolVersion::V311 => "-V 5 or -V 31",
         ProtocolVersion::V31 => "-V 311 or -V 5",
     };
-    format!("the server may not speak this version of MQTT; try {others}")
+    let tls = if has_tls {
+        ""
+    } else {
+        "; or it may expect TLS (--cafile, --tls)"
+    };
+    format!("the server may not speak this version of MQTT; try {others}{tls}")
 }
 
 fn hint_for_refusal(reason_code: ReasonCode) -> Option<String> {

@@ -14,6 +14,9 @@ const mqtt = createRequire(join(process.env.INTEROP_NODE, 'package.json'))('mqtt
 
 const LARGE = 64 * 1024;
 
+// Without and with TLS.
+const PROTOCOLS = { tcp: ['mqtt', 'mqtts'], websockets: ['ws', 'wss'] };
+
 let client;
 let level;
 let leaving = false;
@@ -69,13 +72,24 @@ const handlers = {
     const options = {
       host: order.host,
       port: order.port,
-      protocol: 'mqtt',
+      protocol: PROTOCOLS[order.transport][order.cafile === null ? 0 : 1],
+      path: '/mqtt',
       protocolVersion: level,
       protocolId: level === 3 ? 'MQIsdp' : 'MQTT',
       clientId: order.client_id,
       clean: order.clean,
       reconnectPeriod: 0,
     };
+    if (order.cafile !== null) {
+      options.ca = readFileSync(order.cafile);
+      if (order.cert !== null) {
+        options.cert = readFileSync(order.cert);
+        options.key = readFileSync(order.key);
+      }
+      if (order.alpn.length > 0) options.ALPNProtocols = order.alpn;
+      // The options of `ws` are apart.
+      if (order.transport === 'websockets') options.wsOptions = { ca: options.ca };
+    }
     if (level === 5) {
       options.properties = {};
       if (!order.clean) options.properties.sessionExpiryInterval = 3600;

@@ -6,6 +6,7 @@ The end of standard input means: disconnect in order and end.
 
 import json
 import os
+import ssl
 import sys
 import tempfile
 import threading
@@ -68,8 +69,18 @@ class Agent:
             client_id=order["client_id"],
             protocol=self.level,
             reconnect_on_failure=False,
+            transport=order["transport"],
             **arguments,
         )
+        if order["transport"] == "websockets":
+            self.client.ws_set_options(path="/mqtt")
+        if order["cafile"] is not None:
+            context = ssl.create_default_context(cafile=order["cafile"])
+            if order["cert"] is not None:
+                context.load_cert_chain(order["cert"], order["key"])
+            if order["alpn"]:
+                context.set_alpn_protocols(order["alpn"])
+            self.client.tls_set_context(context)
         self.client.on_connect = self.on_connect
         self.client.on_disconnect = self.on_disconnect
         self.client.on_subscribe = self.on_subscribe
@@ -88,7 +99,8 @@ class Agent:
             if order["topic_alias_maximum"] is not None:
                 properties.TopicAliasMaximum = order["topic_alias_maximum"]
             arguments = {"clean_start": order["clean"], "properties": properties}
-        self.client.connect(order["host"], order["port"], 60, **arguments)
+        host = order["host"] if order["socket"] is None else order["socket"]
+        self.client.connect(host, order["port"], 60, **arguments)
         self.client.loop_start()
 
     def subscribe(self, order):

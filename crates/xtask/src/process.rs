@@ -115,6 +115,31 @@ pub(crate) fn run_bounded(command: &mut Command, wait: Duration) -> Result<Vec<u
     Ok(stdout)
 }
 
+/// How a program ended, and all that it wrote.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) status: ExitStatus,
+    /// Standard output, then standard error.
+    pub(crate) text: String,
+}
+
+/// Runs a program to its end within `wait`, whatever that is.
+pub(crate) fn run_to_end(command: &mut Command, wait: Duration) -> Result<End> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = Guarded::spawn(command)?;
+    let stdout = collect(child.stdout.take());
+    let stderr = collect(child.stderr.take());
+    let status = child.wait_for(wait).with_context(|| describe(command))?;
+    let bytes = [stdout, stderr].map(|stream| stream.recv().unwrap_or_default());
+    Ok(End {
+        status,
+        text: String::from_utf8_lossy(&bytes.concat()).into_owned(),
+    })
+}
+
 /// Reads lines on a thread of their own; the channel ends with the stream.
 pub(crate) fn lines<R: Read + Send + 'static>(stream: R) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();

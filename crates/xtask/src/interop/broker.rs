@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::way::{Doors, Way};
 use crate::clock::Deadline;
 use crate::process::{Guarded, lines};
 
@@ -32,6 +33,8 @@ pub(crate) enum Against {
 pub(crate) struct Settings {
     /// The largest packet of an accepted client, in bytes.
     pub(crate) packet_size_max: Option<usize>,
+    /// Listens in every way there is, beside plain TCP.
+    pub(crate) listens_in_all_ways: bool,
 }
 
 /// A running broker on a loopback port of its own; dropping it kills it.
@@ -39,6 +42,7 @@ pub(crate) struct Settings {
 pub(crate) struct Broker {
     process: Guarded,
     address: SocketAddr,
+    doors: Option<Doors>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -53,19 +57,37 @@ impl Broker {
 
     fn start_mqttstack(binary: &Path, folder: &Path, settings: Settings) -> Result<Self> {
         let mut command = Command::new(binary);
-        command
-            .args(["broker", "--listen", "127.0.0.1:0"])
-            .current_dir(folder);
+        command.arg("broker").current_dir(folder);
+        let doors = settings.doors(folder)?;
+        match &doors {
+            None => command.args(["--listen", "127.0.0.1:0"]),
+            Some(doors) => {
+                let file = folder.join("mqttstack.toml");
+                fs::write(&file, doors.mqttstack()?)?;
+                command.arg("--config").arg(file)
+            }
+        };
         if let Some(bytes) = settings.packet_size_max {
             command.env("MQTTSTACK_LIMITS__PACKET_SIZE_MAX", format!("{bytes}B"));
         }
         let (process, log) = spawn(&mut command)?;
         let deadline = Deadline::after(START);
         loop {
-            if let Some(address) = log_lines(&log).iter().find_map(|line| announced(line)) {
+            let lines = log_lines(&log);
+            // The address of plain TCP is the last one where there are several.
+            let is_announced = |address: &SocketAddr| match &doors {
+                Some(doors) => doors.port(Way::Tcp).ok() == Some(address.port()),
+                None => true,
+            };
+            let address = lines
+                .iter()
+                .filter_map(|line| announced(line))
+                .find(is_announced);
+            if let Some(address) = address {
                 return Ok(Self {
                     process,
                     address,
+                    doors,
                     log,
                 });
             }
@@ -83,13 +105,20 @@ impl Broker {
     fn start_mosquitto(folder: &Path, settings: Settings) -> Result<Self> {
         let mut log = Arc::default();
         for _attempt in 0..5 {
-            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-            let port = address.port();
+            let doors = settings.doors(folder)?;
+            let port = match &doors {
+                Some(doors) => doors.port(Way::Tcp)?,
+                None => free_port()?,
+            };
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let file = folder.join("mosquitto.conf");
-            let mut configuration = format!(
-                "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n\
-                 max_queued_messages 10000\nsys_interval 1\n"
+            let mut configuration = String::from(
+                "allow_anonymous true\nuser root\nmax_queued_messages 10000\nsys_interval 1\n",
             );
+            configuration += &match &doors {
+                Some(doors) => doors.mosquitto()?,
+                None => format!("listener {port} 127.0.0.1\n"),
+            };
             if let Some(bytes) = settings.packet_size_max {
                 let _ = writeln!(configuration, "max_packet_size {bytes}");
             }
@@ -104,6 +133,7 @@ impl Broker {
                     return Ok(Self {
                         process,
                         address,
+                        doors,
                         log,
                     });
                 }
@@ -111,6 +141,10 @@ impl Broker {
             }
         }
         bail!("mosquitto does not start:\n{}", tail(&log))
+    }
+
+    pub(crate) const fn doors(&self) -> Option<&Doors> {
+        self.doors.as_ref()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -169,6 +203,21 @@ impl Broker {
     pub(crate) fn log_tail(&self) -> String {
         tail(&self.log)
     }
+}
+
+impl Settings {
+    fn doors(self, folder: &Path) -> Result<Option<Doors>> {
+        self.listens_in_all_ways
+            .then(|| Doors::make(folder))
+            .transpose()
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
 }
 
 /// Where a Debian system keeps mosquitto, which is not on every user's path.

@@ -5,10 +5,12 @@
 //! handle when a scenario ends, however it ends.
 
 mod broker;
+mod certificates;
 mod peer;
 mod runner;
 mod scenarios;
 mod stage;
+mod way;
 mod wire;
 
 use std::fmt;
@@ -21,6 +23,7 @@ use clap::{Args, ValueEnum};
 use crate::project::Project;
 use crate::test::{Totals, build_binary, require_peers};
 
+pub(crate) use broker::Settings;
 pub(crate) use broker::mosquitto;
 pub(crate) use stage::Stage;
 
@@ -40,6 +43,15 @@ pub(crate) enum Version {
 
 impl Version {
     const ALL: [Self; 3] = [Self::V31, Self::V311, Self::V5];
+
+    /// What our own programs and mosquitto's call it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::V31 => "mqttv31",
+            Self::V311 => "mqttv311",
+            Self::V5 => "mqttv5",
+        }
+    }
 
     /// The protocol level in CONNECT.
     const fn level(self) -> u8 {
@@ -99,17 +111,27 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let project = Project::load()?;
     require_peers(&project, !options.skip_install)?;
+    let binary = build_binary(&project)?;
     let against = match options.against {
-        Target::Mqttstack => broker::Against::Mqttstack(build_binary(&project)?),
+        Target::Mqttstack => broker::Against::Mqttstack(binary.clone()),
         Target::Mosquitto => broker::Against::Mosquitto,
     };
-    let totals = runner::run(&project, &against, &options.filter, options.jobs)?;
+    let ground = runner::Ground {
+        project: &project,
+        binary: &binary,
+    };
+    let totals = runner::run(ground, &against, &options.filter, options.jobs)?;
     println!("{totals}");
     Ok(totals.exit_code())
 }
 
 /// Every scenario against the project's binary, as a step of `cargo xtask test`.
 pub(crate) fn run_all(project: &Project) -> Result<Totals> {
-    let against = broker::Against::Mqttstack(build_binary(project)?);
-    runner::run(project, &against, &[], 4)
+    let binary = build_binary(project)?;
+    let against = broker::Against::Mqttstack(binary.clone());
+    let ground = runner::Ground {
+        project,
+        binary: &binary,
+    };
+    runner::run(ground, &against, &[], 4)
 }

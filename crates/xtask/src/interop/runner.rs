@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -15,6 +16,14 @@ use crate::clock::Stopwatch;
 use crate::project::Project;
 use crate::test::Totals;
 
+/// What all scenarios have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) project: &'a Project,
+    /// The project's binary, which has clients in it as well.
+    pub(crate) binary: &'a Path,
+}
+
 type Body = Box<dyn Fn(&mut Stage<'_>) -> Result<()> + Send + Sync>;
 
 /// One scenario.
@@ -23,6 +32,7 @@ pub(crate) struct Test {
     body: Body,
     settings: Settings,
     mosquitto_differs: Option<&'static str>,
+    needs_mosquitto: bool,
 }
 
 impl Test {
@@ -35,6 +45,15 @@ impl Test {
             body: Box::new(body),
             settings: Settings::default(),
             mosquitto_differs: None,
+            needs_mosquitto: false,
+        }
+    }
+
+    /// Runs against mosquitto, whatever broker the others run against: a test of our client.
+    pub(crate) fn against_mosquitto(self) -> Self {
+        Self {
+            needs_mosquitto: true,
+            ..self
         }
     }
 
@@ -58,7 +77,7 @@ impl Test {
 
 /// Runs every scenario whose name contains one of `filters`, all without a filter.
 pub(super) fn run(
-    project: &Project,
+    ground: Ground<'_>,
     against: &Against,
     filters: &[String],
     jobs: u8,
@@ -91,7 +110,7 @@ pub(super) fn run(
                         .unwrap_or_else(PoisonError::into_inner)
                         .pop_front();
                     let Some((number, test)) = next else { return };
-                    let is_passed = perform(project, against, number, &test);
+                    let is_passed = perform(ground, against, number, &test);
                     totals
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -104,9 +123,14 @@ pub(super) fn run(
 }
 
 /// Runs one scenario from an empty stage to an empty stage and prints its line.
-fn perform(project: &Project, against: &Against, number: usize, test: &Test) -> bool {
+fn perform(ground: Ground<'_>, against: &Against, number: usize, test: &Test) -> bool {
     let watch = Stopwatch::start();
-    let (result, log) = match Stage::set(project, against, test.settings, &number.to_string()) {
+    let against = if test.needs_mosquitto {
+        &Against::Mosquitto
+    } else {
+        against
+    };
+    let (result, log) = match Stage::set(ground, against, test.settings, &number.to_string()) {
         Ok(mut stage) => {
             let result = catch_unwind(AssertUnwindSafe(|| (test.body)(&mut stage)))
                 .unwrap_or_else(|_| Err(anyhow!("the scenario panicked")));

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::broker::{Against, Broker, Settings};
+use super::runner::Ground;
+use super::way::{Door, Doors, Way};
 use super::wire::{Hello, Wire};
 use super::{Version, WAIT};
-use crate::project::Project;
 
 /// A broker of its own and a folder of its own for one scenario.
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
-    project: &'a Project,
+    ground: Ground<'a>,
     against: &'a Against,
     broker: Broker,
     folder: PathBuf,
@@ -24,19 +25,19 @@ pub(crate) struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Starts a broker in the fresh folder `name` of the target directory.
     pub(crate) fn set(
-        project: &'a Project,
+        ground: Ground<'a>,
         against: &'a Against,
         settings: Settings,
         name: &str,
     ) -> Result<Self> {
-        let folder = project.target().join("interop").join(name);
+        let folder = ground.project.target().join("interop").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).context("clearing the scratch folder")?;
         }
         fs::create_dir_all(&folder).context("making the scratch folder")?;
         let broker = Broker::start(against, &folder, settings)?;
         Ok(Self {
-            project,
+            ground,
             against,
             broker,
             folder,
@@ -48,16 +49,40 @@ impl<'a> Stage<'a> {
         self.broker.address()
     }
 
+    /// Where the broker listens, if it was asked to listen in every way.
+    pub(crate) fn doors(&self) -> Result<&Doors> {
+        self.broker
+            .doors()
+            .context("the broker has one listener only")
+    }
+
+    /// How a client gets in.
+    pub(crate) fn door(&self, way: Way) -> Result<Door> {
+        match self.broker.doors() {
+            Some(doors) => doors.door(way),
+            None => {
+                ensure!(way == Way::Tcp, "the broker does not listen for {way}");
+                let address = self.address();
+                Ok(Door::plain(address.ip().to_string(), address.port()))
+            }
+        }
+    }
+
+    /// The project's binary.
+    pub(crate) fn binary(&self) -> &Path {
+        self.ground.binary
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     pub(crate) fn programs(&self) -> PathBuf {
-        self.project.interop_programs()
+        self.ground.project.interop_programs()
     }
 
     pub(crate) fn installed(&self) -> PathBuf {
-        self.project.interop_installed()
+        self.ground.project.interop_installed()
     }
 
     /// Whether the project's own broker is on stage, from which more is demanded.

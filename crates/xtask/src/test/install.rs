@@ -41,6 +41,8 @@ pub(crate) fn require_peers(project: &Project, may_install: bool) -> Result<()> 
         mosquitto_programs(may_install),
         python_packages(project, may_install),
         node_packages(project, may_install),
+        debian_program("openssl", "version", "openssl", may_install),
+        debian_program("chromium", "--version", "chromium", may_install),
     ] {
         if let Err(error) = result {
             missing.push(format!("- {error:#}"));
@@ -95,6 +97,18 @@ fn mosquitto_programs(may_install: bool) -> Result<()> {
             "mosquitto, mosquitto_pub and mosquitto_sub: \
              `apt-get install mosquitto mosquitto-clients`"
         );
+    }
+    Ok(())
+}
+
+/// A program that a Debian package brings.
+fn debian_program(program: &str, argument: &str, package: &str, may_install: bool) -> Result<()> {
+    let how = || format!("{program}: `apt-get install {package}`");
+    if !answers(program, argument) && may_install {
+        apt_install(&[package]).with_context(how)?;
+    }
+    if !answers(program, argument) {
+        bail!("{}", how());
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::{Connect, Event, Listener, Message, Program, Tool};
+use crate::interop::way::Door;
 use crate::interop::{LARGE_WAIT, Stage};
 use crate::process::{Guarded, lines};
 
@@ -19,8 +20,8 @@ use crate::process::{Guarded, lines};
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Order<'a> {
     Connect {
-        host: String,
-        port: u16,
+        #[serde(flatten)]
+        door: Door,
         level: u8,
         #[serde(flatten)]
         connect: &'a Connect,
@@ -43,7 +44,7 @@ pub(super) fn listen(
     qos: u8,
 ) -> Result<Listener> {
     let mut listener = start(tool, stage)?;
-    tell(&mut listener, &connect_order(tool, stage, connect))?;
+    tell(&mut listener, &connect_order(tool, stage, connect)?)?;
     listener.await_connected()?;
     if !filters.is_empty() {
         tell(&mut listener, &Order::Subscribe { filters, qos })?;
@@ -59,7 +60,7 @@ pub(super) fn publish(
     messages: &[Message],
 ) -> Result<()> {
     let mut listener = start(tool, stage)?;
-    tell(&mut listener, &connect_order(tool, stage, connect))?;
+    tell(&mut listener, &connect_order(tool, stage, connect)?)?;
     listener.await_connected()?;
     for message in messages {
         tell(&mut listener, &Order::Publish { message })?;
@@ -137,12 +138,10 @@ fn tell(listener: &mut Listener, order: &Order<'_>) -> Result<()> {
     writeln!(stdin, "{line}").context("the client program takes no more commands")
 }
 
-fn connect_order<'a>(tool: Tool, stage: &Stage<'_>, connect: &'a Connect) -> Order<'a> {
-    let address = stage.address();
-    Order::Connect {
-        host: address.ip().to_string(),
-        port: address.port(),
+fn connect_order<'a>(tool: Tool, stage: &Stage<'_>, connect: &'a Connect) -> Result<Order<'a>> {
+    Ok(Order::Connect {
+        door: stage.door(connect.way)?,
         level: tool.version.level(),
         connect,
-    }
+    })
 }

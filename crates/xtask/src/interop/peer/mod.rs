@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::way::Way;
 use super::{LARGE_WAIT, Stage, Version, WAIT};
 use crate::clock::Deadline;
 use crate::process::Guarded;
@@ -71,6 +72,11 @@ pub(crate) struct Connect {
     pub(crate) clean: bool,
     pub(crate) will: Option<Message>,
     pub(crate) topic_alias_maximum: Option<u16>,
+    /// Which listener to connect to.
+    #[serde(skip)]
+    pub(crate) way: Way,
+    /// The protocols to offer in TLS.
+    pub(crate) alpn: Vec<String>,
 }
 
 /// What a client program reports.
@@ -130,6 +136,19 @@ impl Connect {
             clean: true,
             will: None,
             topic_alias_maximum: None,
+            way: Way::default(),
+            alpn: Vec::new(),
+        }
+    }
+
+    pub(crate) fn over(self, way: Way) -> Self {
+        Self { way, ..self }
+    }
+
+    pub(crate) fn offering(self, protocol: &str) -> Self {
+        Self {
+            alpn: vec![protocol.to_owned()],
+            ..self
         }
     }
 

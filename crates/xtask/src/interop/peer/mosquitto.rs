@@ -208,19 +208,25 @@ fn flags(
     stage: &Stage<'_>,
     connect: &Connect,
 ) -> Result<Command> {
-    let address = stage.address();
-    command.args([
-        "-h",
-        &address.ip().to_string(),
-        "-p",
-        &address.port().to_string(),
-    ]);
+    let door = stage.door(connect.way)?;
+    match &door.socket {
+        Some(socket) => command.arg("--unix").arg(socket),
+        None => command.args(["-h", &door.host, "-p", &door.port.to_string()]),
+    };
+    for (flag, file) in [
+        ("--cafile", &door.cafile),
+        ("--cert", &door.cert),
+        ("--key", &door.key),
+    ] {
+        if let Some(file) = file {
+            command.arg(flag).arg(file);
+        }
+    }
+    for protocol in &connect.alpn {
+        command.args(["--tls-alpn", protocol]);
+    }
     command.args(["-i", &connect.client_id, "-V"]);
-    command.arg(match version {
-        Version::V31 => "mqttv31",
-        Version::V311 => "mqttv311",
-        Version::V5 => "mqttv5",
-    });
+    command.arg(version.name());
     if !connect.clean {
         command.arg("-c");
         if version == Version::V5 {

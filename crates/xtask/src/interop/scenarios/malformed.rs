@@ -26,6 +26,7 @@ const EITHER: &[u8] = &[MALFORMED, PROTOCOL_ERROR];
 const PACKET_SIZE_MAX: usize = MEBIBYTE;
 const SMALL: Settings = Settings {
     packet_size_max: Some(PACKET_SIZE_MAX),
+    listens_in_all_ways: false,
 };
 
 /// A forbidden packet: its bytes before 5.0 and in 5.0, and the codes that answer the latter.

@@ -1,11 +1,13 @@
 //! The scenarios: what other people's clients and hand-made packets do to a broker.
 
+mod browser;
 mod delivery;
 mod ending;
 mod everyone;
 mod keep_alive;
 mod malformed;
 mod many;
+mod our_client;
 mod refused_connect;
 mod resend;
 mod retained;
@@ -13,6 +15,7 @@ mod session;
 mod shared;
 mod slow;
 mod v5;
+mod ways;
 mod will;
 
 use std::fs;
@@ -31,6 +34,9 @@ pub(super) fn all() -> Vec<Test> {
         many::tests(),
         everyone::tests(),
         slow::tests(),
+        browser::tests(),
+        our_client::tests(),
+        ways::tests(),
         delivery::tests(),
         retained::tests(),
         will::tests(),
