@@ -14,6 +14,8 @@ mod authentication;
 mod check;
 pub mod client;
 mod error;
+#[doc(hidden)]
+pub mod fault;
 mod flow;
 pub mod journal;
 mod message;

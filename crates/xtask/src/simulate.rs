@@ -44,6 +44,21 @@ pub(crate) fn budget(project: &Project) -> Result<Totals> {
     Ok(totals)
 }
 
+/// Builds with deliberate faults inside, and checks that the simulator finds each of them.
+pub(crate) fn faults(project: &Project) -> Result<Totals> {
+    let mut totals = Totals::default();
+    let mut command = Command::new(cargo());
+    command
+        .current_dir(project.root())
+        .env("RUSTFLAGS", "--cfg mqttstack_faults")
+        .env("CARGO_TARGET_DIR", project.target().join("faults"))
+        .args(["test", "--quiet", "--profile=simulate"])
+        .args(["--package=mqttstack-testkit", "--test=faults"])
+        .args(["--", "--nocapture"]);
+    totals.count(succeeds(&mut command)?);
+    Ok(totals)
+}
+
 fn simulator(project: &Project) -> Command {
     let mut command = Command::new(cargo());
     command.current_dir(project.root()).args([

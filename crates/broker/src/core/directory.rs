@@ -10,7 +10,11 @@ use std::{
 
 use mqttstack_codec::{QoS, ReasonCode, SubscriptionOptions};
 use mqttstack_limits::{BrokerLimits, Instant};
-use mqttstack_session::{Message, journal::SessionNumber};
+use mqttstack_session::{
+    Message,
+    fault::{self, Fault},
+    journal::SessionNumber,
+};
 use mqttstack_topic::{RetainedIndex, Shared, SubscriptionIndex, TopicName};
 
 use super::{
@@ -279,6 +283,9 @@ impl Retained {
             return Ok(());
         }
         let replaced = self.index.get(topic).map(size_of);
+        if replaced.is_some() && fault::is_on(Fault::KeepOldRetained) {
+            return Ok(());
+        }
         let bytes = self
             .bytes
             .saturating_sub(replaced.unwrap_or(0))

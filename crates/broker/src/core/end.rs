@@ -6,6 +6,7 @@ use mqttstack_codec::{PacketType, ReasonCode, Sender, Shared, Will};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{
     Message, SessionState,
+    fault::{self, Fault},
     journal::Change,
     server::{EndCause, Ended},
 };
@@ -119,7 +120,7 @@ impl Core {
     }
 
     /// Returns the message that a will becomes, if its client may still publish to its topic.
-    fn will_message(
+    pub(super) fn will_message(
         &mut self,
         key: SessionKey,
         will: &Will<Shared>,
@@ -133,7 +134,7 @@ impl Core {
         Some(message)
     }
 
-    fn publish_will(&mut self, key: SessionKey, message: Option<Message>, now: Instant) {
+    pub(super) fn publish_will(&mut self, key: SessionKey, message: Option<Message>, now: Instant) {
         if let Some(message) = message {
             self.publish(Some(key), &message, CHECKED_BEFORE, now);
         }
@@ -164,7 +165,7 @@ impl Core {
         let Presence::Absent(absent) = &entry.presence else {
             return;
         };
-        if absent.expires_at <= now {
+        if absent.expires_at <= now && !fault::is_on(Fault::SessionForEver) {
             self.end_absent(key, now);
         }
     }

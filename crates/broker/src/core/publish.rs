@@ -4,7 +4,10 @@ use std::ops::ControlFlow;
 
 use mqttstack_codec::{PacketId, QoS, ReasonCode};
 use mqttstack_limits::Instant;
-use mqttstack_session::{Message, PublishError, SubscriptionIds};
+use mqttstack_session::{
+    Message, PublishError, SubscriptionIds,
+    fault::{self, Fault},
+};
 use mqttstack_topic::{Availability, Choice, GroupId, Match, SharedGroup, TopicLimits, TopicName};
 
 use super::{
@@ -179,10 +182,19 @@ impl Core {
                     granted: *value,
                     group: None,
                 }),
-                Match::Group(group) => choose_member(group, None),
+                Match::Group(group) => {
+                    let chosen = choose_member(group, None);
+                    if fault::is_on(Fault::ShareTwice) {
+                        hits.extend(choose_member(group, chosen.map(|hit| hit.session)));
+                    }
+                    chosen
+                }
             };
             // v5 MQTT-3.8.3-3
-            let is_echo = |hit: &Hit| hit.granted.no_local && publisher == Some(hit.session);
+            let is_echo = |hit: &Hit| {
+                let is_local = hit.granted.no_local && publisher == Some(hit.session);
+                is_local && !fault::is_on(Fault::IgnoreNoLocal)
+            };
             hits.extend(hit.filter(|hit| !is_echo(hit)));
             ControlFlow::Continue(())
         });
@@ -346,8 +358,11 @@ fn merge(message: &Message, hits: &[Hit]) -> Option<Target> {
         group: first.group,
         lasts: hits.iter().any(|hit| hit.granted.lasts),
         parcel: None,
-        qos: granted.min(message.qos()),
-        retain: message.retain() && keeps_retain,
+        qos: match fault::is_on(Fault::RaiseQos) {
+            true => granted,
+            false => granted.min(message.qos()),
+        },
+        retain: message.retain() && (keeps_retain || fault::is_on(Fault::PassRetainOn)),
         subscription_ids: match hits {
             [only] if only.granted.subscription_id == 0 => SubscriptionIds::None,
             _ => hits

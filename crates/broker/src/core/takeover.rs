@@ -6,6 +6,7 @@ use mqttstack_codec::{Connect, ReasonCode, Shared, Utf8Bytes};
 use mqttstack_limits::Instant;
 use mqttstack_session::{
     SessionState,
+    fault::{self, Fault},
     server::{Acceptance, NotAccepted},
 };
 use mqttstack_topic::{TopicLimits, TopicName};
@@ -194,8 +195,12 @@ impl Core {
             self.refuse(id, ReasonCode::NotAuthorized, now);
             return true;
         }
+        if fault::is_on(Fault::TwoOwners) && self.absent_mut(key).is_none() {
+            self.begin(id, key, now);
+            return true;
+        }
         self.end_taken_over(key, now);
-        if clean_start {
+        if clean_start && !fault::is_on(Fault::ResumeCleanStart) {
             self.end_absent(key, now);
         }
         self.resume(id, key, now)
@@ -225,7 +230,7 @@ impl Core {
             return false;
         };
         match self.accept(id, key, state, true, now) {
-            Ok(()) => self.note_present(key, id),
+            Ok(()) => self.note_present(key, id, now),
             Err(NotAccepted { state }) => {
                 if let Some(absent) = self.absent_mut(key) {
                     absent.state = *state;
@@ -243,7 +248,7 @@ impl Core {
     }
 
     /// The client of a session is back: nothing that was planned for its absence happens.
-    fn note_present(&mut self, key: SessionKey, id: ConnectionId) {
+    fn note_present(&mut self, key: SessionKey, id: ConnectionId, now: Instant) {
         let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
@@ -253,6 +258,12 @@ impl Core {
         }
         if let Presence::Absent(absent) = before {
             self.cancel_timers(key, &absent);
+            if fault::is_on(Fault::WillAfterReturn)
+                && let Some((will, _)) = absent.will
+            {
+                let message = self.will_message(key, &will, now);
+                self.publish_will(key, message, now);
+            }
         }
         self.write_down(key);
     }

@@ -2,7 +2,10 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use crate::ProtocolError;
+use crate::{
+    ProtocolError,
+    fault::{self, Fault},
+};
 
 /// The topics that the peer has given numbers.
 ///
@@ -97,7 +100,7 @@ impl OutboundAliases {
             self.entries.push((topic.into(), uses));
             return Some(AliasUse {
                 alias: alias_of(self.entries.len().saturating_sub(1)),
-                known: false,
+                known: fault::is_on(Fault::UnknownAlias),
             });
         }
         let (index, entry) = self

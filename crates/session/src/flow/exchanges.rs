@@ -7,7 +7,10 @@ use super::{
     outbound::{Awaited, PublishToken},
     responses::AckKind,
 };
-use crate::ProtocolError;
+use crate::{
+    ProtocolError,
+    fault::{self, Fault},
+};
 
 /// How the exchange of a PUBLISH ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -128,6 +131,9 @@ impl Flow {
         state
             .outbound
             .await_pubcomp(packet_id, token, &mut state.journal);
+        if fault::is_on(Fault::FreeAtPubrec) {
+            self.complete(packet_id);
+        }
         self.release(packet_id);
     }
 

@@ -10,6 +10,7 @@ use mqttstack_codec::{Ack, Delivery, PacketId, PacketType, Properties, QoS, Reas
 use super::responses::{AckKind, Responses};
 use crate::{
     ProtocolError,
+    fault::{self, Fault},
     journal::{Journal, Operation, OperationSequence},
 };
 
@@ -90,6 +91,9 @@ impl Inbound {
     /// Leaves a connection: nothing counts against the Receive Maximum of the next, and what was
     /// refused in a PUBREC that may not have arrived comes anew.
     pub(crate) fn on_disconnected(&mut self) {
+        if fault::is_on(Fault::ForgetReceived) {
+            self.received.clear();
+        }
         self.received
             .retain(|_, received| received.verdict != Verdict::Refused);
         for received in self.received.values_mut() {
@@ -236,6 +240,9 @@ impl Acknowledger {
             };
             known.owed = Some(self.owe(packet_id, QoS::ExactlyOnce, decision));
             self.release(inbound, journal, out);
+        }
+        if fault::is_on(Fault::DeliverRepeat) {
+            return Ok(Novelty::New);
         }
         Ok(Novelty::Repeat)
     }

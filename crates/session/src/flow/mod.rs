@@ -40,7 +40,11 @@ pub use self::{
     outgoing::{Outgoing, OutgoingPublish},
     state::SessionState,
 };
-use crate::{Message, ProtocolError, PublishError, journal::OperationSequence};
+use crate::{
+    Message, ProtocolError, PublishError,
+    fault::{self, Fault},
+    journal::OperationSequence,
+};
 
 /// What the peer said it can take, in CONNECT or CONNACK.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +146,9 @@ impl Flow {
     /// Everything unacknowledged is sent again: PUBREL, which no window holds back, at once and
     /// PUBLISH as the window allows, each in its order.
     fn plan_resend(&mut self, in_flight: VecDeque<PacketId>) {
+        if fault::is_on(Fault::NoResend) {
+            return;
+        }
         for id in in_flight {
             match self.state.outbound.window.get(id) {
                 Some(Awaited::PubAck(_) | Awaited::PubRec(_)) => self.resend.push_back(id),
@@ -396,7 +403,7 @@ impl Flow {
     fn may_send_new(&self) -> bool {
         let outbound = &self.state.outbound;
         (self.resend.is_empty() || self.may_resend())
-            && self.quota.has_room()
+            && (self.quota.has_room() || fault::is_on(Fault::IgnoreReceiveMaximum))
             && outbound.messages_in_flight() < self.limits.inflight_max.max(1)
             && !outbound.window.is_full()
     }
@@ -419,6 +426,7 @@ impl Flow {
 
     /// Returns a message in flight that the peer has not taken.
     fn in_flight(&self, packet_id: PacketId, dup: bool, now: Instant) -> Option<OutgoingPublish> {
+        let dup = dup && !fault::is_on(Fault::NoDup);
         let (queued, delivery) = match self.state.outbound.window.get(packet_id)? {
             Awaited::PubAck(queued) => (queued, Delivery::AtLeastOnce { packet_id, dup }),
             Awaited::PubRec(queued) => (queued, Delivery::ExactlyOnce { packet_id, dup }),

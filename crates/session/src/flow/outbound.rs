@@ -9,6 +9,7 @@ use mqttstack_limits::{Instant, Limits, Overflow};
 use super::{outgoing::OutgoingPublish, window::Window};
 use crate::{
     Message, PublishError,
+    fault::{self, Fault},
     journal::{Journal, Operation, ReplayError},
 };
 
@@ -294,13 +295,18 @@ impl Outbound {
             .queued_bytes
             .saturating_add(message_bytes(&queued.message));
         self.note_expiry(queued.expires_at);
-        self.queue_of(queued.options.qos).push_back(queued);
+        let queue = self.queue_of(queued.options.qos);
+        if fault::is_on(Fault::NewestFirst) {
+            return queue.push_front(queued);
+        }
+        queue.push_back(queued);
     }
 
     fn is_full_for(&self, size: u64, limits: &Limits) -> bool {
         let messages = self.queued_messages();
         // An empty queue takes one message of any size.
         messages > 0
+            && !fault::is_on(Fault::QueueWithoutLimit)
             && (u32::try_from(messages).unwrap_or(u32::MAX) >= limits.queue_messages_max
                 || self.queued_bytes.saturating_add(size) > limits.queue_bytes_max)
     }
@@ -520,6 +526,9 @@ impl Outbound {
 
     /// Drops the messages at the heads of the queues that have expired.
     fn drop_expired(&mut self, now: Instant, journal: &mut Journal) {
+        if fault::is_on(Fault::SendExpired) {
+            return;
+        }
         for qos0 in [true, false] {
             loop {
                 let queue = if qos0 {

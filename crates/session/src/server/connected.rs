@@ -13,6 +13,7 @@ use crate::{
     ProtocolError,
     authentication::Authentication,
     check::{check_properties, unexpected},
+    fault::{self, Fault},
     flow::Flow,
 };
 
@@ -180,7 +181,8 @@ impl Session {
             }
             connected.session_expiry = expiry.min(self.limits.session_expiry_max);
         }
-        if disconnect.reason_code == ReasonCode::Success {
+        let is_goodbye = disconnect.reason_code == ReasonCode::Success;
+        if is_goodbye && !fault::is_on(Fault::WillAfterGoodbye) {
             connected.will = None;
         }
         self.end(EndCause::ClientDisconnected(disconnect.reason_code), None);

@@ -40,6 +40,8 @@ enum Step {
     Tests,
     /// Simulated worlds from a fixed number of seeds keep their promises.
     Simulate,
+    /// The simulator finds each of the faults that a special build can switch on.
+    Faults,
     /// The crates without std build for a microcontroller without an operating system.
     Bare,
     /// Other people's clients against the binary.
@@ -113,6 +115,7 @@ impl Step {
             Self::Budget => budget::run(project),
             Self::Tests => cargo::tests(project),
             Self::Simulate => simulate::budget(project),
+            Self::Faults => simulate::faults(project),
             Self::Bare => bare::run(project),
             Self::Interop => {
                 install::require_peers(project, false)?;
