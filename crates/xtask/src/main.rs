@@ -2,6 +2,7 @@
 
 mod clock;
 mod conformance;
+mod fuzz;
 mod interop;
 mod process;
 mod project;
@@ -31,6 +32,8 @@ enum Command {
     /// Runs simulated worlds from many seeds until one shows a violation.
     #[command(disable_help_flag = true)]
     Simulate(simulate::Options),
+    /// Runs the fuzz targets for some time each.
+    Fuzz(fuzz::Options),
     /// Runs the interoperability tests alone: other people's clients against a broker.
     Interop(interop::Options),
     /// Holds the statements of the specification against the tests and writes docs/conformance.md.
@@ -51,6 +54,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Test(options) => test::run(&options),
         Command::Simulate(options) => simulate::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Interop(options) => interop::run(&options),
         Command::Conformance(options) => conformance::run(&options),
     }

@@ -52,12 +52,16 @@ pub(super) fn docs(project: &Project) -> Result<Totals> {
     .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Runs all tests and adds up the totals of each test binary.
+/// Runs all tests.
 pub(super) fn tests(project: &Project) -> Result<Totals> {
-    let mut command = command(
+    count_tests(&mut command(
         project,
         &["test", "--workspace", "--all-features", "--no-fail-fast"],
-    );
+    ))
+}
+
+/// Runs tests and adds up the totals of each test binary.
+pub(super) fn count_tests(command: &mut Command) -> Result<Totals> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()

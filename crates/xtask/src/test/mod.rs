@@ -4,6 +4,7 @@ mod bare;
 mod budget;
 mod cargo;
 mod features;
+mod hardened;
 mod install;
 mod totals;
 
@@ -42,6 +43,8 @@ enum Step {
     Simulate,
     /// The simulator finds each of the faults that a special build can switch on.
     Faults,
+    /// Hostile bytes against optimised code that checks its arithmetic, through fuzz targets too.
+    Hardened,
     /// The crates without std build for a microcontroller without an operating system.
     Bare,
     /// Other people's clients against the binary.
@@ -116,6 +119,7 @@ impl Step {
             Self::Tests => cargo::tests(project),
             Self::Simulate => simulate::budget(project),
             Self::Faults => simulate::faults(project),
+            Self::Hardened => hardened::run(project),
             Self::Bare => bare::run(project),
             Self::Interop => {
                 install::require_peers(project, false)?;
