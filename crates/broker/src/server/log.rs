@@ -45,6 +45,10 @@ pub(super) fn notice(notice: &Notice) {
 }
 
 fn ended(peer: &Peer, client_id: Option<&str>, cause: &EndCause) {
+    if client_id.is_none() && *cause == EndCause::TransportClosed {
+        // A check of health, a scan, or an opening that failed, which had a line of its own.
+        return tracing::debug!(%peer, "closed without CONNECT");
+    }
     let client_id = Quoted(client_id);
     match cause {
         EndCause::ClientDisconnected(reason) => {

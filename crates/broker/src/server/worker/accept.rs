@@ -137,7 +137,7 @@ impl Worker {
                 }
             }
             Err(error) => {
-                tracing::info!(peer = %link.stream.peer().address, %error, "handshake failed");
+                tracing::warn!(peer = %link.stream.peer().address, %error, "handshake failed");
                 self.drop_link(token, now);
             }
         }
