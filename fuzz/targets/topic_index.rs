@@ -107,7 +107,10 @@ fuzz_target!(|input: (u64, Vec<Step<'_>>)| {
                     let expected = kept.iter().filter(|(text, _)| {
                         TopicName::new(text).is_ok_and(|name| matches(&filter, &name))
                     });
-                    assert_eq!(found, expected.map(|(text, (value, _))| (*text, *value)).collect());
+                    assert_eq!(
+                        found,
+                        expected.map(|(text, (value, _))| (*text, *value)).collect()
+                    );
                 }
             }
         }

@@ -33,6 +33,7 @@ use super::{
     Core,
     keys::{ConnectionId, SessionKey, WorkerId},
     message::{Target, WorkerMessage},
+    publish::is_server_topic,
     session_table::Presence,
 };
 
@@ -383,7 +384,8 @@ impl Core {
 
     /// Writes down what is retained under a topic from now on.
     pub(super) fn write_retained(&mut self, message: &Message, version: u64, now: Instant) {
-        if !self.journal.is_kept() {
+        // What the broker says of itself it says anew.
+        if !self.journal.is_kept() || is_server_topic(message.topic()) {
             return;
         }
         self.journal.record(if message.payload().is_empty() {

@@ -20,6 +20,19 @@ pub(super) mod kind {
     pub(in crate::journal) const RELEASED: u8 = 0x07;
     pub(in crate::journal) const PEER_LOST: u8 = 0x08;
     pub(in crate::journal) const CLEARED: u8 = 0x09;
+    pub(in crate::journal) const BEGUN: u8 = 0x20;
+    pub(in crate::journal) const KEYED: u8 = 0x21;
+    pub(in crate::journal) const CONNECTED: u8 = 0x22;
+    pub(in crate::journal) const DISCONNECTED: u8 = 0x23;
+    pub(in crate::journal) const WILL_PUBLISHED: u8 = 0x24;
+    pub(in crate::journal) const SUBSCRIBED: u8 = 0x25;
+    pub(in crate::journal) const UNSUBSCRIBED: u8 = 0x26;
+    pub(in crate::journal) const ENDED: u8 = 0x27;
+    pub(in crate::journal) const SESSION: u8 = 0x40;
+    pub(in crate::journal) const RETAINED: u8 = 0x41;
+    pub(in crate::journal) const RETAINED_REMOVED: u8 = 0x42;
+    pub(in crate::journal) const PARCEL: u8 = 0x43;
+    pub(in crate::journal) const PARCEL_TAKEN: u8 = 0x44;
     pub(in crate::journal) const TOTALS: u8 = 0x80;
 }
 

@@ -34,14 +34,23 @@ pub(super) fn write_delivery(
     options: &DeliveryOptions,
     expires_at: Instant,
 ) {
+    let deadline = (follows(message) != Some(expires_at)).then_some(expires_at);
+    write_options(out, options, deadline);
+}
+
+/// Writes how a message is delivered.
+pub(super) fn write_options(
+    out: &mut Writer<'_>,
+    options: &DeliveryOptions,
+    deadline: Option<Instant>,
+) {
     let ids = options.subscription_ids.as_slice();
-    let has_deadline = follows(message) != Some(expires_at);
     out.byte(
         options.qos.as_u8()
             | flag(DELIVERY_RETAIN, options.retain)
             | flag(ONE_ID, ids.len() == 1)
             | flag(SEVERAL_IDS, ids.len() > 1)
-            | flag(DELIVERY_DEADLINE, has_deadline),
+            | flag(DELIVERY_DEADLINE, deadline.is_some()),
     );
     if ids.len() > 1 {
         out.number(u64::try_from(ids.len()).unwrap_or(u64::MAX));
@@ -49,8 +58,8 @@ pub(super) fn write_delivery(
     for id in ids {
         out.number((*id).into());
     }
-    if has_deadline {
-        out.instant(expires_at);
+    if let Some(deadline) = deadline {
+        out.instant(deadline);
     }
 }
 

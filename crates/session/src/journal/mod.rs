@@ -39,6 +39,7 @@ mod message_form;
 mod record;
 mod replay;
 mod snapshot;
+mod store_form;
 #[cfg(test)]
 mod tests;
 

@@ -1,9 +1,12 @@
 //! What waits for the store, and what is written.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::time::Duration;
 
-use mqttstack_codec::{Ack, Connect, Delivery, Packet, ProtocolVersion, Publish, QoS, ReasonCode};
+use mqttstack_codec::{
+    Ack, Connect, Delivery, Packet, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Shared,
+    SubscriptionOptions, Will,
+};
 use mqttstack_limits::Limits;
 use proptest::prelude::*;
 
@@ -462,7 +465,174 @@ fn any_operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+fn any_will() -> impl Strategy<Value = Will<Shared>> {
+    (any_message(), prop::option::of(any::<u32>())).prop_map(|(message, delay)| {
+        let mut properties = Properties::builder().properties(message.properties().iter());
+        if let Some(delay) = delay {
+            properties = properties.will_delay_interval(delay);
+        }
+        Will {
+            qos: message.qos(),
+            retain: message.retain(),
+            properties: properties.build().expect("valid"),
+            topic: message.topic().into(),
+            payload: message.payload_bytes(),
+        }
+    })
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    let moment = || {
+        prop_oneof![
+            Just(Instant::NEVER),
+            any::<u32>().prop_map(|it| at(it.into()))
+        ]
+    };
+    let subscribed = ("[a-c/#+]{1,9}", 0_u8..=2, any::<bool>(), 0_u32..3);
+    prop_oneof![
+        1 => ("[a-c]{0,5}", prop::option::of("[a-c]{0,5}"), any::<u64>()).prop_map(|(client_id, identity, key)| {
+            Change::Begun { client_id: client_id.into(), identity: identity.map(Into::into), key }
+        }),
+        1 => any::<u64>().prop_map(|key| Change::Keyed { key }),
+        2 => (any::<u32>(), prop::option::of(any_will())).prop_map(|(session_expiry_interval, will)| {
+            Change::Connected { session_expiry_interval, will: will.map(Box::new) }
+        }),
+        2 => (moment(), prop::option::of(moment())).prop_map(|(expires_at, will_at)| Change::Disconnected { expires_at, will_at }),
+        1 => Just(Change::WillPublished),
+        2 => subscribed.prop_map(|(filter, qos, no_local, id)| Change::Subscribed {
+            filter: filter.into(),
+            subscription: RecordedSubscription {
+                options: SubscriptionOptions { no_local, ..SubscriptionOptions::new(QoS::from_u8(qos).expect("0 to 2")) },
+                subscription_id: (id > 0).then_some(id),
+            },
+        }),
+        1 => "[a-c/#+]{1,9}".prop_map(|filter| Change::Unsubscribed { filter: filter.into() }),
+        6 => any_operation().prop_map(Change::State),
+        1 => Just(Change::Ended),
+    ]
+}
+
+fn any_store_operation() -> impl Strategy<Value = StoreOperation> {
+    let parcel =
+        || (any::<u8>(), 1_u64..9).prop_map(|(worker, number)| ParcelNumber { worker, number });
+    let targets = prop::collection::vec((any::<u64>(), 1_u8..=2), 0..4);
+    let moment = prop_oneof![
+        Just(Instant::NEVER),
+        any::<u32>().prop_map(|it| at(it.into()))
+    ];
+    prop_oneof![
+        4 => (1_u64..4, any_change()).prop_map(|(number, change)| StoreOperation::Session { session: SessionNumber(number), change }),
+        1 => (any_message(), moment, 0_u64..9).prop_map(|(message, expires_at, version)| StoreOperation::Retained { message, expires_at, version }),
+        1 => ("[a-c]{1,5}", 0_u64..9).prop_map(|(topic, version)| StoreOperation::RetainedRemoved { topic: topic.into(), version }),
+        1 => (parcel(), any_message(), targets).prop_map(|(parcel, message, targets)| StoreOperation::Parcel {
+            parcel,
+            message,
+            targets: targets.into_iter().map(|(key, qos)| (key, options(QoS::from_u8(qos).expect("1 or 2")))).collect(),
+        }),
+        1 => parcel().prop_map(|parcel| StoreOperation::ParcelTaken { parcel }),
+    ]
+}
+
+#[test]
+fn of_two_sessions_of_a_client_the_later_is_recovered_and_parcels_arrive() {
+    let mut image = StoreImage::new();
+    let session = |number, change| StoreOperation::Session {
+        session: SessionNumber(number),
+        change,
+    };
+    let begun = |key| Change::Begun {
+        client_id: "c".into(),
+        identity: None,
+        key,
+    };
+    let parcel = |number| ParcelNumber { worker: 0, number };
+    let sent = |number, key, words: &str| StoreOperation::Parcel {
+        parcel: parcel(number),
+        message: message(words),
+        targets: [(key, options(QoS::AtLeastOnce))].into(),
+    };
+    for operation in [
+        session(2, begun(7)),
+        session(1, begun(6)),
+        sent(1, 7, "q1 a=taken"),
+        sent(2, 7, "q1 a=under-way"),
+        sent(3, 6, "q1 a=for-nobody"),
+        StoreOperation::ParcelTaken { parcel: parcel(1) },
+        // What belongs to a session that has ended says nothing.
+        session(9, Change::WillPublished),
+    ] {
+        assert_eq!(image.apply(operation), Ok(()));
+    }
+    let recovered = image.recover(&Limits::default(), at(0.0));
+    let [(number, record)] = &recovered.sessions[..] else {
+        panic!("{recovered:?}");
+    };
+    assert_eq!(
+        (number.0, record.state.queue_status().queued_messages),
+        (2, 1)
+    );
+    // Nothing is left that would change it once more.
+    assert_eq!(image.recover(&Limits::default(), at(0.0)), recovered);
+}
+
+#[test]
+fn the_latest_retained_message_holds_whoever_writes_first() {
+    let mut image = StoreImage::new();
+    let retained = |words: &str, version, expires_at| StoreOperation::Retained {
+        message: message(words),
+        expires_at,
+        version,
+    };
+    let removed = |topic: &str, version| StoreOperation::RetainedRemoved {
+        topic: topic.into(),
+        version,
+    };
+    for operation in [
+        retained("a=new", 2, Instant::NEVER),
+        retained("a=old", 1, Instant::NEVER),
+        removed("b", 4),
+        retained("b=old", 3, Instant::NEVER),
+        retained("c=expired", 5, at(0.0)),
+    ] {
+        assert_eq!(image.apply(operation), Ok(()));
+    }
+    let recovered = image.recover(&Limits::default(), at(0.0));
+    assert_eq!(recovered.retained, [(message("a=new"), Instant::NEVER)]);
+}
+
 proptest! {
+    #[test]
+    fn store_operations_are_read_as_they_were_written(operations in prop::collection::vec(any_store_operation(), 0..20)) {
+        let mut bytes = Vec::new();
+        for operation in &operations {
+            operation.encode(Epoch::default(), &mut bytes);
+        }
+        let mut rest = bytes.as_slice();
+        for operation in operations {
+            prop_assert_eq!(StoreOperation::decode(&mut rest, Epoch::default()), Ok(Some(operation)));
+        }
+        prop_assert_eq!(StoreOperation::decode(&mut rest, Epoch::default()), Ok(None));
+        for len in 0..bytes.len() {
+            let mut cut = bytes.get(..len).unwrap_or_default();
+            while let Ok(Some(_)) = StoreOperation::decode(&mut cut, Epoch::default()) {}
+        }
+    }
+
+    #[test]
+    fn a_session_is_read_as_it_was_written(changes in prop::collection::vec(any_change(), 0..60)) {
+        let mut record = SessionRecord::new("c".into(), None, 1);
+        for change in changes {
+            let _ = record.apply(change);
+        }
+        let mut bytes = Vec::new();
+        record.encode(Epoch::default(), &mut bytes);
+        prop_assert_eq!(SessionRecord::decode(&bytes, Epoch::default()), Ok(record));
+        for len in 0..bytes.len() {
+            let cut = bytes.get(..len).unwrap_or_default();
+            let _ = SessionRecord::decode(cut, Epoch::default());
+        }
+    }
+
     #[test]
     fn any_operations_leave_a_state_that_is_written_and_read(operations in prop::collection::vec(any_operation(), 0..60)) {
         let mut state = SessionState::new();

@@ -17,6 +17,8 @@ enum Move {
     StopAnswering,
     Pass(u64),
     Hold(bool),
+    HoldStore(bool),
+    Sync(usize),
 }
 
 fn connects() -> impl Strategy<Value = Connect<Shared>> {
@@ -109,6 +111,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::StopAnswering),
         1 => (0..10_u64).prop_map(Move::Pass),
         1 => any::<bool>().prop_map(Move::Hold),
+        1 => any::<bool>().prop_map(Move::HoldStore),
+        1 => (0..2_usize).prop_map(Move::Sync),
     ];
     vec(one, 0..60)
 }
@@ -116,6 +120,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 /// Ends everything; then nothing may be left.
 fn check_nothing_is_left(net: &mut Net) {
     net.release_worker_messages();
+    net.holds_store = false;
+    net.sync();
     for who in 0..net.peers.len() {
         if !net.is_closed(who) {
             net.cut(who);
@@ -135,6 +141,12 @@ fn check_nothing_is_left(net: &mut Net) {
         assert_eq!((core.session_count(), core.connection_count()), (0, 0));
         assert_eq!(core.poll_timeout(), None);
     }
+    let recovered = net.image.recover(&net.limits, net.now);
+    assert_eq!(recovered.sessions, []);
+    let retained = net.cores[0].directory().retained_count().0;
+    if net.is_durable {
+        assert_eq!(recovered.retained.len(), retained);
+    }
 }
 
 proptest! {
@@ -142,11 +154,12 @@ proptest! {
 
     #[test]
     fn any_sequence_of_clients_and_packets_leaves_a_working_broker(
+        is_durable in any::<bool>(),
         moves in moves(),
         picks in vec(any::<prop::sample::Index>(), 60),
     ) {
         // P2, M1, R2
-        let mut net = Net::workers(2);
+        let mut net = if is_durable { Net::durable(2) } else { Net::workers(2) };
         for (one, pick) in moves.into_iter().zip(picks) {
             let who = (!net.peers.is_empty()).then(|| pick.index(net.peers.len()));
             match (one, who) {
@@ -156,6 +169,11 @@ proptest! {
                 (Move::Pass(time), _) => net.pass(seconds(time)),
                 (Move::Hold(true), _) => net.holds_worker_messages = true,
                 (Move::Hold(false), _) => net.release_worker_messages(),
+                (Move::HoldStore(holds), _) => net.holds_store = holds,
+                (Move::Sync(core), _) => {
+                    net.sync_unit(core);
+                    net.pump();
+                }
                 (Move::Bytes(bytes), Some(who)) => net.send_bytes(who, &bytes),
                 (Move::Send(packet), Some(who)) => net.send(who, packet),
                 (Move::Cut, Some(who)) => net.cut(who),

@@ -48,6 +48,7 @@ pub(super) struct Net {
     /// What each core has drained and is not stored, in units.
     pub(super) unstored: Vec<VecDeque<Unit>>,
     pub(super) holds_store: bool,
+    pub(super) is_durable: bool,
 }
 
 /// What was drained in one go, and the place of the last of it.
@@ -232,6 +233,7 @@ impl Net {
             image: StoreImage::new(),
             unstored: (0..plan.workers).map(|_| VecDeque::new()).collect(),
             holds_store: false,
+            is_durable: plan.durability == Durability::Stored,
         }
     }
 
