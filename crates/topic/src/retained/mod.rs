@@ -19,9 +19,11 @@ use postings::{Position, Postings};
 ///
 /// A name is found by one probe of a hash table. A filter is answered from lists of the names
 /// that have a prefix, or a level at some place, joined where the filter asks for several. So the
-/// work of `#`, `a/#`, `+/+/x` and every filter with one literal part follows the number of
-/// matches, whatever else the index holds; with several parts it is bounded by the shortest of
-/// their lists.
+/// work of `#`, `a/#`, `+/+/x` and every filter with one literal part (the levels before the first
+/// wildcard are one, each literal level after it is another) is a step for each match, whatever
+/// else the index holds. With several parts, as `+/a/+/b` has, it is bounded by the names that have
+/// the rarest of them: two steps a part for each, even if few names have them all. Searches go in
+/// slices of bounded work, so a long one keeps nobody waiting.
 #[derive(Debug)]
 pub struct RetainedIndex<V> {
     entries: Arena<Entry<V>>,
@@ -217,24 +219,26 @@ impl<V> RetainedIndex<V> {
             let is_taken = visit(entry.name(), &entry.value);
             return (!is_taken).then_some(cursor);
         }
-        let steps_max = count_max.saturating_mul(8).saturating_add(64);
+        let mut steps_left = count_max.saturating_mul(8).saturating_add(64);
         let query = self.postings.query(filter);
-        let next = self.postings.search(&query, cursor.0, steps_max, |at| {
-            let entry = at.id().and_then(|id| self.entries.get(id));
-            if let Some(entry) = entry {
-                let name = entry.name();
-                if matches(filter, &name) {
-                    if !visit(name, &entry.value) {
-                        return ControlFlow::Break(at);
+        let next = self
+            .postings
+            .search(&query, cursor.0, &mut steps_left, |at| {
+                let entry = at.id().and_then(|id| self.entries.get(id));
+                if let Some(entry) = entry {
+                    let name = entry.name();
+                    if matches(filter, &name) {
+                        if !visit(name, &entry.value) {
+                            return ControlFlow::Break(at);
+                        }
+                        count_left = count_left.saturating_sub(1);
                     }
-                    count_left = count_left.saturating_sub(1);
                 }
-            }
-            match count_left {
-                0 => ControlFlow::Break(at.next()),
-                _ => ControlFlow::Continue(()),
-            }
-        });
+                match count_left {
+                    0 => ControlFlow::Break(at.next()),
+                    _ => ControlFlow::Continue(()),
+                }
+            });
         next.map(Cursor)
     }
 

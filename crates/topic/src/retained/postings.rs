@@ -113,44 +113,57 @@ impl Postings {
     }
 
     /// Visits what is in all lists of the query from a position on, until `visit` says where to
-    /// go on another time or `steps_max` postings were read. Returns where to go on, `None` at the
-    /// end.
+    /// go on another time or `steps_left`, the postings that may be read, is used up. Returns where
+    /// to go on, `None` at the end.
     ///
-    /// The lists are sorted alike, so each jumps over what the others lack: the work is bounded
-    /// by the shortest list, and by how often the lists alternate.
+    /// The lists are sorted alike and asked in turn for their first posting from the position on
+    /// that the others have reached. So in two rounds the shortest list moves on, or all agree:
+    /// whatever the other lists hold, it is read no more than twice its length in rounds.
     pub(crate) fn search(
         &self,
         query: &Query,
         from: Position,
-        mut steps_max: usize,
+        steps_left: &mut usize,
         mut visit: impl FnMut(Position) -> ControlFlow<Position>,
     ) -> Option<Position> {
-        let mut at = from.max(query.first);
         let lists = query.lists.get(..query.list_count)?;
-        let (first, others) = lists.split_first()?;
-        let mut candidates = self.set.range(first | at.0..=first | query.last.0);
-        'candidates: loop {
-            at = position_in(candidates.next().copied()?);
-            for list in others {
-                steps_max = steps_max.saturating_sub(1);
-                let found = position_in(*self.set.range(list | at.0..=list | query.last.0).next()?);
-                if found > at {
-                    at = found;
-                    if steps_max == 0 {
-                        return Some(at);
-                    }
-                    candidates = self.set.range(first | at.0..=first | query.last.0);
-                    continue 'candidates;
+        let first = *lists.first()?;
+        let from_on = |list, at: Position| self.set.range(list | at.0..=list | query.last.0);
+        let mut at = from.max(query.first);
+        // Walking along a list is cheaper than searching it, and often there is but one.
+        let mut walk = from_on(first, at);
+        let mut agreed = 0_usize;
+        for (turn, list) in lists.iter().enumerate().cycle() {
+            if *steps_left == 0 {
+                return Some(at);
+            }
+            *steps_left = steps_left.saturating_sub(1);
+            let found = if turn == 0 {
+                let next = position_in(*walk.next()?);
+                if next < at {
+                    walk = from_on(first, at);
+                    position_in(*walk.next()?)
+                } else {
+                    next
                 }
-            }
-            steps_max = steps_max.saturating_sub(1);
-            if let ControlFlow::Break(next) = visit(at) {
-                return Some(next);
-            }
-            if steps_max == 0 {
-                return Some(at.next());
+            } else {
+                position_in(*from_on(*list, at).next()?)
+            };
+            agreed = if found > at {
+                1
+            } else {
+                agreed.saturating_add(1)
+            };
+            at = found;
+            if agreed == lists.len() {
+                if let ControlFlow::Break(next) = visit(at) {
+                    return Some(next);
+                }
+                at = at.next();
+                agreed = 0;
             }
         }
+        None
     }
 
     /// Returns the bits above the position that a term's postings share.
@@ -186,17 +199,22 @@ fn terms_of_name<'a>(name: &TopicName<'a>) -> impl Iterator<Item = Term<'a>> {
 }
 
 /// Returns the terms that a filter asks for: its longest prefix without wildcards, and each
-/// literal level after the first wildcard.
+/// literal level after the first wildcard; if there are neither, what every name has.
 fn terms_of_filter(text: &str) -> impl Iterator<Item = Term<'_>> {
     let wildcard = text.find(['+', '#']).unwrap_or(text.len());
     let prefix = wildcard.checked_sub(1).and_then(|end| text.get(..end));
     let prefix_levels = prefix.map_or(0, |prefix| prefix.split('/').count());
-    iter::once(prefix.map_or(Term::Any, Term::Prefix)).chain(levels_after_first(text).filter(
-        move |term| match term {
-            Term::Level(_, "+" | "#") | Term::Any | Term::Prefix(_) => false,
-            Term::Level(place, _) => *place >= prefix_levels.max(1),
-        },
-    ))
+    let is_literal = move |term: &Term<'_>| match term {
+        Term::Level(_, "+" | "#") | Term::Any | Term::Prefix(_) => false,
+        Term::Level(place, _) => *place >= prefix_levels.max(1),
+    };
+    let mut terms = prefix
+        .map(Term::Prefix)
+        .into_iter()
+        .chain(levels_after_first(text).filter(is_literal))
+        .peekable();
+    let any = terms.peek().is_none().then_some(Term::Any);
+    any.into_iter().chain(terms)
 }
 
 fn levels_after_first(text: &str) -> impl Iterator<Item = Term<'_>> {

@@ -198,36 +198,105 @@ fn a_search_goes_on_while_the_index_changes() {
     assert!(seen.values().all(|&times| times == 1));
 }
 
+/// How many postings a search reads from beginning to end, and how many names it finds.
+fn steps_and_matches(index: &Index, text: &str) -> (usize, usize) {
+    let query = index.postings.query(&filter(text));
+    let (mut steps_left, mut matches) = (usize::MAX, 0);
+    let next = index
+        .postings
+        .search(&query, Position::START, &mut steps_left, |at| {
+            let entry = at.id().and_then(|id| index.entries.get(id)).unwrap();
+            matches += usize::from(filter(text).matches(&entry.name()));
+            ControlFlow::Continue(())
+        });
+    assert_eq!(next, None);
+    (usize::MAX - steps_left, matches)
+}
+
 #[test]
 fn the_work_follows_the_matches_and_not_the_tree() {
     let mut index = Index::new(5);
-    for number in 0..30_000 {
-        index.insert(&name(&format!("a/{number}/y")), 0);
-        index.insert(&name(&format!("b{number}/{}/z/deep", number % 7)), 0);
-        index.insert(&name(&format!("$SYS/{number}/x")), 0);
-    }
-    for text in ["c/1/x", "d/2/x", "q/r", "a/10001/w"] {
+    for text in ["c/1/x", "d/2/x", "q/r", "a/10001/w", "q/r/s/t"] {
         index.insert(&name(text), 1);
     }
-    for (text, matches) in [
-        ("+/+/x", 2),
-        ("c/#", 1),
-        ("+/r", 1),
-        ("a/+/w", 1),
-        ("+/10001/#", 2),
-        ("q/#", 1),
-        ("b17/+/z/#", 1),
-        ("+/+/w", 1),
-    ] {
-        // One slice of 4 reads no more than 96 postings: that it is enough bounds the work.
-        let mut count = 0;
-        let next = index.matching(&filter(text), Cursor::START, 4, |_, _| count += 1);
-        assert_eq!((count, next), (matches, None), "{text}");
+    // However many others there are, the steps are those of the matches.
+    let mut filled = 0..0;
+    for until in [0, 100, 30_000] {
+        filled = filled.end..until;
+        for number in filled.clone() {
+            index.insert(&name(&format!("a/{number}/y")), 0);
+            index.insert(&name(&format!("b{number}/{}/z/deep", number % 7)), 0);
+            index.insert(&name(&format!("$SYS/{number}/x")), 0);
+        }
+        for (text, expected) in [
+            ("+/+/x", 2),
+            ("c/#", 1),
+            ("q/#", 2),
+            ("+/r", 1),
+            ("+/r/#", 2),
+            ("+/+/+/t", 1),
+            ("none/#", 0),
+            ("+/+/none", 0),
+            ("a/+/w", 1),
+            ("+/+/w", 1),
+        ] {
+            let (steps, matches) = steps_and_matches(&index, text);
+            assert_eq!(matches, expected, "{text}");
+            let parts = text
+                .split('/')
+                .filter(|level| !"+#".contains(level))
+                .count();
+            assert!(
+                steps <= 2 * parts * (matches + 1),
+                "{text} of {until}: {steps}"
+            );
+        }
     }
-    // Where two long lists alternate, a slice ends all the same.
-    let mut count = 0;
-    let next = index.matching(&filter("+/+/y/#"), Cursor::START, 100, |_, _| count += 1);
-    assert!(count == 100 && next.is_some());
+    for (text, expected) in [
+        ("a/#", 30_001),
+        ("+/+/y", 30_000),
+        ("#", 60_005),
+        ("$SYS/#", 30_000),
+    ] {
+        let (steps, matches) = steps_and_matches(&index, text);
+        assert_eq!((matches, steps), (expected, expected + 1), "{text}");
+    }
+}
+
+#[test]
+fn a_search_by_several_parts_is_bounded_by_the_rarest() {
+    const NAMES: usize = 3_000;
+    let mut index = Index::new(5);
+    for number in 0..NAMES {
+        // Half have one of the frequent parts, half the other, in turn; a few have the rare one.
+        let (second, fourth) = if number % 2 == 0 {
+            ("a", "x")
+        } else {
+            ("y", "b")
+        };
+        let sixth = if number % 1_000 == 7 { "rare" } else { "often" };
+        index.insert(&name(&format!("{number}/{second}/n/{fourth}/n/{sixth}")), 0);
+    }
+    for (text, parts, rarest) in [
+        ("+/a/+/b/#", 2, NAMES / 2),
+        ("+/a/+/b/+/rare", 3, 3),
+        ("+/a/+/b/+/often", 3, NAMES / 2),
+        ("+/y/+/b/+/rare", 3, 3),
+        ("+/rare/+/a/+/b", 3, 0),
+        ("+/y/n/b/n/rare", 5, 3),
+    ] {
+        let (steps, _) = steps_and_matches(&index, text);
+        assert!(steps <= 2 * parts * (rarest + 1), "{text}: {steps}");
+    }
+    // Where two long lists alternate, a slice ends all the same, and the next goes on.
+    let (mut slices, mut cursor) = (0, Some(Cursor::START));
+    while let Some(at) = cursor {
+        cursor = index.matching(&filter("+/a/+/b/#"), at, 10, |_, _| {
+            unreachable!("none has both")
+        });
+        slices += 1;
+    }
+    assert!(slices >= NAMES / 2 / 144, "{slices}");
 }
 
 #[test]
