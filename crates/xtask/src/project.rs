@@ -19,6 +19,9 @@ pub(crate) const CORE: [&str; 4] = [
 /// A crate above them whose core builds without std too.
 const CLIENT: &str = "mqttstack-client";
 
+/// The loop of an example that runs without an operating system.
+const EXAMPLE: &str = "mqttstack-session-bare";
+
 /// The package that holds the binary.
 pub(crate) const BINARY: &str = "mqttstack";
 
@@ -88,7 +91,9 @@ impl Project {
 
     /// The crates that exist and build without an operating system.
     pub(crate) fn bare(&self) -> impl Iterator<Item = &Package> {
-        self.core().chain(self.package(CLIENT))
+        let others = [CLIENT, EXAMPLE].into_iter();
+        self.core()
+            .chain(others.filter_map(|name| self.package(name)))
     }
 
     /// The crates above them that users depend on or install.

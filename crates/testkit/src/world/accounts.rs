@@ -423,7 +423,7 @@ impl Accounts {
     ) -> Result<(), String> {
         let lasts = |payload: &String| {
             let deadlines = self.deadlines.get(payload);
-            deadlines.is_none_or(|deadlines| deadlines.iter().any(|at| *at > now))
+            deadlines.is_none_or(|deadlines| deadlines.iter().all(|at| *at > now))
         };
         let mut dropped_of_all = 0;
         for (index, books) in self.clients.iter().enumerate() {

@@ -234,13 +234,18 @@ impl World {
             self.accounts.note_retained(publication.payload);
         }
         let Routed { copies, groups } = self.model.publish(publication);
+        // What is published again may expire sooner.
+        let is_certain = match certainty {
+            Certainty::First => true,
+            Certainty::Again => publication.expires_at == Instant::NEVER,
+            Certainty::Vague => false,
+        };
         for (reader, copy) in copies {
             let Some(index) = index_of(&reader) else {
                 continue;
             };
-            let is_required = certainty != Certainty::Vague
-                && !self.comings.is_uncertain(&reader)
-                && self.is_kept(index, &copy);
+            let is_required =
+                is_certain && !self.comings.is_uncertain(&reader) && self.is_kept(index, &copy);
             let is_first = certainty == Certainty::First;
             self.accounts.owe(index, copy, is_first, is_required);
         }
@@ -248,7 +253,8 @@ impl World {
             let index = index_of(reader).unwrap_or_default();
             !self.comings.is_uncertain(reader) && self.is_kept(index, copy)
         });
-        self.accounts.owe_groups(publication, &groups, is_required);
+        self.accounts
+            .owe_groups(publication, &groups, is_certain && is_required);
     }
 
     /// Returns whether a copy is to arrive, if it does not expire.

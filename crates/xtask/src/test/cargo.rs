@@ -89,6 +89,18 @@ pub(super) fn count_tests(command: &mut Command) -> Result<Totals> {
     Ok(totals)
 }
 
+/// Runs the examples that need nobody and end by themselves.
+pub(super) fn examples(project: &Project) -> Result<Totals> {
+    let mut totals = Totals::default();
+    for example in ["blocking", "tokio", "bare"] {
+        println!("mqttstack-session, example {example}");
+        let package = ["--package", "mqttstack-session", "--example", example];
+        let mut command = command(project, &["run", "--quiet"]);
+        totals.count(check(command.args(package))?);
+    }
+    Ok(totals)
+}
+
 /// Builds the binary and returns its path.
 ///
 /// With the profile of the tests: overflow checks and debug assertions are on, and nothing is

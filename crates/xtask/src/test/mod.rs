@@ -39,6 +39,8 @@ enum Step {
     Budget,
     /// Unit, property and documentation tests.
     Tests,
+    /// The examples that end by themselves do so, and well.
+    Examples,
     /// Simulated worlds from a fixed number of seeds keep their promises.
     Simulate,
     /// The simulator finds each of the faults that a special build can switch on.
@@ -117,6 +119,7 @@ impl Step {
             Self::Features => features::run(project),
             Self::Budget => budget::run(project),
             Self::Tests => cargo::tests(project),
+            Self::Examples => cargo::examples(project),
             Self::Simulate => simulate::budget(project),
             Self::Faults => simulate::faults(project),
             Self::Hardened => hardened::run(project),

@@ -1,0 +1,223 @@
+//! The session: time and allocations per message, receiving and sending, in both roles' engine.
+//!
+//! `cargo bench -p mqttstack-benches --bench session`. A case runs [`MESSAGES`] exchanges, each to
+//! its end, so that nothing grows from one run to the next.
+
+#[path = "../codec/cpu_time.rs"]
+mod cpu_time;
+
+use std::{alloc::System, hint::black_box, sync::Arc, time::Duration};
+
+use cpu_time::ThreadCpuTime;
+use criterion::{Criterion, Throughput};
+use mqttstack_session::{
+    DeliveryOptions, Message, Outgoing, SubscriptionIds,
+    codec::{
+        Ack, Borrowed, Connect, Decoder, Delivery, Packet, PacketId, PacketRef, ProtocolVersion,
+        Publish, QoS, ReasonCode, Shared,
+    },
+    limits::{Instant, Limits},
+    server::{Acceptance, Event, Session},
+};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static GLOBAL: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const VERSION: ProtocolVersion = ProtocolVersion::V5;
+const NOW: Instant = Instant::from_micros(1);
+const TOPIC: &str = "plant/7/line/3/temperature";
+const PAYLOAD: [u8; 64] = [b'x'; 64];
+
+/// How many messages a case moves.
+const MESSAGES: u16 = 1_000;
+
+/// One way of moving messages.
+type Case = (&'static str, Box<dyn FnMut() -> usize>);
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .with_measurement(ThreadCpuTime)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(50)
+        .configure_from_args();
+    let cases: [Case; 6] = [
+        ("receive QoS 0", receive(QoS::AtMostOnce)),
+        ("receive QoS 1, PUBACK", receive(QoS::AtLeastOnce)),
+        ("receive QoS 2, to PUBCOMP", receive(QoS::ExactlyOnce)),
+        ("receive QoS 1, bytes to bytes", receive_bytes()),
+        ("send QoS 1, to PUBACK", send(QoS::AtLeastOnce)),
+        ("send QoS 2, to PUBCOMP", send(QoS::ExactlyOnce)),
+    ];
+    let mut group = criterion.benchmark_group("server session");
+    group.throughput(Throughput::Elements(MESSAGES.into()));
+    for (name, mut run) in cases {
+        // Once to grow what is used again.
+        black_box(run());
+        let region = Region::new(GLOBAL);
+        black_box(run());
+        let allocations = region.change().allocations as f64 / f64::from(MESSAGES);
+        println!("{name}: {allocations:.3} allocations a message");
+        group.bench_function(name, |bencher| bencher.iter(&mut run));
+    }
+    group.finish();
+    criterion.final_summary();
+}
+
+/// Returns a session whose client has been accepted.
+fn connected() -> Session {
+    let mut session = Session::new(Arc::new(Limits::default()), NOW);
+    let connect: Connect<Shared> = Connect::new(VERSION, "bench");
+    session
+        .handle_packet(Packet::Connect(connect), NOW)
+        .expect("a CONNECT");
+    while session.poll_event().is_some() {}
+    session
+        .accept(Acceptance::default(), NOW)
+        .expect("room for a CONNACK");
+    while session.poll_packet(NOW).is_some() {}
+    session
+}
+
+fn ids() -> impl Iterator<Item = PacketId> {
+    (1..=MESSAGES).filter_map(PacketId::new)
+}
+
+/// Takes messages, as if they had just been decoded, and answers them.
+fn receive(qos: QoS) -> Box<dyn FnMut() -> usize> {
+    let mut session = connected();
+    Box::new(move || {
+        let mut answers = 0;
+        for packet_id in ids() {
+            let delivery = match qos {
+                QoS::AtMostOnce => Delivery::AtMostOnce,
+                QoS::AtLeastOnce => Delivery::AtLeastOnce {
+                    packet_id,
+                    dup: false,
+                },
+                QoS::ExactlyOnce => Delivery::ExactlyOnce {
+                    packet_id,
+                    dup: false,
+                },
+            };
+            let publish: Publish<Borrowed<'_>> = Publish {
+                delivery,
+                ..Publish::new(TOPIC, &PAYLOAD[..])
+            };
+            answers += take(&mut session, Packet::Publish(publish));
+            if qos == QoS::ExactlyOnce {
+                let release: Packet<Borrowed<'_>> = Packet::PubRel(Ack::new(packet_id));
+                answers += take(&mut session, release);
+            }
+        }
+        answers
+    })
+}
+
+/// Handles a packet, acknowledges what it brings, and takes the answers.
+fn take(session: &mut Session, packet: PacketRef<'_>) -> usize {
+    session.handle_packet(packet, NOW).expect("in order");
+    while let Some(event) = session.poll_event() {
+        if let Event::MessageReceived { message, packet_id } = event {
+            black_box(&message);
+            if let Some(packet_id) = packet_id {
+                session.acknowledge(packet_id, ReasonCode::Success);
+            }
+        }
+    }
+    let mut answers = 0;
+    while let Some(answer) = session.poll_packet(NOW) {
+        black_box(&answer);
+        answers += 1;
+    }
+    answers
+}
+
+/// The same with the codec before and behind: from the bytes of PUBLISH to those of PUBACK.
+fn receive_bytes() -> Box<dyn FnMut() -> usize> {
+    let mut session = connected();
+    let mut wire = Vec::new();
+    for packet_id in ids() {
+        let publish: Publish<Shared> = Publish {
+            delivery: Delivery::AtLeastOnce {
+                packet_id,
+                dup: false,
+            },
+            ..Publish::new(TOPIC, &PAYLOAD[..])
+        };
+        Packet::Publish(publish)
+            .encode(VERSION, &mut wire)
+            .expect("a packet");
+    }
+    let decoder = Decoder::new().with_version(VERSION);
+    let (mut output, mut scratch) = (Vec::new(), Vec::new());
+    Box::new(move || {
+        output.clear();
+        let mut rest = &*wire;
+        while let Ok(Some((packet, len))) = decoder.decode_ref(rest) {
+            rest = &rest[len..];
+            session.handle_packet(packet, NOW).expect("in order");
+            while let Some(event) = session.poll_event() {
+                if let Event::MessageReceived { message, packet_id } = event {
+                    black_box(&message);
+                    if let Some(packet_id) = packet_id {
+                        session.acknowledge(packet_id, ReasonCode::Success);
+                    }
+                }
+            }
+            while let Some(answer) = session.poll_packet(NOW) {
+                answer
+                    .encode(VERSION, &mut scratch, &mut output)
+                    .expect("a packet");
+            }
+        }
+        output.len()
+    })
+}
+
+/// Sends messages that are shared with others, and handles the answers of the client.
+fn send(qos: QoS) -> Box<dyn FnMut() -> usize> {
+    let mut session = connected();
+    let message = Message::builder(TOPIC, &PAYLOAD[..]).qos(qos);
+    let message = message.build().expect("a message");
+    Box::new(move || {
+        let mut sent = 0;
+        for _ in 0..MESSAGES {
+            let options = DeliveryOptions {
+                qos,
+                retain: false,
+                subscription_ids: SubscriptionIds::None,
+            };
+            session
+                .publish(message.clone(), options, NOW)
+                .expect("room in the queue");
+            let Some(Outgoing::Publish(publish)) = session.poll_packet(NOW) else {
+                continue;
+            };
+            sent += 1;
+            let Some(packet_id) = publish.delivery().packet_id() else {
+                continue;
+            };
+            black_box(&publish);
+            answer(&mut session, packet_id, qos);
+        }
+        sent
+    })
+}
+
+fn answer(session: &mut Session, packet_id: PacketId, qos: QoS) {
+    let ack: Ack<Borrowed<'_>> = Ack::new(packet_id);
+    if qos == QoS::AtLeastOnce {
+        return session
+            .handle_packet(Packet::PubAck(ack), NOW)
+            .expect("in order");
+    }
+    session
+        .handle_packet(Packet::PubRec(ack.clone()), NOW)
+        .expect("in order");
+    black_box(session.poll_packet(NOW));
+    session
+        .handle_packet(Packet::PubComp(ack), NOW)
+        .expect("in order");
+}
