@@ -1,6 +1,7 @@
 //! What the fuzz targets share.
 
 pub mod packets;
+pub mod streams;
 
 use mqttstack_codec::{Decoder, ProtocolVersion, Sender};
 
