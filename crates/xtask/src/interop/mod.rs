@@ -25,6 +25,7 @@ use crate::test::{Totals, build_binary, require_peers};
 
 pub(crate) use broker::Settings;
 pub(crate) use broker::mosquitto;
+pub(crate) use peer::agent::rumqttc;
 pub(crate) use stage::Stage;
 
 /// How long a client may wait for one step of a scenario.

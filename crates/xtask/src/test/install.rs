@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::{Totals, bare};
-use crate::interop::mosquitto;
+use crate::interop::{mosquitto, rumqttc};
 use crate::process::run_bounded;
-use crate::project::Project;
+use crate::project::{Project, cargo};
 
 const INSTALL_WAIT: Duration = Duration::from_secs(600);
 
@@ -41,6 +41,7 @@ pub(crate) fn require_peers(project: &Project, may_install: bool) -> Result<()> 
         mosquitto_programs(may_install),
         python_packages(project, may_install),
         node_packages(project, may_install),
+        rust_peer(project, may_install),
         debian_program("openssl", "version", "openssl", may_install),
         debian_program("chromium", "--version", "chromium", may_install),
     ] {
@@ -110,6 +111,24 @@ fn debian_program(program: &str, argument: &str, package: &str, may_install: boo
     if !answers(program, argument) {
         bail!("{}", how());
     }
+    Ok(())
+}
+
+/// Pinned in its `Cargo.lock`; cargo knows whether it is built.
+fn rust_peer(project: &Project, may_install: bool) -> Result<()> {
+    let how = "rumqttc: `cargo xtask test --only install`";
+    let installed = project.interop_installed();
+    if !may_install {
+        if !rumqttc(installed).exists() {
+            bail!("{how}");
+        }
+        return Ok(());
+    }
+    let mut command = Command::new(cargo());
+    command.args(["build", "--quiet", "--locked", "--manifest-path"]);
+    command.arg(project.interop_programs().join("rumqttc/Cargo.toml"));
+    command.arg("--target-dir").arg(installed.join("rumqttc"));
+    run_bounded(&mut command, INSTALL_WAIT).context(how)?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! line. End of input means: disconnect in order and end.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -87,6 +88,7 @@ fn start(tool: Tool, stage: &Stage<'_>) -> Result<Listener> {
                 .env("INTEROP_NODE", stage.installed().join("node"));
             command
         }
+        Program::Rumqttc => Command::new(rumqttc(stage.installed())),
         Program::Mosquitto => bail!("mosquitto_pub and mosquitto_sub take no commands"),
     };
     command.current_dir(stage.folder());
@@ -126,6 +128,11 @@ fn start(tool: Tool, stage: &Stage<'_>) -> Result<Listener> {
         }
     });
     Ok(Listener::new(process, events))
+}
+
+/// Where the program for rumqttc is built to, below the folder of installed things.
+pub(crate) fn rumqttc(installed: PathBuf) -> PathBuf {
+    installed.join("rumqttc/debug/mqttstack-interop-rumqttc")
 }
 
 fn tell(listener: &mut Listener, order: &Order<'_>) -> Result<()> {

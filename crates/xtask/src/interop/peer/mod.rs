@@ -4,7 +4,7 @@
 //! connected) and publish (connect, publish, disconnect). How a given program is told to do that
 //! is the business of [`mosquitto`] and [`agent`].
 
-mod agent;
+pub(crate) mod agent;
 pub(crate) mod mosquitto;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +30,8 @@ pub(crate) enum Program {
     Paho,
     /// MQTT.js, Node.
     MqttJs,
+    /// rumqttc, Rust: without wills and properties, so not one of [`Tool::all`].
+    Rumqttc,
 }
 
 /// A client program that speaks one version.
@@ -189,7 +191,9 @@ impl Tool {
     ) -> Result<Listener> {
         let listener = match self.program {
             Program::Mosquitto => mosquitto::listen(self.version, stage, connect, filters, qos),
-            Program::Paho | Program::MqttJs => agent::listen(self, stage, connect, filters, qos),
+            Program::Paho | Program::MqttJs | Program::Rumqttc => {
+                agent::listen(self, stage, connect, filters, qos)
+            }
         };
         listener.with_context(|| format!("{self} subscribing to {}", filters.join(", ")))
     }
@@ -203,7 +207,9 @@ impl Tool {
     ) -> Result<()> {
         let published = match self.program {
             Program::Mosquitto => mosquitto::publish(self.version, stage, connect, messages),
-            Program::Paho | Program::MqttJs => agent::publish(self, stage, connect, messages),
+            Program::Paho | Program::MqttJs | Program::Rumqttc => {
+                agent::publish(self, stage, connect, messages)
+            }
         };
         published.with_context(|| format!("{self} publishing"))
     }
@@ -221,7 +227,7 @@ impl Tool {
             Program::Mosquitto => {
                 mosquitto::plant_session(self.version, stage, &connect, filter, qos)
             }
-            Program::Paho | Program::MqttJs => {
+            Program::Paho | Program::MqttJs | Program::Rumqttc => {
                 agent::listen(self, stage, &connect, &[filter], qos).and_then(Listener::leave)
             }
         };
@@ -239,7 +245,7 @@ impl Tool {
         // mosquitto_sub cannot connect without subscribing; the same filter again changes nothing.
         let filters = match self.program {
             Program::Mosquitto => &[filter][..],
-            Program::Paho | Program::MqttJs => &[],
+            Program::Paho | Program::MqttJs | Program::Rumqttc => &[],
         };
         self.listen(stage, &Connect::persistent(client_id), filters, qos)
     }
@@ -250,7 +256,7 @@ impl Tool {
         sent: &[(String, String)],
     ) -> Vec<(String, String)> {
         match self.program {
-            Program::Mosquitto | Program::Paho => sent.to_vec(),
+            Program::Mosquitto | Program::Paho | Program::Rumqttc => sent.to_vec(),
             Program::MqttJs => {
                 let mut names: Vec<&String> = Vec::new();
                 let mut groups: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
@@ -429,6 +435,7 @@ impl fmt::Display for Program {
             Self::Mosquitto => "mosquitto_pub/sub",
             Self::Paho => "paho-mqtt",
             Self::MqttJs => "MQTT.js",
+            Self::Rumqttc => "rumqttc",
         })
     }
 }

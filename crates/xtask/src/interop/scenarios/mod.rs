@@ -11,6 +11,7 @@ mod our_client;
 mod refused_connect;
 mod resend;
 mod retained;
+mod rust_peer;
 mod session;
 mod shared;
 mod slow;
@@ -41,6 +42,7 @@ pub(super) fn all() -> Vec<Test> {
         retained::tests(),
         will::tests(),
         session::tests(),
+        rust_peer::tests(),
         resend::tests(),
         shared::tests(),
         v5::tests(),

@@ -142,7 +142,7 @@ fn client_alias(stage: &Stage<'_>, tool: Tool) -> Result<()> {
     // mosquitto_pub leaves the topic out by itself from the second line on.
     let second = match tool.program {
         Program::Mosquitto => "aliased/a",
-        Program::Paho | Program::MqttJs => "",
+        Program::Paho | Program::MqttJs | Program::Rumqttc => "",
     };
     let sent = [aliased("aliased/a", "first"), aliased(second, "second")];
     tool.publish(stage, &Connect::clean("pub"), &sent)?;

@@ -54,6 +54,7 @@ const fn goes(tool: Tool, way: Way) -> bool {
         (_, Way::Tcp) => false,
         (Program::Mosquitto, Way::Ws | Way::Wss) => false, // Not in version 2.0.
         (Program::MqttJs, Way::Unix) => false,
+        (Program::Rumqttc, _) => false, // Built without.
         (Program::Mosquitto | Program::Paho | Program::MqttJs, _) => true,
     }
 }
