@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
 use bytes::Bytes;
@@ -16,6 +16,10 @@ use mqttstack_limits::Instant;
 /// Payloads of this many bytes and more are shared by reference; smaller ones are copied together
 /// with the topic, which is cheaper than counting references and lets go of the receive buffer.
 const SHARED_PAYLOAD_MIN: usize = 8 * 1024;
+
+/// Topic, properties and payload of up to so many bytes lie in the message itself, which saves an
+/// allocation; larger ones have one of their own.
+const INLINE_BYTES_MAX: usize = 112;
 
 /// The properties that belong to one hop and are made anew for the next.
 const PER_HOP: [PropertyId; 3] = [
@@ -47,16 +51,29 @@ pub struct Message(Arc<Inner>);
 
 #[derive(Eq, PartialEq)]
 struct Inner {
-    /// The topic, then the properties, then the payload if it is small.
-    bytes: Vec<u8>,
+    body: Body,
     topic_len: u16,
     qos: QoS,
     retain: bool,
     properties_len: u32,
     presence: Presence,
-    /// The payload, if it is not small.
-    shared_payload: Option<Bytes>,
     expiry: Expiry,
+}
+
+/// The topic, then the properties, then the payload.
+#[derive(Eq, PartialEq)]
+enum Body {
+    /// All of it is small. Behind the length there are zeros.
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE_BYTES_MAX],
+    },
+    Boxed(Box<[u8]>),
+    /// The payload is large.
+    Shared {
+        head: Box<[u8]>,
+        payload: Bytes,
+    },
 }
 
 /// When a message expires.
@@ -167,24 +184,23 @@ impl Message {
         let small = payload.as_ref().len() < SHARED_PAYLOAD_MIN;
         let inline: &[u8] = if small { payload.as_ref() } else { &[] };
         let block = properties.as_bytes();
-        let mut bytes = Vec::with_capacity(
-            topic
-                .len()
-                .saturating_add(block.len())
-                .saturating_add(inline.len()),
-        );
-        bytes.extend_from_slice(topic.as_bytes());
-        bytes.extend_from_slice(block);
-        bytes.extend_from_slice(inline);
+        let parts = [topic.as_bytes(), block, inline];
+        let body = if small {
+            Body::of_small(parts)
+        } else {
+            Body::Shared {
+                head: parts.concat().into(),
+                payload: S::share_bytes(payload),
+            }
+        };
         Self(Arc::new(Inner {
-            bytes,
+            body,
             // Topics and property blocks come out of packets or the builder, which bound them.
             topic_len: u16::try_from(topic.len()).unwrap_or(u16::MAX),
             qos,
             retain,
             properties_len: u32::try_from(block.len()).unwrap_or(u32::MAX),
             presence: properties.presence(),
-            shared_payload: (!small).then(|| S::share_bytes(payload)),
             expiry,
         }))
     }
@@ -192,24 +208,34 @@ impl Message {
     /// Returns the topic name.
     #[must_use]
     pub fn topic(&self) -> &str {
-        let topic = self.0.bytes.get(..self.topic_len()).unwrap_or_default();
         // It was text when the message was built: the fallback is never taken.
-        core::str::from_utf8(topic).unwrap_or_default()
+        core::str::from_utf8(self.topic_bytes()).unwrap_or_default()
+    }
+
+    /// Returns the bytes of the topic name, for those who compare it rather than read it: text is
+    /// checked each time it is asked for.
+    #[must_use]
+    pub fn topic_bytes(&self) -> &[u8] {
+        let bytes = self.0.body.inline();
+        bytes.get(..self.topic_len()).unwrap_or_default()
     }
 
     /// Returns the payload.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        match &self.0.shared_payload {
-            Some(payload) => payload,
-            None => self.0.bytes.get(self.payload_start()..).unwrap_or_default(),
+        match &self.0.body {
+            Body::Shared { payload, .. } => payload,
+            body @ (Body::Inline { .. } | Body::Boxed(_)) => body
+                .inline()
+                .get(self.payload_start()..)
+                .unwrap_or_default(),
         }
     }
 
     /// Returns the payload as a shared buffer; copies it if it is small.
     #[must_use]
     pub fn payload_bytes(&self) -> Bytes {
-        match &self.0.shared_payload {
+        match self.shared_payload() {
             Some(payload) => payload.clone(),
             None => Bytes::copy_from_slice(self.payload()),
         }
@@ -218,7 +244,10 @@ impl Message {
     /// Returns the payload if it is large enough to be shared instead of copied.
     #[must_use]
     pub fn shared_payload(&self) -> Option<&Bytes> {
-        self.0.shared_payload.as_ref()
+        match &self.0.body {
+            Body::Shared { payload, .. } => Some(payload),
+            Body::Inline { .. } | Body::Boxed(_) => None,
+        }
     }
 
     /// Returns the properties that travel end to end.
@@ -226,7 +255,8 @@ impl Message {
     pub fn properties(&self) -> Properties<Borrowed<'_>> {
         let block = self
             .0
-            .bytes
+            .body
+            .inline()
             .get(self.topic_len()..self.payload_start())
             .unwrap_or_default();
         Properties::from_validated(block, self.0.presence)
@@ -261,8 +291,8 @@ impl Message {
     /// Returns how many bytes the message counts against a queue.
     #[must_use]
     pub fn size(&self) -> usize {
-        let shared = self.0.shared_payload.as_ref().map_or(0, Bytes::len);
-        self.0.bytes.len().saturating_add(shared)
+        let shared = self.shared_payload().map_or(0, Bytes::len);
+        self.0.body.inline().len().saturating_add(shared)
     }
 
     fn topic_len(&self) -> usize {
@@ -272,6 +302,36 @@ impl Message {
     fn payload_start(&self) -> usize {
         self.topic_len()
             .saturating_add(usize::try_from(self.0.properties_len).unwrap_or(usize::MAX))
+    }
+}
+
+impl Body {
+    fn of_small(parts: [&[u8]; 3]) -> Self {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut bytes = [0; INLINE_BYTES_MAX];
+        let Ok(short_len) = u8::try_from(len) else {
+            return Self::Boxed(parts.concat().into());
+        };
+        let mut rest = &mut bytes[..];
+        for part in parts {
+            let Some((place, after)) = rest.split_at_mut_checked(part.len()) else {
+                return Self::Boxed(parts.concat().into());
+            };
+            place.copy_from_slice(part);
+            rest = after;
+        }
+        Self::Inline {
+            len: short_len,
+            bytes,
+        }
+    }
+
+    /// Returns all but a payload that is shared.
+    fn inline(&self) -> &[u8] {
+        match self {
+            Self::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Self::Boxed(bytes) | Self::Shared { head: bytes, .. } => bytes,
+        }
     }
 }
 

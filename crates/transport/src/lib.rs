@@ -40,7 +40,7 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::TransportError;
 pub use layer::{Layer, LayeredListener, TLS_ALERT, TLS_HANDSHAKE};
 pub use listener::{AcceptError, Listener, Retry};
-pub use output_queue::{OutputQueue, WriteProgress};
+pub use output_queue::{OutputQueue, SpareBuffer, WriteProgress};
 pub use poller::{Event, Events, Poller, Waker};
 #[cfg(feature = "proxy")]
 pub use proxy::{ProxyError, ProxyFacts, ProxyOptions, ProxyServer, ProxyStream, ProxyTlsFacts};

@@ -43,7 +43,7 @@ pub struct OutputQueue {
     pending: Option<Box<Pending>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Pending {
     /// What goes first: shared bytes, and the collected bytes between them.
     closed: VecDeque<Bytes>,
@@ -51,6 +51,11 @@ struct Pending {
     /// What goes last, and can still be added to.
     open: BytesMut,
 }
+
+/// The memory of a queue that is empty, for the next one that is not: a worker that writes to one
+/// connection after the other needs it once. Holds at most a megabyte.
+#[derive(Debug, Default)]
+pub struct SpareBuffer(Option<Box<Pending>>);
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,6 +75,9 @@ impl OutputQueue {
     const SEGMENTS_PER_WRITE: usize = 64;
     /// What the open buffer starts with, in bytes: a few small packets.
     const OPEN_BYTES_START: usize = 256;
+
+    /// The largest buffer that is kept for others.
+    const SPARE_BYTES_MAX: usize = 1024 * 1024;
 
     /// Creates an empty queue.
     #[must_use]
@@ -134,12 +142,27 @@ impl OutputQueue {
         stream: &mut S,
         budget: usize,
     ) -> io::Result<WriteProgress> {
+        self.write_lending_to(stream, budget, &mut SpareBuffer::default())
+    }
+
+    /// Writes as [`write_turn_to`](Self::write_turn_to) does; what is empty afterwards gives its
+    /// memory to `spare`, from where [`borrow`](Self::borrow) takes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write_to`](Self::write_to).
+    pub fn write_lending_to<S: Stream + ?Sized>(
+        &mut self,
+        stream: &mut S,
+        budget: usize,
+        spare: &mut SpareBuffer,
+    ) -> io::Result<WriteProgress> {
         let mut written = 0;
         let result = self
             .write_some_to(stream, budget, &mut written)
             .and_then(|()| stream.flush());
         if self.is_empty() {
-            self.clear();
+            self.lend(spare);
         }
         match result {
             Ok(()) => Ok(WriteProgress {
@@ -151,6 +174,23 @@ impl OutputQueue {
                 is_blocked: true,
             }),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Takes spare memory, if this queue has none of its own.
+    pub fn borrow(&mut self, spare: &mut SpareBuffer) {
+        if self.pending.is_none() {
+            self.pending = spare.0.take();
+        }
+    }
+
+    /// Gives memory away that nothing lies in.
+    fn lend(&mut self, spare: &mut SpareBuffer) {
+        if let Some(mut pending) = self.pending.take()
+            && pending.open.capacity() <= Self::SPARE_BYTES_MAX
+        {
+            pending.open.clear();
+            spare.0 = Some(pending);
         }
     }
 

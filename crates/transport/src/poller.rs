@@ -224,6 +224,8 @@ pub struct Event {
     pub token: Token,
     /// Reading may bring bytes, the end, or an error.
     pub is_readable: bool,
+    /// Among what reading brings is the end, or an error: read until it comes.
+    pub is_ending: bool,
     /// Writing may take bytes, or meet an error.
     pub is_writable: bool,
 }
@@ -254,14 +256,17 @@ impl Events {
         let of_local = self.local.iter().map(|token| Event {
             token: *token,
             is_readable: true,
+            is_ending: false,
             is_writable: true,
         });
         let of_system = of_sources.map(|event| {
             // An error is met by reading or writing, whichever the owner does first.
             let is_error = event.is_error();
+            let is_ending = is_error || event.is_read_closed();
             Event {
                 token: Token::from_mio(event.token()),
-                is_readable: is_error || event.is_readable() || event.is_read_closed(),
+                is_readable: is_ending || event.is_readable(),
+                is_ending,
                 is_writable: is_error || event.is_writable() || event.is_write_closed(),
             }
         });

@@ -102,6 +102,13 @@ pub trait Stream: Send {
         true
     }
 
+    /// Says whether this is a socket of the system and nothing else. Then a read that fills only a
+    /// part of its buffer has taken all there was, but for an end that the event loop tells of;
+    /// and dropping it ends the output as [`shutdown`](Self::shutdown) does.
+    fn is_bare(&self) -> bool {
+        false
+    }
+
     /// Says whether bytes that were received already wait in a layer to be read.
     fn has_buffered_input(&self) -> bool {
         false
@@ -199,6 +206,10 @@ impl<S: Stream + ?Sized> Stream for Box<S> {
 
     fn is_established(&self) -> bool {
         (**self).is_established()
+    }
+
+    fn is_bare(&self) -> bool {
+        (**self).is_bare()
     }
 
     fn has_buffered_input(&self) -> bool {

@@ -148,6 +148,10 @@ impl Stream for TcpStream {
         }
     }
 
+    fn is_bare(&self) -> bool {
+        true
+    }
+
     fn source(&mut self) -> &mut dyn Source {
         &mut self.socket
     }

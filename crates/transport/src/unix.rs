@@ -94,6 +94,10 @@ impl Stream for UnixStream {
         }
     }
 
+    fn is_bare(&self) -> bool {
+        true
+    }
+
     fn source(&mut self) -> &mut dyn Source {
         &mut self.socket
     }

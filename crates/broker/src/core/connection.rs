@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use mqttstack_codec::{Connect, Decoder, Packet, PacketType, ProtocolVersion, Sender, Shared};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{ProtocolError, journal::OperationSequence, server::Session};
@@ -41,7 +41,7 @@ pub(super) struct Connection {
     /// A CONNECT on its way through authentication and takeover.
     pub(super) admission: Option<Box<Admission>>,
     /// Bytes that have not been handled: the beginning of a packet, or everything behind a pause.
-    unread: BytesMut,
+    unread: Vec<u8>,
     /// How many bytes make it worth to look at `unread` again.
     wanted: usize,
     /// When the packet at the head of `unread` began; `NEVER` when none has.
@@ -54,6 +54,8 @@ pub(super) struct Connection {
     pub(super) question: Option<Box<Question>>,
     /// Whether something that its client did with another worker is still under way.
     pub(super) is_moving: bool,
+    /// Whether its client has sent DISCONNECT.
+    pub(super) has_left: bool,
     /// Whether it has made enough work for now.
     pub(super) has_had_its_share: bool,
     /// Whether it is in the list of connections with something to send.
@@ -101,11 +103,12 @@ impl Connection {
             limits,
             key: None,
             admission: None,
-            unread: BytesMut::new(),
+            unread: Vec::new(),
             wanted: 0,
             begun_at: Instant::NEVER,
             output_after: OperationSequence::default(),
             is_blocked: false,
+            has_left: false,
             question: None,
             is_moving: false,
             has_had_its_share: false,
@@ -154,9 +157,9 @@ impl Connection {
         let len = self.unread.len().saturating_add(bytes.len());
         if len > self.unread.capacity() && len <= self.wanted {
             let capacity = len.saturating_mul(2).min(self.wanted);
-            let mut grown = BytesMut::with_capacity(capacity);
-            grown.extend_from_slice(&self.unread);
-            self.unread = grown;
+            // The system moves large buffers without copying them.
+            self.unread
+                .reserve_exact(capacity.saturating_sub(self.unread.len()));
         }
         self.unread.extend_from_slice(bytes);
     }
@@ -189,7 +192,7 @@ impl Connection {
             return None;
         }
         self.wanted = 0;
-        Some(std::mem::take(&mut self.unread).freeze())
+        Some(Bytes::from(std::mem::take(&mut self.unread)))
     }
 
     pub(super) fn has_unread(&self) -> bool {
@@ -203,7 +206,7 @@ impl Connection {
 
     /// Drops what is kept: nobody will look at it.
     pub(super) fn drop_unread(&mut self) {
-        self.unread = BytesMut::new();
+        self.unread = Vec::new();
     }
 
     /// Handles the packet at the head of `bytes`, copying a payload that is to be kept.

@@ -38,6 +38,7 @@ impl Core {
         };
         connection.drop_unread();
         connection.admission = None;
+        connection.has_left = matches!(ended.cause, EndCause::ClientDisconnected(_));
         let state = connection.session.detach();
         let (peer, limits) = (Arc::clone(&connection.peer), Arc::clone(&connection.limits));
         let key = connection.key.take();

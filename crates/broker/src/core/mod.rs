@@ -8,6 +8,7 @@ mod handover;
 mod journal;
 mod keys;
 mod locations;
+mod match_cache;
 mod message;
 mod moves;
 mod notice;
@@ -47,6 +48,7 @@ pub use self::{
 use self::{
     connection::{Connection, Step},
     journal::Journal,
+    match_cache::MatchCache,
     moves::Moves,
     session_table::{Presence, SessionTable},
     timers::{Timer, Timers},
@@ -163,8 +165,12 @@ pub struct Core {
     /// Numbers the questions to the program around the broker.
     questions_asked: u32,
     work: Work,
+    /// What the busiest topics match.
+    match_cache: MatchCache,
     /// Used again for each message.
     hits: Vec<publish::Hit>,
+    /// Used again for each message whose topic is not in the cache.
+    matches: Vec<match_cache::Matched>,
     /// Used again for each packet.
     scratch: Vec<u8>,
 }
@@ -196,7 +202,9 @@ impl Core {
             is_shutting_down: false,
             questions_asked: 0,
             work: Work::default(),
+            match_cache: MatchCache::default(),
             hits: Vec::new(),
+            matches: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -439,6 +447,14 @@ impl Core {
     pub fn is_over(&self, id: ConnectionId) -> bool {
         self.connection(id)
             .is_none_or(|connection| connection.session.is_ended())
+    }
+
+    /// Returns whether a connection is over because its client said so: once its last packet is out
+    /// it may be closed at once, without waiting for the client's end.
+    #[must_use]
+    pub fn has_left(&self, id: ConnectionId) -> bool {
+        self.connection(id)
+            .is_some_and(|connection| connection.has_left)
     }
 
     /// Returns how many connections are open.

@@ -16,6 +16,7 @@ use super::{
     directory::Granted,
     keys::{ConnectionId, SessionKey, WorkerId},
     locations::Location,
+    match_cache::Matched,
     message::{Target, WorkerMessage},
     questions::About,
     session_table::Presence,
@@ -91,7 +92,7 @@ impl Core {
     ) -> Authorization {
         let ticket = self.next_ticket(id);
         let entry = self.sessions.get(key);
-        match entry.filter(|_| !is_server_topic(message.topic())) {
+        match entry.filter(|_| !is_server_topic(message.topic_bytes())) {
             Some(entry) => self.access.authorize_publish(&PublishRequest {
                 client: entry.client(),
                 message,
@@ -136,56 +137,114 @@ impl Core {
         limits: TopicLimits,
         now: Instant,
     ) -> ReasonCode {
-        let text = message.topic();
-        let Ok(topic) = TopicName::with_limits(text, limits) else {
-            return ReasonCode::TopicNameInvalid;
-        };
-        if message.retain() {
-            let mut retained = self.directory.retained.write();
-            let stored = retained.store(&topic, message, &self.limits, now);
-            let (next, version) = (retained.next_deadline(), retained.version());
-            drop(retained);
-            self.schedule_retained_expiry(next);
-            if let Err(reason) = stored {
-                return reason;
-            }
-            self.write_retained(message, version, now);
+        if message.retain()
+            && let Err(reason) = self.retain(message, limits, now)
+        {
+            return reason;
         }
         let mut hits = std::mem::take(&mut self.hits);
-        let steps = self.find_subscribers(&topic, publisher, &mut hits);
+        let (found, steps) = match self.find_subscribers(message, limits, publisher, &mut hits) {
+            Ok(steps) => (Ok(()), steps),
+            Err(reason) => (Err(reason), 0),
+        };
         let is_nobody = hits.is_empty();
         self.work.count_lookup(hits.len(), steps);
         self.fan_out(message, &mut hits, now);
         hits.clear();
         self.hits = hits;
-        if is_nobody {
-            ReasonCode::NoMatchingSubscribers
-        } else {
-            ReasonCode::Success
+        match found {
+            Err(reason) => reason,
+            Ok(()) if is_nobody => ReasonCode::NoMatchingSubscribers,
+            Ok(()) => ReasonCode::Success,
         }
+    }
+
+    fn retain(
+        &mut self,
+        message: &Message,
+        limits: TopicLimits,
+        now: Instant,
+    ) -> Result<(), ReasonCode> {
+        let Ok(topic) = TopicName::with_limits(message.topic(), limits) else {
+            return Err(ReasonCode::TopicNameInvalid);
+        };
+        let mut retained = self.directory.retained.write();
+        let stored = retained.store(&topic, message, &self.limits, now);
+        let (next, version) = (retained.next_deadline(), retained.version());
+        drop(retained);
+        self.schedule_retained_expiry(next);
+        stored?;
+        self.write_retained(message, version, now);
+        Ok(())
     }
 
     /// Collects the subscriptions that match, one member of each shared group; returns the steps
     /// that it took to find them.
     fn find_subscribers(
-        &self,
-        topic: &TopicName<'_>,
+        &mut self,
+        message: &Message,
+        limits: TopicLimits,
         publisher: Option<SessionKey>,
         hits: &mut Vec<Hit>,
-    ) -> usize {
+    ) -> Result<usize, ReasonCode> {
+        let topic = message.topic_bytes();
+        let mut cache = std::mem::take(&mut self.match_cache);
+        // Before the lookup: what is found later may be newer, never older.
+        let version = self.directory.subscriptions.version();
+        let found = match cache.get(version, topic, limits) {
+            Some(matches) => {
+                self.collect(matches, publisher, hits);
+                Ok(0)
+            }
+            None => match TopicName::with_limits(message.topic(), limits) {
+                Ok(name) => {
+                    let mut matches = std::mem::take(&mut self.matches);
+                    let steps = self.look_up(&name, &mut matches);
+                    self.collect(&matches, publisher, hits);
+                    cache.insert(version, topic, limits, &matches);
+                    matches.clear();
+                    self.matches = matches;
+                    Ok(steps)
+                }
+                Err(_) => Err(ReasonCode::TopicNameInvalid),
+            },
+        };
+        self.match_cache = cache;
+        found
+    }
+
+    /// Asks the index what a topic matches; returns the steps that it took.
+    fn look_up(&self, topic: &TopicName<'_>, matches: &mut Vec<Matched>) -> usize {
         let index = self.directory.subscriptions.read();
         let mut steps = 0;
         let _ = index.lookup_counting(topic, &mut steps, |found| {
-            let hit = match found {
-                Match::Subscriber { key, value } => Some(Hit {
-                    session: key,
-                    granted: *value,
+            matches.push(match found {
+                Match::Subscriber { key, value } => Matched::Subscriber(key, *value),
+                Match::Group(group) => Matched::Group(group.id()),
+            });
+            ControlFlow::Continue(())
+        });
+        steps
+    }
+
+    /// Finds out who gets a message that matches all this.
+    fn collect(&self, matches: &[Matched], publisher: Option<SessionKey>, hits: &mut Vec<Hit>) {
+        for matched in matches {
+            let hit = match *matched {
+                Matched::Subscriber(session, granted) => Some(Hit {
+                    session,
+                    granted,
                     group: None,
                 }),
-                Match::Group(group) => {
-                    let chosen = choose_member(group, None);
+                Matched::Group(group) => {
+                    let index = self.directory.subscriptions.read();
+                    let chosen = index
+                        .group(group)
+                        .and_then(|group| choose_member(group, None));
                     if fault::is_on(Fault::ShareTwice) {
-                        hits.extend(choose_member(group, chosen.map(|hit| hit.session)));
+                        let but = chosen.map(|hit| hit.session);
+                        let group = index.group(group);
+                        hits.extend(group.and_then(|group| choose_member(group, but)));
                     }
                     chosen
                 }
@@ -196,9 +255,7 @@ impl Core {
                 is_local && !fault::is_on(Fault::IgnoreNoLocal)
             };
             hits.extend(hit.filter(|hit| !is_echo(hit)));
-            ControlFlow::Continue(())
-        });
-        steps
+        }
     }
 
     /// Delivers to each session once, whatever the number of its subscriptions that match.
@@ -373,8 +430,9 @@ fn merge(message: &Message, hits: &[Hit]) -> Option<Target> {
     })
 }
 
-pub(super) fn is_server_topic(topic: &str) -> bool {
+pub(super) fn is_server_topic(topic: impl AsRef<[u8]>) -> bool {
     topic
-        .strip_prefix(SERVER_TOPICS)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        .as_ref()
+        .strip_prefix(SERVER_TOPICS.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }

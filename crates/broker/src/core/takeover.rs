@@ -114,7 +114,7 @@ impl Core {
         if TopicName::with_limits(&will.topic, limits).is_err() {
             return Authorization::Deny(ReasonCode::TopicNameInvalid);
         }
-        if super::publish::is_server_topic(&will.topic) {
+        if super::publish::is_server_topic(&*will.topic) {
             return Authorization::Deny(ReasonCode::NotAuthorized);
         }
         let client = Client {

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use mqttstack_limits::Instant;
-use mqttstack_transport::{OutputQueue, Stream, WriteProgress};
+use mqttstack_transport::{OutputQueue, SpareBuffer, Stream, WriteProgress};
 
 use super::{
     listener::Terms,
@@ -20,6 +20,8 @@ pub(super) struct Link {
     output: OutputQueue,
     /// Whether reading may bring something: cleared when it would block.
     pub(super) is_readable: bool,
+    /// Whether the event loop has told of the peer's end: it is read then, whatever comes before.
+    pub(super) is_ending: bool,
     /// Whether the link is in the list of those to come back to without waiting for an event.
     pub(super) is_ready: bool,
     /// Whether it was left with something to write, and room for it.
@@ -72,6 +74,7 @@ impl Link {
             phase: LinkPhase::Opening,
             output: OutputQueue::new(),
             is_readable: true,
+            is_ending: false,
             is_ready: false,
             has_more: false,
             is_named: false,
@@ -85,8 +88,13 @@ impl Link {
     }
 
     /// Writes what is queued, until so many bytes have left.
-    pub(super) fn flush_some(&mut self, budget: usize) -> io::Result<WriteProgress> {
-        self.output.write_turn_to(&mut *self.stream, budget)
+    pub(super) fn flush_some(
+        &mut self,
+        budget: usize,
+        spare: &mut SpareBuffer,
+    ) -> io::Result<WriteProgress> {
+        self.output
+            .write_lending_to(&mut *self.stream, budget, spare)
     }
 
     pub(super) fn has_output(&self) -> bool {
@@ -94,24 +102,32 @@ impl Link {
     }
 
     /// Returns where the core puts its packets.
-    pub(super) fn outlet(&mut self) -> LinkOutlet<'_> {
-        LinkOutlet(&mut self.output)
+    pub(super) fn outlet<'a>(&'a mut self, spare: &'a mut SpareBuffer) -> LinkOutlet<'a> {
+        LinkOutlet {
+            output: &mut self.output,
+            spare,
+        }
     }
 }
 
 /// The output of a link as the core sees it.
-pub(super) struct LinkOutlet<'a>(&'a mut OutputQueue);
+pub(super) struct LinkOutlet<'a> {
+    output: &'a mut OutputQueue,
+    /// Memory for an output that has none.
+    spare: &'a mut SpareBuffer,
+}
 
 impl Outlet for LinkOutlet<'_> {
     fn waiting(&self) -> usize {
-        self.0.len()
+        self.output.len()
     }
 
     fn buffer(&mut self) -> &mut BytesMut {
-        self.0.buffer(0)
+        self.output.borrow(self.spare);
+        self.output.buffer(0)
     }
 
     fn append_shared(&mut self, payload: Bytes) {
-        self.0.push_shared(payload);
+        self.output.push_shared(payload);
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use mqttstack_limits::Instant;
-use mqttstack_transport::{Events, Listener, Poller, Token, TokenMap};
+use mqttstack_transport::{Event, Events, Listener, Poller, SpareBuffer, Token, TokenMap};
 
 use super::{
     clock::Clock,
@@ -83,6 +83,8 @@ pub(super) struct Worker {
     failure: Option<io::Error>,
     accept_log: AcceptLog,
     buffer: Box<[u8]>,
+    /// Memory for output, used in turn.
+    spare: SpareBuffer,
 }
 
 enum Source {
@@ -128,6 +130,7 @@ impl Worker {
             failure: None,
             accept_log: AcceptLog::default(),
             buffer: vec![0; READ_BYTES].into(),
+            spare: SpareBuffer::default(),
         })
     }
 
@@ -147,7 +150,7 @@ impl Worker {
             }
             let left_over = self.ready.len();
             for event in events.iter() {
-                self.on_event(event.token, event.is_readable, event.is_writable, now);
+                self.on_event(event, now);
             }
             for _ in 0..left_over {
                 let Some(token) = self.ready.pop_front() else {
@@ -225,15 +228,17 @@ impl Worker {
             .is_some_and(|at| at <= now || self.sources.is_empty())
     }
 
-    fn on_event(&mut self, token: Token, is_readable: bool, is_writable: bool, now: Instant) {
+    fn on_event(&mut self, event: Event, now: Instant) {
+        let token = event.token;
         match self.sources.get_mut(token) {
             Some(Source::Listener { .. }) => self.accept(token, now),
             Some(Source::Link(link)) => {
-                link.is_readable |= is_readable;
+                link.is_readable |= event.is_readable;
+                link.is_ending |= event.is_ending;
                 if link.phase == LinkPhase::Opening {
                     self.open(token, now);
                 }
-                if is_writable {
+                if event.is_writable {
                     self.on_writable(token, now);
                 }
                 self.read(token, now);
@@ -322,6 +327,9 @@ impl Worker {
                 }
                 Ok(count) => {
                     budget = budget.saturating_sub(count);
+                    // Asking again would be a system call for nothing.
+                    let is_all = count < self.buffer.len() && link.stream.is_bare();
+                    link.is_readable = !is_all || link.is_ending;
                     if link.phase == LinkPhase::Open {
                         let input = self.buffer.get(..count).unwrap_or_default();
                         if !std::mem::replace(&mut link.has_begun, true) {
@@ -351,7 +359,9 @@ impl Worker {
             return;
         };
         if link.phase == LinkPhase::Open {
-            let _ = self.core.drain(link.id, now, &mut link.outlet());
+            let _ = self
+                .core
+                .drain(link.id, now, &mut link.outlet(&mut self.spare));
             // Whether the peer still takes it changes nothing any more.
             let _ = link.flush();
         }
@@ -383,7 +393,9 @@ impl Worker {
                 link.pending = None;
             }
             let drained = match link.phase {
-                LinkPhase::Open => self.core.drain(link.id, now, &mut link.outlet()),
+                LinkPhase::Open => self
+                    .core
+                    .drain(link.id, now, &mut link.outlet(&mut self.spare)),
                 // A peer that never got to speak has nothing to be told.
                 LinkPhase::Opening if self.core.is_over(link.id) => {
                     return self.drop_link(token, now);
@@ -391,7 +403,7 @@ impl Worker {
                 LinkPhase::Opening | LinkPhase::Lingering { .. } => return,
                 LinkPhase::Flushing { .. } => Drained::Close,
             };
-            let Ok(progress) = link.flush_some(budget) else {
+            let Ok(progress) = link.flush_some(budget, &mut self.spare) else {
                 return self.drop_link(token, now);
             };
             budget = budget.saturating_sub(progress.written);
@@ -441,6 +453,10 @@ impl Worker {
             return;
         };
         let until = now + CLOSE_TIMEOUT;
+        // Who has said good-bye waits for nothing.
+        if self.core.has_left(link.id) && link.stream.is_bare() && !is_unwritten {
+            return self.drop_link(token, now);
+        }
         if let LinkPhase::Open | LinkPhase::Opening = link.phase {
             link.phase = LinkPhase::Flushing { until };
             self.deadlines.insert((until, token));

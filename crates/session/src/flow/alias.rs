@@ -80,6 +80,11 @@ impl OutboundAliases {
         }
     }
 
+    /// Returns whether the peer takes aliases, and we use them.
+    pub(crate) const fn is_in_use(&self) -> bool {
+        self.maximum > 0
+    }
+
     /// Returns the alias for `topic`, or `None` if none may be used.
     pub(crate) fn assign(&mut self, topic: &str) -> Option<AliasUse> {
         if self.maximum == 0 {

@@ -462,7 +462,7 @@ impl Flow {
                 .and_then(|size| room.checked_sub(size))
                 .ok_or(Undelivered::TooLarge)?;
         }
-        if room >= ALIAS_BYTES {
+        if room >= ALIAS_BYTES && self.outbound_aliases.is_in_use() {
             publish.set_alias(self.outbound_aliases.assign(publish.message().topic()));
         }
         Ok(())
