@@ -214,7 +214,7 @@ impl Core {
         }
         let arrived = self.moves.note_arrived(session, worker);
         for (message, target) in arrived.held {
-            let parcel = target.parcel;
+            let parcel = target.held_as.map(|number| self.own_parcel(number));
             self.deliver(&message, target, worker, now);
             self.write_taken(parcel);
         }

@@ -17,7 +17,7 @@
 //! acknowledgement depends on this worker's numbers alone, and the message is neither lost nor
 //! doubled if all workers stop in between.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, num::NonZeroU64};
 
 use mqttstack_codec::{PacketId, QoS, ReasonCode};
 use mqttstack_limits::Instant;
@@ -431,6 +431,14 @@ impl Core {
             targets,
         });
         Some(parcel)
+    }
+
+    /// Names a parcel of this worker.
+    pub(super) fn own_parcel(&self, number: NonZeroU64) -> ParcelNumber {
+        ParcelNumber {
+            worker: self.worker.index(),
+            number: number.get(),
+        }
     }
 
     /// Writes down that a message has come to those it was for.

@@ -1,6 +1,6 @@
 //! What workers tell one another.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
 
 use mqttstack_codec::{QoS, ReasonCode, Shared, Will};
 use mqttstack_limits::{Instant, Limits};
@@ -65,8 +65,8 @@ pub struct Target {
     pub(super) group: Option<GroupId>,
     /// Whether the session is kept in a store.
     pub(super) lasts: bool,
-    /// What the store calls the message while it is held for the session.
-    pub(super) parcel: Option<ParcelNumber>,
+    /// The parcel of this worker that the message is in the store while it is held for the session.
+    pub(super) held_as: Option<NonZeroU64>,
 }
 
 impl Target {

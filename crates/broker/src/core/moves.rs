@@ -233,7 +233,7 @@ mod tests {
             subscription_ids: SubscriptionIds::None,
             group: None,
             lasts: false,
-            parcel: None,
+            held_as: None,
         };
         let message = Message::builder("t", payload.to_owned()).build();
         moves.hold(worker(from), message.expect("valid"), target)

@@ -1,6 +1,6 @@
 //! A message on its way: into the retained store, and to everyone who subscribes.
 
-use std::ops::ControlFlow;
+use std::{num::NonZeroU64, ops::ControlFlow};
 
 use mqttstack_codec::{PacketId, QoS, ReasonCode};
 use mqttstack_limits::Instant;
@@ -370,7 +370,7 @@ impl Core {
 
     fn hold(&mut self, message: &Message, mut target: Target, from: WorkerId) {
         let parcel = self.write_parcel(message, std::slice::from_ref(&target));
-        target.parcel = parcel;
+        target.held_as = parcel.and_then(|parcel| NonZeroU64::new(parcel.number));
         // What there is no room for is lost, as in a queue that is full.
         if !self.moves.hold(from, message.clone(), target) {
             self.write_taken(parcel);
@@ -414,7 +414,7 @@ fn merge(message: &Message, hits: &[Hit]) -> Option<Target> {
         session: first.session,
         group: first.group,
         lasts: hits.iter().any(|hit| hit.granted.lasts),
-        parcel: None,
+        held_as: None,
         qos: match fault::is_on(Fault::RaiseQos) {
             true => granted,
             false => granted.min(message.qos()),

@@ -340,10 +340,10 @@ impl Flow {
                 Some(publish) => publish,
                 None => {
                     let publish = self.next_new(now)?;
-                    match self.hold(publish) {
-                        Some(publish) => publish,
-                        None => continue,
+                    if self.has_to_wait(&publish) {
+                        continue;
                     }
+                    publish
                 }
             };
             let result = self.admit(&mut publish);
@@ -372,19 +372,19 @@ impl Flow {
 
     /// Counts a new message, and has it wait if it must: at QoS 2 until it is stored that it is in
     /// flight, at QoS 1 behind others that wait.
-    fn hold(&mut self, publish: OutgoingPublish) -> Option<OutgoingPublish> {
+    fn has_to_wait(&mut self, publish: &OutgoingPublish) -> bool {
         let Some(packet_id) = publish.delivery().packet_id() else {
-            return Some(publish);
+            return false;
         };
         self.quota.spend(packet_id);
         let Some(gate) = &mut self.gate else {
-            return Some(publish);
+            return false;
         };
-        if publish.delivery().qos() != QoS::ExactlyOnce && !gate.holds_messages() {
-            return Some(publish);
+        let waits = publish.delivery().qos() == QoS::ExactlyOnce || gate.holds_messages();
+        if waits {
+            gate.hold_message(packet_id, &self.state.journal);
         }
-        gate.hold_message(packet_id, &self.state.journal);
-        None
+        waits
     }
 
     /// Returns the next new message in flight that waited until that was stored.
