@@ -1,11 +1,9 @@
 //! The codec: time and allocations per packet, decoding and encoding.
 //!
-//! `cargo bench -p mqttstack-benches --bench codec` measures ours; with `--features peers` the
-//! codecs of other crates run on the same bytes in the same process.
+//! The codecs of other crates run on the same bytes in the same process.
 
 mod cpu_time;
 mod ours;
-#[cfg(feature = "peers")]
 mod peers;
 mod wires;
 
@@ -40,7 +38,6 @@ fn main() {
 
 fn bench(criterion: &mut Criterion<ThreadCpuTime>, wire: &Wire) {
     let mut cases = ours::cases(wire);
-    #[cfg(feature = "peers")]
     cases.extend(peers::cases(wire));
     let mut group = criterion.benchmark_group(wire.name);
     group.throughput(Throughput::Elements(wire.packets.len() as u64));

@@ -2,6 +2,7 @@
 
 mod clock;
 mod conformance;
+mod embedded;
 mod fuzz;
 mod interop;
 mod process;
@@ -32,6 +33,8 @@ enum Command {
     /// Runs simulated worlds from many seeds until one shows a violation.
     #[command(disable_help_flag = true)]
     Simulate(simulate::Options),
+    /// Builds for a microcontroller, and says how large programs are.
+    Embedded(embedded::Options),
     /// Runs the fuzz targets for some time each.
     Fuzz(fuzz::Options),
     /// Runs the interoperability tests alone: other people's clients against a broker.
@@ -54,6 +57,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Test(options) => test::run(&options),
         Command::Simulate(options) => simulate::run(&options),
+        Command::Embedded(options) => embedded::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Interop(options) => interop::run(&options),
         Command::Conformance(options) => conformance::run(&options),

@@ -11,7 +11,7 @@ use super::cargo::{check, command};
 use super::install::apt_install;
 use crate::project::Project;
 
-const TARGET: &str = "thumbv7em-none-eabi";
+pub(crate) const TARGET: &str = "thumbv7em-none-eabi";
 
 /// Debian's compiler, and the source of the standard library beside it.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
@@ -20,11 +20,23 @@ const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_LIBRARY: &str = "/usr/lib/rustlib/src/rust/library/core/Cargo.toml";
 
 /// How the target's core and alloc come about.
-enum Toolchain {
+pub(crate) enum Toolchain {
     /// The compiler in use has them.
     Own,
     /// Debian's compiler builds them from its source.
     Debian,
+}
+
+impl Toolchain {
+    /// A build for the target.
+    pub(crate) fn build(&self, project: &Project) -> Command {
+        let mut build = match self {
+            Self::Own => command(project, &["build"]),
+            Self::Debian => from_source(project),
+        };
+        build.args(["--quiet", "--target", TARGET]);
+        build
+    }
 }
 
 pub(super) fn run(project: &Project) -> Result<Totals> {
@@ -38,11 +50,8 @@ pub(super) fn run(project: &Project) -> Result<Totals> {
         }
         for features in sets {
             println!("{} for {TARGET} with [{features}]", package.name);
-            let mut command = match toolchain {
-                Toolchain::Own => command(project, &["build"]),
-                Toolchain::Debian => from_source(project),
-            };
-            command.args(["--quiet", "--target", TARGET, "--no-default-features"]);
+            let mut command = toolchain.build(project);
+            command.arg("--no-default-features");
             command.args(["--package", &package.name, "--features", features]);
             totals.count(check(&mut command)?);
         }
@@ -55,7 +64,8 @@ pub(super) fn install(project: &Project) -> Result<()> {
     toolchain(project, true).map(|_| ())
 }
 
-fn toolchain(project: &Project, may_install: bool) -> Result<Toolchain> {
+/// Returns a way to build for the target, after installing one if it may.
+pub(crate) fn toolchain(project: &Project, may_install: bool) -> Result<Toolchain> {
     if own_has_target()? {
         return Ok(Toolchain::Own);
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check of the project, in steps that are announced and timed.
 
-mod bare;
+pub(crate) mod bare;
 mod budget;
 mod cargo;
 mod features;

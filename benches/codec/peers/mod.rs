@@ -1,6 +1,10 @@
 //! Codecs of other crates, each the way its documentation calls it. A codec that does not take a
 //! wire is left out of that row.
 
+mod mqtt5;
+mod ntex;
+mod protocol_core;
+
 use std::hint::black_box;
 
 use bytes::BytesMut;
@@ -12,7 +16,10 @@ use super::{Case, Wire};
 
 pub(crate) fn cases(wire: &Wire) -> Vec<Case<'_>> {
     let mut cases = Vec::new();
+    cases.extend(ntex::cases(wire));
+    cases.extend(protocol_core::cases(wire));
     if wire.version == ProtocolVersion::V5 {
+        cases.extend(owned("mqtt5-protocol", wire, mqtt5::decode, mqtt5::encode));
         cases.extend(owned(
             "rumqttc",
             wire,

@@ -1,0 +1,1 @@
+//! Holds the benchmark of the codec; see `main.rs`.
