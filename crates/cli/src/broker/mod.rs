@@ -74,7 +74,7 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     listen: Vec<ListenAddress>,
-    /// The certificate to show on mqtts:// and wss://, in PEM, instead of that in [tls].
+    /// The certificate to show on mqtts:// and wss://, in PEM, instead of that in `[tls]`.
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
     /// The private key of the certificate, in PEM.
