@@ -71,10 +71,11 @@ fn every_scenario_ends_with_every_delivery_checked() {
             .collect();
         assert_eq!(names, phases, "{arguments}");
         let counted = found.last().unwrap()["count"].as_u64().unwrap();
-        assert!(
-            counted + counted / 10 >= deliveries,
-            "{arguments}: {counted}"
-        );
+        // A flow as small as these may be over before it is warm: then little or nothing is
+        // measured, though everything is checked.
+        if phases != ["flow"] {
+            assert!(counted >= deliveries, "{arguments}: {counted}");
+        }
     }
     broker.stop();
     broker.wait().unwrap();
