@@ -151,6 +151,7 @@ mod tests {
 
     #[test]
     fn an_address_says_what_is_spoken_and_the_port_follows() {
+        // X311-5.1-a
         for (text, shown) in [
             ("127.0.0.1:1884", "mqtt://127.0.0.1:1884"),
             ("localhost:0", "mqtt://localhost:0"),

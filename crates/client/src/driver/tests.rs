@@ -414,6 +414,7 @@ fn a_client_can_be_driven_step_by_step() {
 
 #[test]
 fn a_client_that_nobody_holds_disconnects() {
+    // v5 MQTT-3.14.4-2
     let server = Server::start();
     let (client, inbox, mut peer) = server.connect(server.client());
     let clone = client.clone();

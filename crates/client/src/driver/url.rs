@@ -257,6 +257,7 @@ mod tests {
 
     #[test]
     fn a_url_names_the_way_host_port_and_credentials() {
+        // X311-5.1-a
         for (url, shown, username, password) in [
             ("mqtt://broker", "mqtt://broker:1883", None, None),
             ("MQTT://broker:1884/", "mqtt://broker:1884", None, None),

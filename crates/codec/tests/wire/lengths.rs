@@ -7,7 +7,7 @@ const LENGTHS: [usize; 8] = [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_15
 
 #[test]
 fn publishes_of_all_lengths_are_written_as_they_are_read() {
-    // v5 MQTT-1.5.5-1, v3.1.1 MQTT-2.2.3
+    // v5 MQTT-1.5.5-1; X311-2.2.3-a
     for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
         for length in LENGTHS {
             for slack in 0..12 {

@@ -116,7 +116,7 @@ fn a_message_waits_for_its_permission_and_everything_behind_it() {
 
 #[test]
 fn a_message_that_is_forbidden_goes_no_further() {
-    // v5 MQTT-3.3.5-2; v3.1.1 MQTT-3.3.5-2
+    // v3.1.1 MQTT-3.3.5-2
     for version in [V5, V311] {
         let mut net = ponderous();
         let reader = net.join_v5("r");

@@ -204,6 +204,23 @@ fn clean_start_begins_anew() {
     }
 }
 
+#[test]
+fn a_session_is_found_by_its_client_identifier() {
+    // v5 MQTT-3.1.3-2; v3.1.1 MQTT-3.1.3-2
+    for version in [V311, V5] {
+        let mut net = Net::new();
+        let client = net.join(lasting(version, "c", 100));
+        net.subscribe(client, "t", 1);
+        net.cut(client);
+        for (client_id, is_known) in [("d", false), ("C", false), ("c", true)] {
+            let client = net.dial(lasting(version, client_id, 100));
+            let heard = net.hear(client);
+            assert_eq!(heard.len(), 1, "{heard:?}");
+            assert_eq!(heard[0].contains("session-present"), is_known, "{heard:?}");
+        }
+    }
+}
+
 struct Judge;
 
 impl Access for Judge {

@@ -16,6 +16,7 @@ use crate::process::{Guarded, lines, run_to_end};
 const LARGE: usize = 100 * 1024;
 
 pub(super) fn tests() -> Vec<Test> {
+    // v5 MQTT-4.2.0-1; v3.1.1 MQTT-7.1.2-1
     let mut tests = Vec::new();
     for way in Way::WORKING {
         for version in Version::ALL {

@@ -11,6 +11,7 @@ use crate::interop::{Settings, Stage, Version, WAIT};
 use crate::process::run_to_end;
 
 pub(super) fn tests() -> Vec<Test> {
+    // v5 MQTT-4.2.0-1; v3.1.1 MQTT-7.1.1-1
     let mut tests = Vec::new();
     for tool in Tool::all() {
         for way in Way::WORKING.into_iter().filter(|way| goes(tool, *way)) {
