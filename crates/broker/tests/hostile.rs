@@ -33,6 +33,8 @@ impl Stage {
             .listen("127.0.0.1:0".parse().expect("an endpoint"))
             .limits(limits)
             .workers(workers)
+            // What is retained is what clients retain, and the version.
+            .status_interval(Duration::ZERO)
             .start()
             .expect("starts");
         let address = broker.local_addresses()[0]

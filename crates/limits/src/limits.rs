@@ -200,11 +200,21 @@ pub struct BrokerLimits {
     /// How many sessions are kept, connected or not. Default 1,000,000; a CONNECT that needs a
     /// further one is refused (0x97, or 3 in 3.x).
     pub sessions_max: u32,
-    /// How many retained messages are kept. Default 1,000,000; a further topic is refused (0x97).
+    /// How many retained messages are kept. Default 1,000,000; a message to a further
+    /// topic reaches those who subscribe, but is not kept (0x97).
     pub retained_messages_max: u32,
     /// How many bytes the retained messages take, topics, properties and payloads counted. Default
-    /// 1,073,741,824; a message beyond it is refused (0x97).
+    /// 1,073,741,824; a message beyond it reaches those who subscribe, but is not kept (0x97).
     pub retained_bytes_max: u64,
+    /// How many bytes clients may make the broker hold, all together: packets that have begun to
+    /// arrive, messages that wait or are in flight, packets on their way out, wills, subscriptions,
+    /// sessions, connections and retained messages. A message that several queues share counts in
+    /// each. Default 4,294,967,296. From 75 % of it QoS 0 messages for clients that do not keep up
+    /// are dropped; from 85 % clients that publish are read from in small portions; from 95 % no
+    /// new session is begun (0x97, or 3 in 3.x); at 100 % messages and subscriptions are refused
+    /// (0x97; a 3.x client that publishes at QoS 1 or 2 is disconnected, to come again). Each stage
+    /// ends some per cent below where it begins.
+    pub memory_bytes_max: u64,
     #[doc(hidden)]
     pub more: More,
 }
@@ -218,6 +228,7 @@ impl Default for BrokerLimits {
             sessions_max: 1_000_000,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 1024 * 1024 * 1024,
+            memory_bytes_max: 4 * 1024 * 1024 * 1024,
             more: More(()),
         }
     }

@@ -56,6 +56,12 @@ pub(super) struct Connection {
     pub(super) is_moving: bool,
     /// Whether its client has sent DISCONNECT.
     pub(super) has_left: bool,
+    /// Whether it has published while memory is short, and waits for its next portion.
+    pub(super) is_slowed: bool,
+    /// How many bytes wait to be written, as far as the driver has said.
+    pub(super) output_bytes: usize,
+    /// What it counts as in the memory of all.
+    pub(super) counted_bytes: u64,
     /// Whether it has made enough work for now.
     pub(super) has_had_its_share: bool,
     /// Whether it is in the list of connections with something to send.
@@ -111,6 +117,9 @@ impl Connection {
             has_left: false,
             question: None,
             is_moving: false,
+            is_slowed: false,
+            output_bytes: 0,
+            counted_bytes: 0,
             has_had_its_share: false,
             is_dirty: false,
             timer_at: Instant::NEVER,
@@ -145,6 +154,7 @@ impl Connection {
         self.session.is_deciding()
             || self.question.is_some()
             || self.is_moving
+            || self.is_slowed
             || self.has_had_its_share
             || self.session.response_bytes() > RESPONSE_BYTES_MAX
     }
@@ -195,11 +205,25 @@ impl Connection {
         Some(Bytes::from(std::mem::take(&mut self.unread)))
     }
 
+    /// Returns the bytes of what is being decided: a CONNECT, or a question.
+    pub(super) fn asked_bytes(&self) -> usize {
+        let connect = self.admission.as_deref().map_or(0, |admission| {
+            let connect = &admission.connect;
+            let will = connect.will.as_ref();
+            will.map_or(0, |will| {
+                will.topic.len().saturating_add(will.payload.len())
+            })
+            .saturating_add(connect.password.as_ref().map_or(0, |it| it.len()))
+        });
+        let question = self.question.as_deref().map_or(0, Question::bytes);
+        connect.saturating_add(question)
+    }
+
     pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
 
-    #[cfg(test)]
+    /// Returns how much memory is taken for bytes that have not been handled.
     pub(super) fn unread_capacity(&self) -> usize {
         self.unread.capacity()
     }
@@ -282,6 +306,17 @@ impl Connection {
             .with_sender(Sender::Client)
             .with_refuse_discouraged(self.limits.refuse_discouraged)
     }
+}
+
+/// Returns a connection by its name, to change it.
+pub(super) fn find_mut(
+    connections: &mut Slab<Connection>,
+    id: ConnectionId,
+) -> Option<&mut Connection> {
+    let slot = usize::try_from(id.slot).ok()?;
+    connections
+        .get_mut(slot)
+        .filter(|connection| connection.generation == id.generation)
 }
 
 /// Returns a connection by its name.

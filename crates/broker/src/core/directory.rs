@@ -20,6 +20,8 @@ use mqttstack_topic::{RetainedIndex, Shared, SubscriptionIndex, TopicName};
 use super::{
     keys::{SessionKey, WorkerId},
     locations::Locations,
+    memory::{LEVEL_BYTES, MemoryStage, SharedMemory},
+    metrics::Counts,
 };
 
 /// What the workers of a broker share. A handle: clones see the same.
@@ -30,6 +32,8 @@ pub struct Directory {
     /// Where each session is.
     pub(super) locations: Arc<Locations>,
     clients: Arc<Mutex<Clients>>,
+    pub(super) memory: Arc<SharedMemory>,
+    counts: Arc<Mutex<Vec<Arc<Counts>>>>,
     workers: Arc<AtomicU8>,
     connections: Arc<ConnectionCounts>,
     /// The highest number that a session has had in a store.
@@ -94,6 +98,8 @@ impl Directory {
             retained: Shared::new(Retained::new(seed)),
             locations: Arc::new(Locations::new()),
             clients: Arc::default(),
+            memory: Arc::default(),
+            counts: Arc::default(),
             workers: Arc::default(),
             connections: Arc::default(),
             session_numbers: Arc::default(),
@@ -129,6 +135,18 @@ impl Directory {
     pub fn retained_count(&self) -> (usize, u64) {
         let retained = self.retained.read();
         (retained.index.len(), retained.bytes)
+    }
+
+    /// Returns how many bytes clients make the broker hold, at most; see [`MemoryStage`].
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.used()
+    }
+
+    /// Returns how near its limit that is.
+    #[must_use]
+    pub fn memory_stage(&self) -> MemoryStage {
+        self.memory.stage()
     }
 
     /// Counts a connection that has been opened, if there is room for it.
@@ -168,6 +186,20 @@ impl Directory {
     /// Notes whether the client of a session that is in shared groups is away.
     pub(super) fn set_member_absent(&self, key: SessionKey, is_absent: bool) {
         self.subscriptions.write().set_away(&key, is_absent);
+    }
+
+    /// Makes the counters of a worker.
+    pub(super) fn new_counts(&self) -> Arc<Counts> {
+        let counts = Arc::<Counts>::default();
+        let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Arc::clone(&counts));
+        counts
+    }
+
+    /// Looks at the counters of all workers.
+    pub(super) fn each_counts(&self, mut look: impl FnMut(&Counts)) {
+        let all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().for_each(|counts| look(counts));
     }
 
     /// Notes that there is such a worker.
@@ -244,9 +276,12 @@ pub(super) enum Lookup {
 #[derive(Debug)]
 pub(super) struct Retained {
     pub(super) index: RetainedIndex<Message>,
+    /// Those of topics, properties and payloads.
     bytes: u64,
     /// Counts the changes.
     version: u64,
+    /// What the topics count as in the index, beside that.
+    index_bytes: u64,
 }
 
 impl Retained {
@@ -255,6 +290,7 @@ impl Retained {
             index: RetainedIndex::new(seed),
             bytes: 0,
             version: 0,
+            index_bytes: 0,
         }
     }
 
@@ -279,6 +315,7 @@ impl Retained {
             self.version = self.version.saturating_add(1);
             if let Some(old) = self.index.remove(topic) {
                 self.bytes = self.bytes.saturating_sub(size_of(&old));
+                self.index_bytes = self.index_bytes.saturating_sub(index_size(&old));
             }
             return Ok(());
         }
@@ -297,6 +334,9 @@ impl Retained {
         }
         self.bytes = bytes;
         self.version = self.version.saturating_add(1);
+        if replaced.is_none() {
+            self.index_bytes = self.index_bytes.saturating_add(index_size(message));
+        }
         let expires_at = message.expires_at(now);
         if expires_at == Instant::NEVER {
             self.index.insert(topic, message.clone());
@@ -309,10 +349,16 @@ impl Retained {
 
     /// Removes at most `count_max` messages that have expired.
     pub(super) fn expire(&mut self, now: Instant, count_max: usize) {
-        let bytes = &mut self.bytes;
+        let (bytes, index_bytes) = (&mut self.bytes, &mut self.index_bytes);
         self.index.expire(now.as_micros(), count_max, |_, message| {
             *bytes = bytes.saturating_sub(size_of(&message));
+            *index_bytes = index_bytes.saturating_sub(index_size(&message));
         });
+    }
+
+    /// Returns what they count as in the memory of all.
+    pub(super) fn counted_bytes(&self) -> u64 {
+        self.bytes.saturating_add(self.index_bytes)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -332,6 +378,15 @@ fn lower(count: &AtomicU32) {
     let less = |value: u32| value.checked_sub(1);
     // It was counted before.
     let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+}
+
+/// Returns what the place of a message in the index counts as: a node for each level of its topic.
+fn index_size(message: &Message) -> u64 {
+    let separators = message.topic().bytes().filter(|byte| *byte == b'/').count();
+    u64::try_from(separators)
+        .unwrap_or(u64::MAX)
+        .saturating_add(2)
+        .saturating_mul(LEVEL_BYTES)
 }
 
 fn size_of(message: &Message) -> u64 {

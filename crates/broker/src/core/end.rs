@@ -107,6 +107,9 @@ impl Core {
             }
         }
         self.write_disconnected(key, expires_at, will_at);
+        // What is given up with the connection, QoS 0 that waited for it, is nobody's loss to tell of.
+        self.overlook_drops(key);
+        self.count_session(key);
         let message = at_once.and_then(|will| self.will_message(key, &will, now));
         self.publish_will(key, message, now);
     }
@@ -221,6 +224,7 @@ impl Core {
             self.settle(id);
         }
         self.end_absent(key, now);
+        self.counts.sessions_dropped.add(1);
         self.notices
             .push_back(Notice::SessionDropped { client_id, reason });
     }
@@ -228,9 +232,10 @@ impl Core {
     /// Strikes a session out everywhere.
     pub(super) fn remove_session(&mut self, key: SessionKey) {
         self.write_change(key, || Change::Ended);
-        let Some(entry) = self.sessions.remove(key) else {
+        let Some(mut entry) = self.sessions.remove(key) else {
             return;
         };
+        self.uncount_session(&mut entry);
         if entry.subscription_count > 0 {
             self.directory.subscriptions.write().remove_all(&key);
         }
@@ -246,6 +251,7 @@ impl Core {
         };
         if let Some(connection) = self.connection_mut(id) {
             connection.session.refuse(reason);
+            self.counts.connects_refused.add(1);
         }
         self.handle_events(id, now);
         self.settle(id);
@@ -279,7 +285,7 @@ impl Notice {
     pub fn is_trouble(&self) -> bool {
         match self {
             Self::Connected { .. } => false,
-            Self::SessionDropped { .. } => true,
+            Self::SessionDropped { .. } | Self::MessagesDropped { .. } => true,
             Self::Ended { cause, .. } => match cause {
                 EndCause::ClientDisconnected(reason) => reason.is_error(),
                 EndCause::ServerDisconnected(reason) => *reason != ReasonCode::ServerShuttingDown,

@@ -94,7 +94,8 @@ impl Core {
     /// Takes a session whose client is away out of this worker. It stays in the directory, so that
     /// nobody else begins one, and in the index, so that nothing is lost to it.
     fn take_out(&mut self, key: SessionKey, to: WorkerId) -> Option<MovedSession> {
-        let entry = self.sessions.remove(key)?;
+        let mut entry = self.sessions.remove(key)?;
+        self.uncount_session(&mut entry);
         let Presence::Absent(absent) = entry.presence else {
             return None;
         };
@@ -109,6 +110,8 @@ impl Core {
             number: entry.number,
             identity: entry.identity,
             subscription_count: entry.subscription_count,
+            subscription_bytes: entry.subscription_bytes,
+            drops: entry.drops,
             shared_count: entry.shared_count,
             owed: entry.owed,
             expires_at: absent.expires_at,
@@ -163,6 +166,8 @@ impl Core {
             number,
             identity,
             subscription_count,
+            subscription_bytes,
+            drops,
             shared_count,
             owed,
             expires_at,
@@ -185,11 +190,14 @@ impl Core {
         let presence = Presence::Absent(Box::new(absent));
         let mut entry = Entry::new(key, client_id, identity, presence);
         entry.subscription_count = subscription_count;
+        entry.subscription_bytes = subscription_bytes;
+        entry.drops = drops;
         entry.shared_count = shared_count;
         entry.owed = owed;
         entry.is_arriving = true;
         entry.number = number;
         self.sessions.insert(entry);
+        self.count_session(key);
         self.resume(id, key, now);
         // Somebody else here may have asked for it on its way.
         if let Some(own) = self.moves.take_own_request(key, self.worker) {

@@ -12,7 +12,7 @@ use mqttstack_topic::GroupId;
 
 use super::{
     keys::{ConnectionId, SessionKey, WorkerId},
-    session_table::OwedRetained,
+    session_table::{Drops, OwedRetained},
 };
 
 /// Something that one worker tells another. Messages between two workers arrive in their order.
@@ -122,7 +122,9 @@ pub(super) struct MovedSession {
     pub(super) number: Option<SessionNumber>,
     pub(super) identity: Option<Box<str>>,
     pub(super) subscription_count: u32,
+    pub(super) subscription_bytes: u64,
     pub(super) shared_count: u32,
+    pub(super) drops: Drops,
     pub(super) owed: BTreeMap<Box<str>, OwedRetained>,
     /// When the session ends if nobody takes it up.
     pub(super) expires_at: Instant,

@@ -9,7 +9,9 @@ mod journal;
 mod keys;
 mod locations;
 mod match_cache;
+mod memory;
 mod message;
+mod metrics;
 mod moves;
 mod notice;
 mod peer;
@@ -24,12 +26,12 @@ mod tests;
 mod timers;
 mod work;
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use mqttstack_codec::{EncodeError, ReasonCode};
 use mqttstack_limits::{BrokerLimits, Instant, Limits};
-use mqttstack_session::{QueueStatus, server::Event};
+use mqttstack_session::{Outgoing, QueueStatus, server::Event};
 use mqttstack_topic::{CharacterPolicy, TopicLimits};
 use slab::Slab;
 
@@ -41,7 +43,9 @@ pub use self::{
     directory::Directory,
     journal::Durability,
     keys::{ConnectionId, SessionKey, WorkerId},
+    memory::MemoryStage,
     message::{HandOver, TakeOver, Target, WorkerMessage},
+    metrics::Metrics,
     notice::Notice,
     peer::{Peer, PeerCertificate, PeerTls, PeerWebSocket},
 };
@@ -49,6 +53,8 @@ use self::{
     connection::{Connection, Step},
     journal::Journal,
     match_cache::MatchCache,
+    memory::Memory,
+    metrics::{Counts, Status},
     moves::Moves,
     session_table::{Presence, SessionTable},
     timers::{Timer, Timers},
@@ -68,6 +74,9 @@ pub struct Settings {
     pub access: Box<dyn Access>,
     /// Gives a number that nobody can guess, for each Client Identifier that the broker chooses.
     pub unguessable: Box<dyn FnMut() -> u128 + Send>,
+    /// How often the first worker publishes the state of the broker below `$SYS`, once
+    /// [`Core::start_status`] was called; zero is never.
+    pub status_interval: Duration,
     /// Whether 3.x clients may say that they are bridges (bit 0x80 of the protocol level), and get
     /// No Local and Retain As Published for it. A claim that anyone can make.
     pub accept_bridges: bool,
@@ -90,6 +99,7 @@ impl Settings {
             directory,
             access: Box::new(AllowAll),
             unguessable: Box::new(unguessable),
+            status_interval: Duration::ZERO,
             accept_bridges: false,
             durability: Durability::Memory,
         }
@@ -156,6 +166,9 @@ pub struct Core {
     journal: Journal,
     /// Sessions that must end because they cannot take what they are owed.
     overflowed: VecDeque<SessionKey>,
+    memory: Memory,
+    counts: Arc<Counts>,
+    status: Status,
     timers: Timers,
     retained_timer: Instant,
     dirty: VecDeque<ConnectionId>,
@@ -181,6 +194,9 @@ impl Core {
     pub fn new(settings: Settings) -> Self {
         settings.directory.add_worker(settings.worker);
         let locations = Arc::clone(&settings.directory.locations);
+        let memory = Arc::clone(&settings.directory.memory);
+        let memory_max = settings.limits.memory_bytes_max;
+        let counts = settings.directory.new_counts();
         Self {
             worker: settings.worker,
             limits: settings.limits,
@@ -194,6 +210,9 @@ impl Core {
             moves: Moves::default(),
             journal: Journal::new(settings.durability),
             overflowed: VecDeque::new(),
+            memory: Memory::new(memory, memory_max),
+            counts,
+            status: Status::new(settings.status_interval),
             timers: Timers::default(),
             retained_timer: Instant::NEVER,
             dirty: VecDeque::new(),
@@ -222,7 +241,8 @@ impl Core {
         now: Instant,
     ) -> Option<ConnectionId> {
         let slot = u32::try_from(self.connections.vacant_key()).ok()?;
-        if self.is_shutting_down || !self.directory.admit(&self.limits) {
+        let is_full = self.memory.stage() == MemoryStage::Full;
+        if self.is_shutting_down || is_full || !self.directory.admit(&self.limits) {
             return None;
         }
         self.connections_made = self.connections_made.wrapping_add(1);
@@ -230,6 +250,7 @@ impl Core {
         self.connections
             .insert(Connection::new(generation, handle, peer, limits, now));
         let id = ConnectionId { slot, generation };
+        self.counts.connections_opened.add(1);
         self.settle(id);
         Some(id)
     }
@@ -254,6 +275,7 @@ impl Core {
             return;
         }
         self.work.begin();
+        self.counts.bytes_received.add_len(input.len());
         let mut rest = input;
         while !rest.is_empty() {
             let Some(connection) = self.connection_mut(id) else {
@@ -270,6 +292,7 @@ impl Core {
             rest = after;
             self.handle_unread(id, now);
         }
+        self.end_hoarding(id, now);
         self.settle(id);
         self.drop_overflowed(now);
     }
@@ -285,6 +308,7 @@ impl Core {
             // A keep alive may be long: its timer must not outlive the connection.
             self.timers
                 .cancel(Timer::Connection(id), connection.timer_at);
+            self.uncount_connection(id);
             let slot = usize::try_from(id.slot).unwrap_or(usize::MAX);
             self.connections.try_remove(slot);
             self.directory.note_closed();
@@ -311,6 +335,8 @@ impl Core {
             match timer {
                 Timer::Connection(id) => self.on_connection_due(id, now),
                 Timer::Decision(id) => self.on_decision_due(id, now),
+                Timer::Slowed(id) => self.on_slowed_due(id, now),
+                Timer::Status => self.on_status_due(now),
                 Timer::Will(key) => self.on_will_due(key, now),
                 Timer::SessionExpiry(key) => self.on_session_expired(key, now),
                 Timer::RetainedExpiry => self.on_retained_expired(now),
@@ -379,6 +405,21 @@ impl Core {
         if let Some(connection) = self.connection_mut(id) {
             connection.begin_turn();
         }
+        let before = outlet.waiting();
+        let drained = self.drain_some(id, now, outlet);
+        let sent = outlet.waiting().saturating_sub(before);
+        self.counts.bytes_sent.add_len(sent);
+        self.count_connection(id);
+        if let Some(connection) = self.connection(id)
+            && let Some(key) = connection.key
+        {
+            let dropped = connection.session.queue_status().dropped;
+            self.note_drops(key, dropped, now);
+        }
+        drained
+    }
+
+    fn drain_some(&mut self, id: ConnectionId, now: Instant, outlet: &mut impl Outlet) -> Drained {
         if self.holds_output(id) {
             return Drained::Empty;
         }
@@ -508,7 +549,10 @@ impl Core {
                 return;
             };
             match connection.step(rest, now) {
-                Step::Handled(len) => rest = rest.get(len..).unwrap_or_default(),
+                Step::Handled(len) => {
+                    self.counts.packets_received.add(1);
+                    rest = rest.get(len..).unwrap_or_default();
+                }
                 Step::Wanted(wanted) => {
                     connection.keep(rest);
                     connection.want(wanted, now);
@@ -550,7 +594,10 @@ impl Core {
                 return;
             };
             match connection.step_shared(&rest, now) {
-                Step::Handled(len) => rest = rest.slice(len.min(rest.len())..),
+                Step::Handled(len) => {
+                    self.counts.packets_received.add(1);
+                    rest = rest.slice(len.min(rest.len())..);
+                }
                 Step::Wanted(wanted) => {
                     connection.keep(&rest);
                     connection.want(wanted, now);
@@ -616,6 +663,7 @@ impl Core {
         if has_work {
             self.mark_dirty(id);
         }
+        self.count_connection(id);
     }
 
     fn on_connection_due(&mut self, id: ConnectionId, now: Instant) {
@@ -636,9 +684,11 @@ impl Core {
         /// How many messages are removed at once.
         const SLICE: usize = 1_000;
         let mut retained = self.directory.retained.write();
+        let mut before = retained.counted_bytes();
         retained.expire(now, SLICE);
-        let next = retained.next_deadline();
+        let (after, next) = (retained.counted_bytes(), retained.next_deadline());
         drop(retained);
+        self.memory.recount(&mut before, after);
         self.retained_timer = Instant::NEVER;
         self.schedule_retained_expiry(next);
     }
@@ -671,10 +721,14 @@ impl Core {
         // An outlet that is always full would never take anything.
         let full = usize::try_from(connection.limits.output_bytes_max.max(1)).unwrap_or(usize::MAX);
         let mut failed: Option<EncodeError> = None;
+        let (mut packets, mut publishes): (u64, u64) = (0, 0);
         while outlet.waiting() < full || connection.session.is_ended() {
             let Some(packet) = connection.session.poll_packet(now) else {
                 break;
             };
+            packets = packets.saturating_add(1);
+            let is_publish = matches!(packet, Outgoing::Publish(_));
+            publishes = publishes.saturating_add(u64::from(is_publish));
             match packet.encode(version, &mut scratch, outlet.buffer()) {
                 Ok(Some(payload)) => outlet.append_shared(payload.clone()),
                 Ok(None) => {}
@@ -690,6 +744,8 @@ impl Core {
         if let Some(key) = key {
             self.write_down(key);
         }
+        self.counts.packets_sent.add(packets);
+        self.counts.publishes_sent.add(publishes);
         debug_assert!(
             failed.is_none(),
             "a packet of ours does not encode: {failed:?}"

@@ -38,4 +38,12 @@ pub enum Notice {
         /// Why.
         reason: ReasonCode,
     },
+    /// Messages were dropped that a client did not take fast enough, or that are larger than it
+    /// takes at all. At most one in a minute for each session.
+    MessagesDropped {
+        /// Whose they were.
+        client_id: Box<str>,
+        /// How many since the last notice.
+        count: u64,
+    },
 }

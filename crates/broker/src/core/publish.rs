@@ -1,8 +1,8 @@
 //! A message on its way: into the retained store, and to everyone who subscribes.
 
-use std::{num::NonZeroU64, ops::ControlFlow};
+use std::{num::NonZeroU64, ops::ControlFlow, time::Duration};
 
-use mqttstack_codec::{PacketId, QoS, ReasonCode};
+use mqttstack_codec::{PacketId, ProtocolVersion, QoS, ReasonCode};
 use mqttstack_limits::Instant;
 use mqttstack_session::{
     Message, PublishError, SubscriptionIds,
@@ -17,13 +17,19 @@ use super::{
     keys::{ConnectionId, SessionKey, WorkerId},
     locations::Location,
     match_cache::Matched,
+    memory::MemoryStage,
     message::{Target, WorkerMessage},
+    notice::Notice,
     questions::About,
     session_table::Presence,
+    timers::Timer,
 };
 
 /// Topics that belong to the server: clients may not publish there.
 const SERVER_TOPICS: &str = "$SYS";
+
+/// How long a client that publishes is left alone when memory is short.
+const SLOWED_FOR: Duration = Duration::from_millis(100);
 
 /// A subscription that matches a message.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +52,11 @@ impl Core {
         let Some(key) = self.connection(id).and_then(|connection| connection.key) else {
             return;
         };
+        self.counts.publishes_received.add(1);
+        if self.memory.stage() == MemoryStage::Full {
+            self.counts.messages_refused.add(1);
+            return self.refuse_message(id, packet_id);
+        }
         let verdict = match self.authorize_publish(key, id, &message) {
             Authorization::Allow => Ok(()),
             Authorization::Deny(reason) => Err(reason),
@@ -81,6 +92,46 @@ impl Core {
         };
         if let Some(packet_id) = packet_id {
             self.answer_publisher(id, key, (packet_id, message.qos()), reason, before);
+        }
+        self.slow_down(id, now);
+    }
+
+    /// There is no room for a message. MQTT 3.x cannot say so: the client is to come again with it.
+    fn refuse_message(&mut self, id: ConnectionId, packet_id: Option<PacketId>) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        let Some(packet_id) = packet_id else { return };
+        if connection.session.version() == Some(ProtocolVersion::V5) {
+            connection
+                .session
+                .acknowledge(packet_id, ReasonCode::QuotaExceeded);
+            if let Some(key) = connection.key {
+                self.write_down(key);
+            }
+        } else {
+            connection.session.disconnect(ReasonCode::QuotaExceeded);
+        }
+    }
+
+    /// Memory is short: the client that has published is read from again a little later.
+    fn slow_down(&mut self, id: ConnectionId, now: Instant) {
+        if self.memory.stage() < MemoryStage::Slowing {
+            return;
+        }
+        if let Some(connection) = self.connection_mut(id)
+            && !std::mem::replace(&mut connection.is_slowed, true)
+        {
+            self.timers.schedule(Timer::Slowed(id), now + SLOWED_FOR);
+        }
+    }
+
+    pub(super) fn on_slowed_due(&mut self, id: ConnectionId, now: Instant) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.is_slowed = false;
+            self.go_on(id, now);
+            // The driver may read on.
+            self.mark_dirty(id);
         }
     }
 
@@ -137,11 +188,11 @@ impl Core {
         limits: TopicLimits,
         now: Instant,
     ) -> ReasonCode {
-        if message.retain()
-            && let Err(reason) = self.retain(message, limits, now)
-        {
-            return reason;
-        }
+        let stored = if message.retain() {
+            self.retain(message, limits, now)
+        } else {
+            Ok(())
+        };
         let mut hits = std::mem::take(&mut self.hits);
         let (found, steps) = match self.find_subscribers(message, limits, publisher, &mut hits) {
             Ok(steps) => (Ok(()), steps),
@@ -152,7 +203,8 @@ impl Core {
         self.fan_out(message, &mut hits, now);
         hits.clear();
         self.hits = hits;
-        match found {
+        // What cannot be retained reaches those who are here all the same.
+        match found.and(stored) {
             Err(reason) => reason,
             Ok(()) if is_nobody => ReasonCode::NoMatchingSubscribers,
             Ok(()) => ReasonCode::Success,
@@ -169,9 +221,12 @@ impl Core {
             return Err(ReasonCode::TopicNameInvalid);
         };
         let mut retained = self.directory.retained.write();
+        let mut before = retained.counted_bytes();
         let stored = retained.store(&topic, message, &self.limits, now);
-        let (next, version) = (retained.next_deadline(), retained.version());
+        let (after, next) = (retained.counted_bytes(), retained.next_deadline());
+        let version = retained.version();
         drop(retained);
+        self.memory.recount(&mut before, after);
         self.schedule_retained_expiry(next);
         stored?;
         self.write_retained(message, version, now);
@@ -321,22 +376,94 @@ impl Core {
         let taken = match &mut entry.presence {
             Presence::Connected(id) => {
                 let id = *id;
+                let stage = self.memory.stage();
                 let Some(connection) = self.connection_mut(id) else {
                     return;
                 };
+                let is_stuck = connection.is_blocked;
+                if is_stuck && options.qos == QoS::AtMostOnce && stage >= MemoryStage::Shedding {
+                    return self.note_shed(key, now);
+                }
                 let taken = connection.session.publish(message.clone(), options, now);
-                self.mark_dirty(id);
+                if is_stuck {
+                    // It has no turn of its own until it reads.
+                    let dropped = connection.session.queue_status().dropped;
+                    self.count_connection(id);
+                    self.note_drops(key, dropped, now);
+                } else {
+                    self.mark_dirty(id);
+                }
                 taken
             }
             Presence::Absent(absent) => {
                 let limits = &absent.limits;
-                absent.state.enqueue(message.clone(), options, limits, now)
+                let is_fleeting = options.qos == QoS::AtMostOnce;
+                let taken = absent.state.enqueue(message.clone(), options, limits, now);
+                let dropped = absent.state.queue_status().dropped;
+                if is_fleeting {
+                    entry.drops.overlook(dropped);
+                } else {
+                    self.count_session(key);
+                    self.note_drops(key, dropped, now);
+                }
+                taken
             }
         };
         if let Err(PublishError::SessionMustEnd) = taken {
             self.note_overflow(key);
         }
         self.write_down(key);
+    }
+
+    /// A QoS 0 message was dropped because memory is short.
+    fn note_shed(&mut self, key: SessionKey, now: Instant) {
+        self.counts.messages_shed.add(1);
+        if let Some(entry) = self.sessions.get_mut(key) {
+            entry.drops.shed();
+            self.tell_drops(key, now);
+        }
+    }
+
+    /// The queue of a session has counted so many messages that it had no room for, or that were
+    /// larger than its client takes.
+    pub(super) fn note_drops(&mut self, key: SessionKey, dropped: u64, now: Instant) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let count = entry.drops.count(dropped);
+        if count > 0 {
+            self.counts.messages_dropped.add(count);
+            self.tell_drops(key, now);
+        }
+    }
+
+    /// Takes what the queue of a session has counted so far as it is: a connection begins or ends.
+    pub(super) fn overlook_drops(&mut self, key: SessionKey) {
+        let of_connection = self
+            .connection_of(key)
+            .and_then(|id| self.connection(id))
+            .map(|connection| connection.session.queue_status().dropped);
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let dropped = match &entry.presence {
+            Presence::Connected(_) => of_connection,
+            Presence::Absent(absent) => Some(absent.state.queue_status().dropped),
+        };
+        if let Some(dropped) = dropped {
+            entry.drops.overlook(dropped);
+        }
+    }
+
+    /// Tells the log of messages that were dropped, but not of each.
+    fn tell_drops(&mut self, key: SessionKey, now: Instant) {
+        if let Some(entry) = self.sessions.get_mut(key)
+            && let Some(count) = entry.drops.tell(now)
+        {
+            let client_id = entry.client_id.clone();
+            self.notices
+                .push_back(Notice::MessagesDropped { client_id, count });
+        }
     }
 
     /// The session that was to get a message is not here: the message follows it, waits for it, or

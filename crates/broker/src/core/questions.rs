@@ -172,6 +172,17 @@ impl Core {
 }
 
 impl Question {
+    /// Returns the bytes of what it is about.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.about {
+            About::Connect | About::Will => 0,
+            About::Publish { message, .. } => message.size(),
+            About::Subscribe { subscribe, .. } => {
+                subscribe.filters.iter().map(|it| it.filter.len()).sum()
+            }
+        }
+    }
+
     /// Notes an answer if it is one to this question; returns whether that settles it.
     fn take_answer(&mut self, number: u32, answer: &Answer) -> bool {
         let index = usize::try_from(number.wrapping_sub(self.number)).unwrap_or(usize::MAX);

@@ -1,6 +1,6 @@
 //! The sessions that a worker owns, connected or not.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use mqttstack_codec::{Shared, Will};
 use mqttstack_limits::{Instant, Limits};
@@ -23,6 +23,12 @@ pub(super) struct Entry {
     /// Whom the client's credentials proved; a session stays bound to it.
     pub(super) identity: Option<Box<str>>,
     pub(super) subscription_count: u32,
+    /// What they count as in the memory of all.
+    pub(super) subscription_bytes: u64,
+    /// What the session counts as, beside what its connection does.
+    pub(super) counted_bytes: u64,
+    /// How many of its messages are known to have been dropped, and when that is told again.
+    pub(super) drops: Drops,
     /// How many of the subscriptions are shared.
     pub(super) shared_count: u32,
     /// Retained messages that subscriptions are still owed, by filter.
@@ -52,6 +58,9 @@ impl Entry {
             client_id,
             identity,
             subscription_count: 0,
+            subscription_bytes: 0,
+            counted_bytes: 0,
+            drops: Drops::default(),
             shared_count: 0,
             owed: BTreeMap::new(),
             is_overflowed: false,
@@ -68,6 +77,50 @@ impl Entry {
             client_id: &self.client_id,
             identity: self.identity.as_deref(),
         }
+    }
+}
+
+/// How often the log is told of messages that a client did not take, at most.
+const DROPS_TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Messages that a session had no room for, or that were larger than its client takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Drops {
+    /// How many its queue has counted, as far as that is known.
+    of_queue: u64,
+    /// How many the log has not been told of.
+    untold: u64,
+    /// When it is told next, at the soonest.
+    next: Instant,
+}
+
+impl Drops {
+    /// Counts a message that never came to the queue, because memory was short.
+    pub(super) fn shed(&mut self) {
+        self.untold = self.untold.saturating_add(1);
+    }
+
+    /// Notes how many the queue has counted; returns how many are new.
+    pub(super) fn count(&mut self, of_queue: u64) -> u64 {
+        let before = std::mem::replace(&mut self.of_queue, of_queue);
+        let new = of_queue.saturating_sub(before);
+        self.untold = self.untold.saturating_add(new);
+        new
+    }
+
+    /// Notes how many the queue has counted, where that is as it should be: at QoS 0, with the
+    /// client away.
+    pub(super) fn overlook(&mut self, of_queue: u64) {
+        self.of_queue = of_queue;
+    }
+
+    /// Returns how many the log has to be told of now.
+    pub(super) fn tell(&mut self, now: Instant) -> Option<u64> {
+        if self.untold == 0 || now < self.next {
+            return None;
+        }
+        self.next = now + DROPS_TOLD_EVERY;
+        Some(std::mem::take(&mut self.untold))
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     access::{Authorization, SubscribeRequest},
     directory::Granted,
     keys::{ConnectionId, SessionKey},
+    memory::{MemoryStage, SUBSCRIPTION_BYTES},
     questions::About,
     session_table::OwedRetained,
 };
@@ -160,6 +161,7 @@ impl Core {
                 Err(_) => granted_code(asked.options.qos),
             });
         }
+        self.count_session(key);
         if let Some(connection) = self.connection_mut(id) {
             connection.session.suback(subscribe.packet_id, codes);
             // What it gets is what is retained now, not what is retained when it has its next turn:
@@ -240,6 +242,9 @@ impl Core {
         }
         let count = entry.subscription_count;
         let qos = options.qos.min(limits.maximum_qos);
+        if self.memory.stage() == MemoryStage::Full {
+            return Err(ReasonCode::QuotaExceeded);
+        }
         let mut granted = Granted::new(&options, qos, subscription_id);
         granted.lasts = entry.number.is_some();
         let mut index = self.directory.subscriptions.write();
@@ -255,6 +260,9 @@ impl Core {
         };
         if is_new {
             entry.subscription_count = count.saturating_add(1);
+            entry.subscription_bytes = entry
+                .subscription_bytes
+                .saturating_add(subscription_size(asked.filter));
             entry.shared_count = entry.shared_count.saturating_add(u32::from(is_shared));
         }
         // v5 MQTT-3.3.1-9, v5 MQTT-3.3.1-10, v5 MQTT-3.3.1-11
@@ -391,6 +399,9 @@ impl Core {
                         let shared = u32::from(filter.shared_group().is_some());
                         entry.subscription_count = entry.subscription_count.saturating_sub(1);
                         entry.shared_count = entry.shared_count.saturating_sub(shared);
+                        entry.subscription_bytes = entry
+                            .subscription_bytes
+                            .saturating_sub(subscription_size(text));
                         entry.owed.remove(text);
                         ended.push(text);
                         ReasonCode::Success
@@ -400,6 +411,7 @@ impl Core {
                 Err(reason) => reason,
             });
         }
+        self.count_session(key);
         if let Some(connection) = self.connection_mut(id) {
             connection.session.unsuback(unsubscribe.packet_id, codes);
         }
@@ -413,6 +425,11 @@ impl Core {
             self.hold_output(id);
         }
     }
+}
+
+fn subscription_size(filter: &str) -> u64 {
+    let filter = u64::try_from(filter.len()).unwrap_or(u64::MAX);
+    SUBSCRIPTION_BYTES.saturating_add(filter)
 }
 
 fn parse_filter(text: &str, limits: TopicLimits) -> Result<TopicFilter<'_>, ReasonCode> {

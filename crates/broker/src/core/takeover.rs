@@ -17,6 +17,7 @@ use super::{
     connection::{Admission, find},
     directory::Lookup,
     keys::{ConnectionId, SessionKey},
+    memory::MemoryStage,
     message::TakeOver,
     notice::Notice,
     questions::About,
@@ -145,15 +146,23 @@ impl Core {
         let client_id = admission.client_id.clone();
         let identity = admission.identity.clone();
         let clean_start = admission.connect.clean_start;
+        // A client that has a session is let in: it frees what waits for it.
+        let sessions_max = match self.memory.stage() {
+            MemoryStage::Refusing | MemoryStage::Full => 0,
+            MemoryStage::Calm | MemoryStage::Shedding | MemoryStage::Slowing => {
+                self.limits.sessions_max
+            }
+        };
         let found = self
             .directory
-            .find_or_enter(&client_id, self.limits.sessions_max, self.worker);
+            .find_or_enter(&client_id, sessions_max, self.worker);
         match found {
             Lookup::Full => self.refuse(id, ReasonCode::QuotaExceeded, now),
             Lookup::Entered(key) => {
                 let presence = Presence::Connected(id);
                 self.sessions
                     .insert(Entry::new(key, client_id, identity, presence));
+                self.count_session(key);
                 self.begin(id, key, now);
             }
             Lookup::Found(key, worker)
@@ -266,6 +275,8 @@ impl Core {
             }
         }
         self.write_down(key);
+        self.overlook_drops(key);
+        self.count_session(key);
     }
 
     /// Answers a CONNECT that is let in.
@@ -313,6 +324,8 @@ impl Core {
         }
         self.write_connected(id, key, lasts);
         self.directory.note_decided();
+        self.counts.connects_accepted.add(1);
+        self.overlook_drops(key);
         self.notices.push_back(Notice::Connected {
             peer,
             client_id: admission.client_id,

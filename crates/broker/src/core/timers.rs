@@ -13,6 +13,10 @@ pub(super) enum Timer {
     Connection(ConnectionId),
     /// A question about a connection that nobody has answered.
     Decision(ConnectionId),
+    /// A client that was slowed down may go on.
+    Slowed(ConnectionId),
+    /// It is time to say how the broker does.
+    Status,
     /// A will whose delay has passed.
     Will(SessionKey),
     /// A session whose expiry interval has passed.

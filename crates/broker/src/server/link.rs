@@ -97,6 +97,11 @@ impl Link {
             .write_lending_to(&mut *self.stream, budget, spare)
     }
 
+    /// Returns how many bytes wait to be written.
+    pub(super) fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
     pub(super) fn has_output(&self) -> bool {
         !self.output.is_empty() || self.stream.has_buffered_output()
     }

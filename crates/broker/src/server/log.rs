@@ -38,6 +38,9 @@ pub(super) fn notice(notice: &Notice) {
             client_id,
             cause,
         } => ended(peer, client_id.as_deref(), cause),
+        Notice::MessagesDropped { client_id, count } => {
+            tracing::warn!(client_id = %Quoted(Some(client_id)), count, "messages dropped");
+        }
         Notice::SessionDropped { client_id, reason } => {
             tracing::warn!(client_id = %Quoted(Some(client_id)), %reason, "session dropped");
         }

@@ -20,6 +20,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use mqttstack_limits::{BrokerLimits, Limits};
@@ -36,7 +37,7 @@ use self::{
     worker::{Parts, Worker},
 };
 pub use self::{listener::ListenerSettings, resolver::Resolver};
-use crate::core::{Access, AllowAll, Core, Directory, Settings, WorkerId};
+use crate::core::{Access, AllowAll, Core, Directory, Metrics, Settings, WorkerId};
 
 /// Why a broker did not start.
 #[non_exhaustive]
@@ -103,6 +104,22 @@ impl Broker {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Returns how the broker does: what it holds now, and what it has counted since it started.
+    ///
+    /// ```
+    /// # let broker = mqttstack_broker::Broker::builder().local_only().start()?;
+    /// for (name, value) in broker.metrics().iter() {
+    ///     println!("{name} {value}");
+    /// }
+    /// # broker.stop();
+    /// # broker.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.directory.metrics()
     }
 
     /// Opens a connection from this program, without a socket: a stream of bytes that carries MQTT.
@@ -201,6 +218,7 @@ pub struct BrokerBuilder {
     broker_limits: BrokerLimits,
     access: Box<AccessFactory>,
     is_local_only: bool,
+    status_interval: Duration,
     accept_bridges: bool,
     workers: u8,
 }
@@ -213,6 +231,7 @@ impl Default for BrokerBuilder {
             broker_limits: BrokerLimits::default(),
             access: Box::new(|_| Box::new(AllowAll)),
             is_local_only: false,
+            status_interval: Duration::from_secs(10),
             accept_bridges: false,
             workers: one_for_each_processor(),
         }
@@ -317,6 +336,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// Sets how often the state of the broker is published below `$SYS/broker`: what has changed, as
+    /// retained messages. Default 10 s; zero is never.
+    #[must_use]
+    pub fn status_interval(mut self, interval: Duration) -> Self {
+        self.status_interval = interval;
+        self
+    }
+
     /// Sets the number of worker threads, 1 to 255. Default: one for each processor that the process
     /// may use.
     #[must_use]
@@ -378,6 +405,7 @@ impl BrokerBuilder {
             let mut core = Core::new(self.settings(index, directory.clone(), &resolver));
             if index == 0 {
                 publish_version(&mut core, clock);
+                core.start_status(clock.now());
             }
             workers.push(Worker::new(Parts {
                 core,
@@ -422,6 +450,7 @@ impl BrokerBuilder {
         settings.limits.clone_from(&self.broker_limits);
         settings.access = (self.access)(resolver);
         settings.accept_bridges = self.accept_bridges;
+        settings.status_interval = self.status_interval;
         settings
     }
 

@@ -408,6 +408,7 @@ impl Worker {
             };
             budget = budget.saturating_sub(progress.written);
             let id = link.id;
+            self.core.handle_output(id, link.output_len());
             // An event follows when there is room.
             let is_blocked = progress.is_blocked;
             let is_spent = budget == 0 && (drained == Drained::Full || link.has_output());

@@ -107,6 +107,9 @@ pub(super) struct BrokerSettings {
     sessions_max: Option<U32>,
     retained_messages_max: Option<U32>,
     retained_bytes_max: Option<Size>,
+    memory_bytes_max: Option<Size>,
+    /// How often the state of the broker is published below `$SYS`; zero is never.
+    pub(super) status_interval: Option<Time>,
 }
 
 impl BrokerSettings {
@@ -136,6 +139,10 @@ impl BrokerSettings {
         set(
             &mut limits.retained_bytes_max,
             self.retained_bytes_max.map(|size| size.0),
+        );
+        set(
+            &mut limits.memory_bytes_max,
+            self.memory_bytes_max.map(|size| size.0),
         );
         limits
     }

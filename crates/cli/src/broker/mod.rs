@@ -110,6 +110,9 @@ pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
     if let Some(workers) = &config.broker.workers {
         builder = builder.workers(workers.0);
     }
+    if let Some(interval) = &config.broker.status_interval {
+        builder = builder.status_interval(interval.0);
+    }
     let mut certificates = Certificates::default();
     for listener in &config.listener {
         let prepared = listener.prepare(&config.tls, &limits).map_err(wrong)?;

@@ -7,7 +7,7 @@ use mqttstack_broker::session::{ProtocolError, server};
 use mqttstack_client::core::CleanStart;
 use mqttstack_client::session::client;
 use mqttstack_codec::{Packet, ProtocolVersion, ReasonCode};
-use mqttstack_limits::{Instant, Overflow};
+use mqttstack_limits::{Instant, Limits, Overflow};
 
 use super::{
     World,
@@ -259,15 +259,25 @@ impl World {
 
     /// Returns whether a copy is to arrive, if it does not expire.
     fn is_kept(&self, index: usize, copy: &Copy) -> bool {
-        let size_max = self.network.stations()[index]
-            .core
-            .settings()
-            .limits
-            .packet_size_max;
+        let size_max = self.packet_size_max(index);
         let is_small = u32::try_from(copy.payload.len()).is_ok_and(|size| size < size_max);
         // Retained messages wait in the store, and may be gone before a queue has room for them.
         let is_queued = !(copy.retain && self.settings.is_tight());
         is_small && is_queued
+    }
+
+    /// Returns how large a packet a client takes, at most.
+    fn packet_size_max(&self, index: usize) -> u32 {
+        let station = &self.network.stations()[index];
+        station.core.settings().limits.packet_size_max
+    }
+
+    /// Returns whether messages for a client may be dropped: it has a small queue, or takes small
+    /// packets only.
+    fn may_miss(&self, client_id: &str) -> bool {
+        let ample = Limits::default().packet_size_max;
+        let is_small = |index| self.packet_size_max(index) < ample;
+        self.settings.is_tight() || index_of(client_id).is_some_and(is_small)
     }
 
     fn on_notice(&mut self, notice: &Notice, now: Instant) -> Result<(), String> {
@@ -325,7 +335,10 @@ impl World {
                 self.on_consequence(consequence);
                 Ok(())
             }
-            Notice::SessionDropped { .. } => Err(format!("nobody wanted {notice:?}")),
+            Notice::MessagesDropped { client_id, .. } if self.may_miss(client_id) => Ok(()),
+            Notice::SessionDropped { .. } | Notice::MessagesDropped { .. } => {
+                Err(format!("nobody wanted {notice:?}"))
+            }
             // What may be added later is not known to be expected.
             _ => Err(format!("unknown {notice:?}")),
         }

@@ -6,6 +6,8 @@ mod crash;
 mod durable;
 mod fuzz;
 mod limits;
+mod memory;
+mod metrics;
 mod publish;
 mod retained;
 mod shared;
@@ -62,6 +64,7 @@ pub(super) struct Plan {
     pub(super) access: fn() -> Box<dyn Access>,
     pub(super) accept_bridges: bool,
     pub(super) durability: Durability,
+    pub(super) status_interval: Duration,
 }
 
 impl Default for Plan {
@@ -73,6 +76,7 @@ impl Default for Plan {
             access: || Box::new(AllowAll),
             accept_bridges: false,
             durability: Durability::Memory,
+            status_interval: Duration::ZERO,
         }
     }
 }
@@ -219,6 +223,7 @@ impl Net {
                 access: (plan.access)(),
                 accept_bridges: plan.accept_bridges,
                 durability: plan.durability,
+                status_interval: plan.status_interval,
                 ..Settings::new(WorkerId::new(index), directory.clone(), unguessable)
             })
         };
