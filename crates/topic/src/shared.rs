@@ -10,8 +10,9 @@ use std::{
 
 /// A handle to an index that worker threads read often and change seldom.
 ///
-/// Readers hold the index together and never wait for one another; a writer has it alone for as
-/// long as its guard lives. What a writer changed, everyone who calls [`read`](Self::read) or
+/// Readers hold the index together and never wait for one another, only for writers: a writer waits
+/// for those who read, new readers wait for it, and it has the index alone for as long as its guard
+/// lives. What a writer changed, everyone who calls [`read`](Self::read) or
 /// [`version`](Self::version) after the guard is gone will see: a broker that sends SUBACK then
 /// can promise the subscriber every message published from there on.
 #[derive(Debug, Default)]

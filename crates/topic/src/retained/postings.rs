@@ -130,6 +130,9 @@ impl Postings {
         let first = *lists.first()?;
         let from_on = |list, at: Position| self.set.range(list | at.0..=list | query.last.0);
         let mut at = from.max(query.first);
+        if at > query.last {
+            return None; // A cursor of another filter; a range must not end before it begins.
+        }
         // Walking along a list is cheaper than searching it, and often there is but one.
         let mut walk = from_on(first, at);
         let mut agreed = 0_usize;
@@ -171,7 +174,11 @@ impl Postings {
         let (text, kind) = match term {
             Term::Any => ("", 0),
             Term::Prefix(text) => (text, 1),
-            Term::Level(place, text) => (text, u32::try_from(place).unwrap_or(u32::MAX).max(2)),
+            // Places count from 1: each has a kind of its own, from 2 on.
+            Term::Level(place, text) => {
+                let kind = u32::try_from(place).map_or(u32::MAX, |place| place.saturating_add(1));
+                (text, kind)
+            }
         };
         // A filter that begins with a wildcard reads no posting of a name that begins with `$`.
         let kind = kind << 1 | u32::from(is_dollar);
