@@ -23,6 +23,9 @@ use super::{
 /// A Session Expiry Interval that never passes.
 const NEVER_EXPIRES: u32 = u32::MAX;
 
+/// How many subscriptions of a session that ends are removed before other workers may look up.
+const REMOVED_PER_STEP: usize = 256;
+
 /// What the topic of a will is held to when it is due: it was checked when it was left.
 const CHECKED_BEFORE: TopicLimits = TopicLimits {
     levels_max: u8::MAX,
@@ -237,7 +240,14 @@ impl Core {
         };
         self.uncount_session(&mut entry);
         if entry.subscription_count > 0 {
-            self.directory.subscriptions.write().remove_all(&key);
+            // In steps, between which other workers look up.
+            while self
+                .directory
+                .subscriptions
+                .write()
+                .remove_some(&key, REMOVED_PER_STEP)
+                == REMOVED_PER_STEP
+            {}
         }
         self.directory.remove(&entry.client_id, key);
     }

@@ -29,7 +29,11 @@ pub(super) fn notice(notice: &Notice) {
                 alpn = tls.and_then(|tls| tls.protocol.as_deref()),
                 server_name = tls.and_then(|tls| tls.server_name.as_deref()),
                 certificate = peer.certified_name(),
-                origin = peer.websocket.as_deref().and_then(|asked| asked.origin.as_deref()),
+                origin = peer
+                    .websocket
+                    .as_deref()
+                    .and_then(|asked| asked.origin.as_deref())
+                    .map(|origin| tracing::field::display(Quoted(Some(origin)))),
                 "connected"
             );
         }
@@ -90,6 +94,17 @@ pub(super) fn broken(peer: &PeerAddress, error: &io::Error) {
     } else {
         tracing::info!(%peer, %error, "broken");
     }
+}
+
+/// How many characters of what is wrong with an opening are shown: what the peer sent may be in it.
+const OPENING_SHOWN_MAX: usize = 256;
+
+/// Logs that the layers of a transport could not be opened.
+pub(super) fn handshake_failed(peer: &PeerAddress, error: &impl fmt::Display) {
+    let error = error.to_string();
+    let shown = error.chars().take(OPENING_SHOWN_MAX);
+    let error: String = shown.flat_map(char::escape_debug).collect();
+    tracing::warn!(%peer, %error, "handshake failed");
 }
 
 /// Says what is wrong with a client that came to the wrong door; what it sent is refused by itself.

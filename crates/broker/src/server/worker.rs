@@ -31,6 +31,9 @@ use crate::core::{Core, Drained, WorkerMessage};
 const READ_BYTES: usize = 128 * 1024;
 /// How many bytes are read from one connection before the others have their turn.
 const READ_BUDGET_BYTES: usize = 256 * 1024;
+/// What one read takes of that at least: a layer may go through far more than it hands on, such as
+/// frames of WebSockets that carry nothing.
+const READ_COST_MIN_BYTES: usize = 16 * 1024;
 /// How many bytes are written to one connection before the others have their turn.
 const WRITE_BUDGET_BYTES: usize = 1024 * 1024;
 /// How long the last bytes of a connection may take, and how long its peer's end is awaited.
@@ -326,7 +329,7 @@ impl Worker {
                     return self.on_peer_end(token, now);
                 }
                 Ok(count) => {
-                    budget = budget.saturating_sub(count);
+                    budget = budget.saturating_sub(count.max(READ_COST_MIN_BYTES));
                     // Asking again would be a system call for nothing.
                     let is_all = count < self.buffer.len() && link.stream.is_bare();
                     link.is_readable = !is_all || link.is_ending;

@@ -137,7 +137,7 @@ impl Worker {
                 }
             }
             Err(error) => {
-                tracing::warn!(peer = %link.stream.peer().address, %error, "handshake failed");
+                log::handshake_failed(&link.stream.peer().address, &error);
                 self.drop_link(token, now);
             }
         }
