@@ -189,7 +189,7 @@ fn everything_that_is_given_back_is_counted_back() {
 
 #[test]
 fn what_cannot_be_retained_is_delivered_all_the_same() {
-    // v5 MQTT-3.3.5-1; R5
+    // R5
     let mut net = Net::planned(Plan {
         broker_limits: BrokerLimits {
             retained_messages_max: 1,
