@@ -7,6 +7,8 @@ mod connect;
 mod endpoint;
 mod error;
 mod layer;
+#[cfg(any(feature = "proxy", feature = "tunnel"))]
+mod left_over;
 mod listener;
 pub mod local;
 pub mod memory;

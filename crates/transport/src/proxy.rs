@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use mio::event::Source;
 use proxy_header::{Error, ParseConfig, Protocol, ProxyHeader};
 
-use crate::{Handshake, Layer, Peer, PeerAddress, Stream, TransportError};
+use crate::{Handshake, Layer, Peer, PeerAddress, Stream, TransportError, left_over};
 
 /// From whom headers are taken.
 #[non_exhaustive]
@@ -229,14 +229,7 @@ impl<S: Stream> Stream for ProxyStream<S> {
         if self.bytes.is_empty() {
             return self.inner.read(buffer);
         }
-        let len = buffer.len().min(self.bytes.len());
-        for (to, from) in buffer.iter_mut().zip(self.bytes.drain(..len)) {
-            *to = from;
-        }
-        if self.bytes.is_empty() {
-            self.bytes = Vec::new(); // Gives its memory back.
-        }
-        Ok(len)
+        Ok(left_over::take(&mut self.bytes, buffer))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

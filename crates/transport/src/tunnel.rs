@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use mio::event::Source;
 
-use crate::{Endpoint, Handshake, Peer, Stream, TransportError};
+use crate::{Endpoint, Handshake, Peer, Stream, TransportError, left_over};
 
 /// What a proxy speaks.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -315,14 +315,7 @@ impl<S: Stream> Stream for TunnelStream<S> {
         if self.input.is_empty() {
             return self.inner.read(buffer);
         }
-        let len = buffer.len().min(self.input.len());
-        for (to, from) in buffer.iter_mut().zip(self.input.drain(..len)) {
-            *to = from;
-        }
-        if self.input.is_empty() {
-            self.input = Vec::new(); // Gives its memory back.
-        }
-        Ok(len)
+        Ok(left_over::take(&mut self.input, buffer))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
