@@ -1,0 +1,70 @@
+//! What is done when time has passed.
+
+use mqttstack_limits::Instant;
+
+use super::{Core, keys::ConnectionId, timers::Timer};
+
+impl Core {
+    /// Returns when [`handle_timeout`](Self::handle_timeout) has to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let next = self.timers.next();
+        self.work
+            .due()
+            .map_or(next, |due| Some(next.map_or(due, |next| next.min(due))))
+    }
+
+    /// Deadlines may have passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.resume_waiting(now);
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Connection(id) => self.on_connection_due(id, now),
+                Timer::Decision(id) => self.on_decision_due(id, now),
+                Timer::Slowed(id) => self.on_slowed_due(id, now),
+                Timer::Status => self.on_status_due(now),
+                Timer::Will(key) => self.on_will_due(key, now),
+                Timer::SessionExpiry(key) => self.on_session_expired(key, now),
+                Timer::RetainedExpiry => self.on_retained_expired(now),
+            }
+            self.drop_overflowed(now);
+        }
+    }
+
+    fn on_connection_due(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.timer_at = Instant::NEVER;
+        // The session reports the end as an event.
+        let _ = connection.session.handle_timeout(now);
+        if connection.packet_deadline() <= now {
+            connection.session.handle_packet_timeout();
+        }
+        self.handle_events(id, now);
+        self.settle(id);
+    }
+
+    pub(super) fn schedule_retained_expiry(&mut self, at: Option<Instant>) {
+        let Some(at) = at.filter(|at| *at < self.retained_timer) else {
+            return;
+        };
+        self.timers
+            .cancel(Timer::RetainedExpiry, self.retained_timer);
+        self.timers.schedule(Timer::RetainedExpiry, at);
+        self.retained_timer = at;
+    }
+
+    fn on_retained_expired(&mut self, now: Instant) {
+        /// How many messages are removed at once.
+        const SLICE: usize = 1_000;
+        let mut retained = self.directory.retained.write();
+        let mut before = retained.counted_bytes();
+        retained.expire(now, SLICE);
+        let (after, next) = (retained.counted_bytes(), retained.next_deadline());
+        drop(retained);
+        self.memory.recount(&mut before, after);
+        self.retained_timer = Instant::NEVER;
+        self.schedule_retained_expiry(next);
+    }
+}

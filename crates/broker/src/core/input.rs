@@ -1,0 +1,154 @@
+//! What comes in from a connection: bytes become packets, and packets what a session asks for.
+
+use mqttstack_codec::ReasonCode;
+use mqttstack_limits::Instant;
+use mqttstack_session::server::Event;
+
+use super::{Core, connection::Step, keys::ConnectionId};
+
+impl Core {
+    /// Bytes have arrived.
+    ///
+    /// A driver stops reading while [`is_paused`](Self::is_paused).
+    pub fn handle_input(&mut self, id: ConnectionId, input: &[u8], now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        // What follows the end is ignored.
+        if connection.session.is_ended() {
+            return;
+        }
+        self.work.begin();
+        self.counts.bytes_received.add_len(input.len());
+        let mut rest = input;
+        while !rest.is_empty() {
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            if !connection.has_unread() && !connection.is_paused() {
+                self.handle_fresh(id, rest, now);
+                break;
+            }
+            // Only what completes the packet, so that it has its buffer to itself.
+            let missing = connection.missing().min(rest.len());
+            let (first, after) = rest.split_at_checked(missing).unwrap_or((rest, &[]));
+            connection.keep(first);
+            rest = after;
+            self.handle_unread(id, now);
+        }
+        self.end_hoarding(id, now);
+        self.settle(id);
+        self.drop_overflowed(now);
+    }
+
+    /// Handles bytes straight from the driver's buffer.
+    fn handle_fresh(&mut self, id: ConnectionId, input: &[u8], now: Instant) {
+        let mut rest = input;
+        while !rest.is_empty() {
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            if connection.session.is_ended() {
+                return;
+            }
+            if connection.is_paused() {
+                connection.keep(rest);
+                return;
+            }
+            self.work.count(1);
+            if self.ends_share(id, now) {
+                continue;
+            }
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            match connection.step(rest, now) {
+                Step::Handled(len) => {
+                    self.counts.packets_received.add(1);
+                    rest = rest.get(len..).unwrap_or_default();
+                }
+                Step::Wanted(wanted) => {
+                    connection.keep(rest);
+                    connection.want(wanted, now);
+                    return;
+                }
+                Step::Failed => rest = &[],
+            }
+            self.handle_events(id, now);
+        }
+    }
+
+    /// Handles bytes that were kept.
+    pub(super) fn handle_unread(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        if connection.is_paused() {
+            return;
+        }
+        let Some(mut rest) = connection.take_unread() else {
+            return;
+        };
+        while !rest.is_empty() {
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            if connection.session.is_ended() {
+                return;
+            }
+            if connection.is_paused() {
+                connection.keep(&rest);
+                return;
+            }
+            self.work.count(1);
+            if self.ends_share(id, now) {
+                continue;
+            }
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            match connection.step_shared(&rest, now) {
+                Step::Handled(len) => {
+                    self.counts.packets_received.add(1);
+                    rest = rest.slice(len.min(rest.len())..);
+                }
+                Step::Wanted(wanted) => {
+                    connection.keep(&rest);
+                    connection.want(wanted, now);
+                    return;
+                }
+                Step::Failed => return self.handle_events(id, now),
+            }
+            self.handle_events(id, now);
+        }
+    }
+
+    /// Reacts to what the session of a connection reports.
+    pub(super) fn handle_events(&mut self, id: ConnectionId, now: Instant) {
+        while let Some(connection) = self.connection_mut(id) {
+            let Some(event) = connection.session.poll_event() else {
+                return;
+            };
+            match event {
+                Event::MessageReceived { message, packet_id } => {
+                    self.on_message(id, message, packet_id, now);
+                }
+                Event::SubscribeRequested(subscribe) => self.on_subscribe(id, subscribe, now),
+                Event::UnsubscribeRequested(unsubscribe) => self.on_unsubscribe(id, &unsubscribe),
+                Event::ConnectRequested(connect) => self.on_connect(id, connect, now),
+                Event::Ended(ended) => self.on_ended(id, *ended, now),
+                // No exchange of several steps is supported, neither at CONNECT nor afterwards.
+                Event::AuthReceived(_) => {
+                    let session = &mut connection.session;
+                    if session.is_deciding() {
+                        session.refuse(ReasonCode::BadAuthenticationMethod);
+                    } else {
+                        session.disconnect(ReasonCode::NotAuthorized);
+                    }
+                }
+                // The list of events is open; what is not known here asks for nothing.
+                _ => {}
+            }
+        }
+    }
+}
