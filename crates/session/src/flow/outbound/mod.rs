@@ -1,87 +1,27 @@
 //! The sending half: messages that wait, messages in flight, and the window of the peer.
 
+mod delivery;
+mod expiry;
+mod replay;
+mod undelivered;
+
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-use core::mem::{replace, take};
+use core::mem::replace;
 
 use mqttstack_codec::{Delivery, PacketId, QoS};
 use mqttstack_limits::{Instant, Limits, Overflow};
 
+use self::undelivered::Reports;
+pub use self::{
+    delivery::{DeliveryOptions, PublishToken, SubscriptionIds},
+    undelivered::Undelivered,
+};
 use super::{outgoing::OutgoingPublish, window::Window};
 use crate::{
     Message, PublishError,
     fault::{self, Fault},
-    journal::{Journal, Operation, ReplayError},
+    journal::{Journal, Operation},
 };
-
-/// How many waiting messages each new one pays to have looked at, when a full queue is searched for
-/// messages that have expired.
-const SWEPT_PER_MESSAGE: usize = 16;
-
-/// Names one message that was handed over for delivery; counts up within a session.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct PublishToken(pub(crate) u64);
-
-impl PublishToken {
-    /// Returns the token with this number, as a store gives it back.
-    #[must_use]
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Returns the number of the token.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-/// The Subscription Identifiers of the subscriptions that a message matched.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum SubscriptionIds {
-    /// None of the subscriptions has one.
-    #[default]
-    None,
-    /// Exactly one.
-    One(u32),
-    /// Several; the same one may occur more than once.
-    Many(Box<[u32]>),
-}
-
-impl SubscriptionIds {
-    /// Returns the identifiers.
-    #[must_use]
-    pub fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::None => &[],
-            Self::One(id) => core::slice::from_ref(id),
-            Self::Many(ids) => ids,
-        }
-    }
-}
-
-impl FromIterator<u32> for SubscriptionIds {
-    fn from_iter<I: IntoIterator<Item = u32>>(ids: I) -> Self {
-        let mut ids = ids.into_iter();
-        match (ids.next(), ids.next()) {
-            (None, _) => Self::None,
-            (Some(one), None) => Self::One(one),
-            (Some(first), Some(second)) => {
-                Self::Many([first, second].into_iter().chain(ids).collect())
-            }
-        }
-    }
-}
-
-/// How one subscriber gets a message: what its subscriptions decide.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct DeliveryOptions {
-    /// The QoS of this delivery: the lower of the message's and the one granted.
-    pub qos: QoS,
-    /// The RETAIN flag of this delivery.
-    pub retain: bool,
-    /// The Subscription Identifiers to send along.
-    pub subscription_ids: SubscriptionIds,
-}
 
 /// A message that waits for its turn.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -171,79 +111,7 @@ impl PartialEq for Outbound {
 
 impl Eq for Outbound {}
 
-/// What became of messages that will not be delivered.
-#[derive(Clone, Debug, Default)]
-struct Reports {
-    dropped: u64,
-    expired: u64,
-    /// Whether somebody asks for each of them.
-    is_tracked: bool,
-    /// Those that nobody has been told of; drained by every poll for events.
-    untold: VecDeque<(PublishToken, Undelivered)>,
-}
-
-/// Why a message was never delivered.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Undelivered {
-    /// The queue was full and this message had to make room.
-    Dropped,
-    /// Its Message Expiry Interval passed before it could be sent.
-    Expired,
-    /// Its packet would exceed the Maximum Packet Size of the peer.
-    TooLarge,
-    /// Its QoS is above the Maximum QoS that the server announced after it was queued.
-    QosNotSupported,
-    /// It is to be retained, and the server announced after it was queued that it does not.
-    RetainNotSupported,
-    /// The session ended before it was delivered.
-    SessionLost,
-}
-
 impl Outbound {
-    /// From now on, [`poll_undelivered`](Self::poll_undelivered) tells what became of messages.
-    pub(crate) fn track(&mut self) {
-        self.reports().is_tracked = true;
-    }
-
-    /// Nobody asks any longer what became of messages.
-    pub(crate) fn untrack(&mut self) {
-        if let Some(reports) = &mut self.undelivered {
-            reports.is_tracked = false;
-            reports.untold = VecDeque::new();
-        }
-    }
-
-    pub(crate) fn is_tracked(&self) -> bool {
-        (self.undelivered.as_ref()).is_some_and(|reports| reports.is_tracked)
-    }
-
-    pub(crate) fn poll_undelivered(&mut self) -> Option<(PublishToken, Undelivered)> {
-        self.undelivered.as_mut()?.untold.pop_front()
-    }
-
-    /// Notes that a message will not be delivered.
-    pub(crate) fn give_up(&mut self, token: PublishToken, why: Undelivered) {
-        let reports = self.reports();
-        match why {
-            Undelivered::Dropped
-            | Undelivered::TooLarge
-            | Undelivered::QosNotSupported
-            | Undelivered::RetainNotSupported => {
-                reports.dropped = reports.dropped.saturating_add(1);
-            }
-            Undelivered::Expired => reports.expired = reports.expired.saturating_add(1),
-            Undelivered::SessionLost => {}
-        }
-        if reports.is_tracked {
-            reports.untold.push_back((token, why));
-        }
-    }
-
-    fn reports(&mut self) -> &mut Reports {
-        self.undelivered.get_or_insert_default()
-    }
-
     /// Returns the next token.
     pub(crate) fn next_token(&mut self) -> PublishToken {
         self.last_token = self.last_token.saturating_add(1);
@@ -522,225 +390,6 @@ impl Outbound {
             }
             Err(Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) => None,
         }
-    }
-
-    /// Drops the messages at the heads of the queues that have expired.
-    fn drop_expired(&mut self, now: Instant, journal: &mut Journal) {
-        if fault::is_on(Fault::SendExpired) {
-            return;
-        }
-        for qos0 in [true, false] {
-            loop {
-                let queue = if qos0 {
-                    &mut self.queue_qos0
-                } else {
-                    &mut self.queue
-                };
-                match queue.front() {
-                    Some(queued) if queued.expires_at <= now => {}
-                    _ => break,
-                }
-                if let Some(queued) = queue.pop_front() {
-                    self.forget(&queued);
-                    let token = queued.token;
-                    if !qos0 {
-                        journal.record(|| Operation::GivenUp { token });
-                    }
-                    self.give_up(token, Undelivered::Expired);
-                }
-            }
-        }
-    }
-
-    /// Returns whether something may have expired, and enough new messages have come to pay for a
-    /// look at all that wait.
-    fn is_sweep_due(&self, now: Instant) -> bool {
-        let unswept = usize::try_from(self.unswept).unwrap_or(usize::MAX);
-        self.first_expiry <= now
-            && unswept.saturating_mul(SWEPT_PER_MESSAGE) >= self.queued_messages()
-    }
-
-    /// Drops all messages that have expired, wherever they wait.
-    fn sweep_expired(&mut self, now: Instant, journal: &mut Journal) {
-        self.unswept = 0;
-        self.first_expiry = Instant::NEVER;
-        let mut swept: Vec<PublishToken> = Vec::new();
-        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
-            let mut queue = take(self.queue_of(qos));
-            queue.retain(|queued| {
-                if queued.expires_at > now {
-                    self.note_expiry(queued.expires_at);
-                    return true;
-                }
-                self.forget(queued);
-                self.give_up(queued.token, Undelivered::Expired);
-                if qos != QoS::AtMostOnce && journal.is_kept() {
-                    swept.push(queued.token);
-                }
-                false
-            });
-            *self.queue_of(qos) = queue;
-        }
-        if !swept.is_empty() {
-            let tokens = swept.into_boxed_slice();
-            journal.record(|| Operation::Swept { tokens });
-        }
-    }
-
-    fn note_expiry(&mut self, expires_at: Instant) {
-        self.first_expiry = self.first_expiry.min(expires_at);
-    }
-
-    /// Puts a message behind all others, as it was elsewhere.
-    pub(crate) fn apply_queued(&mut self, queued: Queued) -> Result<(), ReplayError> {
-        let token = queued.token;
-        if queued.options.qos == QoS::AtMostOnce {
-            return Err(ReplayError::QosZero);
-        }
-        self.note_token(token)?;
-        self.wait(queued);
-        Ok(())
-    }
-
-    /// Moves a message into flight, under the identifier that it had elsewhere.
-    pub(crate) fn apply_sent(
-        &mut self,
-        token: PublishToken,
-        packet_id: PacketId,
-    ) -> Result<(), ReplayError> {
-        if self.window.get(packet_id).is_some() {
-            return Err(ReplayError::IdentifierInUse { packet_id });
-        }
-        let queued = self.take_first(token)?;
-        let bytes = message_bytes(&queued.message);
-        let exchange = match queued.options.qos {
-            QoS::ExactlyOnce => Awaited::PubRec(queued),
-            QoS::AtMostOnce | QoS::AtLeastOnce => Awaited::PubAck(queued),
-        };
-        self.inflight_bytes = self.inflight_bytes.saturating_add(bytes);
-        let taken = self.window.insert_as(packet_id, exchange);
-        debug_assert!(taken.is_ok(), "the identifier was free");
-        Ok(())
-    }
-
-    /// Lets go of a QoS 2 message, or takes over an exchange that had come so far.
-    pub(crate) fn apply_taken(
-        &mut self,
-        packet_id: PacketId,
-        token: Option<PublishToken>,
-    ) -> Result<(), ReplayError> {
-        match self.window.get_mut(packet_id) {
-            None => {
-                if let Some(token) = token {
-                    // What is in flight is written ahead of what waits.
-                    if !self.queue.is_empty() {
-                        return Err(ReplayError::TokenOutOfOrder { token });
-                    }
-                    self.note_token(token)?;
-                }
-                let taken = self.window.insert_as(packet_id, Awaited::PubComp(token));
-                debug_assert!(taken.is_ok(), "the identifier was free");
-            }
-            Some(exchange @ Awaited::PubRec(_)) => {
-                if let (Awaited::PubRec(queued), Some(token)) = (&*exchange, token)
-                    && queued.token != token
-                {
-                    return Err(ReplayError::NotNext { token });
-                }
-                if let Awaited::PubRec(queued) = replace(exchange, Awaited::PubComp(token)) {
-                    self.land(&queued.message);
-                }
-            }
-            Some(_) => return Err(ReplayError::UnknownIdentifier { packet_id }),
-        }
-        Ok(())
-    }
-
-    /// Ends the exchange of a message.
-    pub(crate) fn apply_completed(&mut self, packet_id: PacketId) -> Result<(), ReplayError> {
-        match self.window.remove(packet_id) {
-            Some(Awaited::PubAck(queued) | Awaited::PubRec(queued)) => self.land(&queued.message),
-            Some(Awaited::PubComp(_)) => {}
-            Some(Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) | None => {
-                return Err(ReplayError::UnknownIdentifier { packet_id });
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops waiting messages, which are named in their order.
-    pub(crate) fn apply_given_up(&mut self, tokens: &[PublishToken]) -> Result<(), ReplayError> {
-        if let [token] = *tokens {
-            return self.take_first(token).map(drop);
-        }
-        let mut last = None;
-        for token in tokens.iter().copied() {
-            if last.is_some_and(|last| last >= token) {
-                return Err(ReplayError::TokenOutOfOrder { token });
-            }
-            self.queue
-                .binary_search_by_key(&token, |queued| queued.token)
-                .map_err(|_| ReplayError::UnknownToken { token })?;
-            last = Some(token);
-        }
-        let mut queue = take(&mut self.queue);
-        queue.retain(|queued| {
-            let stays = tokens.binary_search(&queued.token).is_err();
-            if !stays {
-                self.forget(queued);
-            }
-            stays
-        });
-        self.queue = queue;
-        Ok(())
-    }
-
-    /// Takes the message that has waited longest, which has to be this one: messages leave in their
-    /// order.
-    fn take_first(&mut self, token: PublishToken) -> Result<Queued, ReplayError> {
-        if self.queue.front().is_none_or(|first| first.token != token) {
-            return Err(ReplayError::NotNext { token });
-        }
-        let first = self.queue.pop_front();
-        let queued = first.ok_or(ReplayError::NotNext { token })?;
-        self.forget(&queued);
-        Ok(queued)
-    }
-
-    /// Tokens count up, here as elsewhere.
-    fn note_token(&mut self, token: PublishToken) -> Result<(), ReplayError> {
-        if token.0 <= self.last_token {
-            return Err(ReplayError::TokenOutOfOrder { token });
-        }
-        self.last_token = token.0;
-        Ok(())
-    }
-
-    /// Returns what a snapshot says beside the messages: the last token, and how many messages were
-    /// dropped and have expired.
-    pub(crate) fn totals(&self) -> [u64; 3] {
-        let reports = self.undelivered.as_deref();
-        let (dropped, expired) = reports.map_or((0, 0), |it| (it.dropped, it.expired));
-        [self.last_token, dropped, expired]
-    }
-
-    /// Takes over the totals of a snapshot.
-    pub(crate) fn set_totals(&mut self, [last_token, dropped, expired]: [u64; 3]) {
-        self.last_token = self.last_token.max(last_token);
-        if (dropped, expired) != (0, 0) {
-            let reports = self.reports();
-            (reports.dropped, reports.expired) = (dropped, expired);
-        }
-    }
-
-    /// Returns what is in flight, oldest first.
-    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (PacketId, &Awaited)> {
-        self.window.iter_in_order()
-    }
-
-    /// Returns the QoS 1 and 2 messages that wait, in their order.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Queued> {
-        self.queue.iter()
     }
 
     /// Returns whether a message waits that could be sent now.
