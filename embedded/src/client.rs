@@ -2,9 +2,9 @@
 //! DISCONNECT.
 
 use mqttstack_codec::{
-    Ack, Connect, Decoder, Delivery, Disconnect, EncodeError, PacketId, PacketRef, Properties,
-    ProtocolVersion, Publish, QoS, ReasonCode, Sender, SliceSink, Subscribe, SubscribeFilters,
-    Subscription,
+    Ack, Borrowed, Connect, DecodeError, Decoder, Delivery, Disconnect, EncodeError, Frame,
+    PacketId, PacketType, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Sender, SliceSink,
+    Subscribe, SubscribeFilters, Subscription,
 };
 
 use crate::Wire;
@@ -12,11 +12,11 @@ use crate::Wire;
 /// The largest packet that comes or goes, in bytes.
 const BUFFER: usize = 256;
 
-/// A connection, from CONNECT to DISCONNECT.
+/// A connection, from CONNECT to DISCONNECT, in MQTT 5.0 or in 3.1.1.
+///
+/// The version is known to the compiler, which leaves out what belongs to the other.
 #[derive(Debug)]
-pub struct Client {
-    version: ProtocolVersion,
-    decoder: Decoder,
+pub struct Client<const IS_V5: bool> {
     wire: Wire,
     received: [u8; BUFFER],
     received_len: usize,
@@ -42,16 +42,20 @@ pub enum Step {
     Closed,
 }
 
-impl Client {
+impl<const IS_V5: bool> Client<IS_V5> {
+    const VERSION: ProtocolVersion = if IS_V5 {
+        ProtocolVersion::V5
+    } else {
+        ProtocolVersion::V311
+    };
+    const DECODER: Decoder = Decoder::new()
+        .with_version(Self::VERSION)
+        .with_sender(Sender::Server)
+        .with_packet_size_max(BUFFER as u32);
+
     /// Creates a client that has not sent anything.
-    #[inline(always)]
-    pub const fn new(version: ProtocolVersion, wire: Wire) -> Self {
+    pub const fn new(wire: Wire) -> Self {
         Self {
-            version,
-            decoder: Decoder::new()
-                .with_version(version)
-                .with_sender(Sender::Server)
-                .with_packet_size_max(BUFFER as u32),
             wire,
             received: [0; BUFFER],
             received_len: 0,
@@ -62,12 +66,12 @@ impl Client {
 
     /// Sends CONNECT.
     pub fn connect(&mut self, client_id: &str) -> Result<(), EncodeError> {
-        let connect = Connect {
+        let connect = Connect::<Borrowed<'_>> {
             keep_alive: 60,
             clean_start: true,
-            ..Connect::new(self.version, client_id)
+            ..Connect::new(Self::VERSION, client_id)
         };
-        self.send(&PacketRef::Connect(connect))
+        self.send(|out| connect.encode(out))
     }
 
     /// Sends SUBSCRIBE for one filter.
@@ -75,11 +79,12 @@ impl Client {
         let packet_id = self.take_id();
         let mut list = [0; 64];
         let entries = [Subscription::new(filter, QoS::AtLeastOnce)];
-        self.send(&PacketRef::Subscribe(Subscribe {
+        let subscribe = Subscribe::<Borrowed<'_>> {
             packet_id,
             properties: Properties::empty(),
             filters: SubscribeFilters::new_in(&mut list, entries)?,
-        }))
+        };
+        self.send(|out| subscribe.encode(Self::VERSION, out))
     }
 
     /// Sends PUBLISH.
@@ -95,46 +100,53 @@ impl Client {
                 }
             }
         };
-        self.send(&PacketRef::Publish(Publish {
+        let publish = Publish::<Borrowed<'_>> {
             delivery,
             ..Publish::new(topic, payload)
-        }))
+        };
+        self.send(|out| publish.encode(Self::VERSION, out))
     }
 
     /// Sends DISCONNECT.
     pub fn disconnect(&mut self) -> Result<(), EncodeError> {
-        self.send(&PacketRef::Disconnect(Disconnect::new(ReasonCode::Success)))
+        let disconnect = Disconnect::<Borrowed<'_>>::new(ReasonCode::Success);
+        self.send(|out| disconnect.encode(Self::VERSION, out))
     }
 
     /// Reads what has arrived, answers it, and keeps the connection alive.
     pub fn step(&mut self) -> Result<Step, EncodeError> {
         if self.wire.is_ping_due() {
-            self.send(&PacketRef::PingReq)?;
+            self.wire.write(&PINGREQ);
         }
         let free = self.received.get_mut(self.received_len..);
         let arrived = self.wire.read(free.unwrap_or_default());
         self.received_len = BUFFER.min(self.received_len + arrived);
         let bytes = self.received.get(..self.received_len).unwrap_or_default();
-        let (step, answer, used) = match self.decoder.decode_ref(bytes) {
+        let frame = match Self::DECODER.split_ref(bytes) {
             Ok(None) => return Ok(Step::Idle),
             Err(_) => return Ok(Step::Closed),
-            Ok(Some((packet, used))) => {
-                let (step, answer) = on_packet(&packet, &mut self.in_flight);
-                (step, answer, used)
-            }
+            Ok(Some(frame)) => frame,
+        };
+        let used = frame.total_len();
+        let Ok((step, answer)) = on_packet(&frame, &mut self.in_flight) else {
+            return Ok(Step::Closed);
         };
         self.received.copy_within(used.min(BUFFER).., 0);
         self.received_len = self.received_len.saturating_sub(used);
         if let Some(packet_id) = answer {
-            self.send(&PacketRef::PubAck(Ack::new(packet_id)))?;
+            let ack = Ack::<Borrowed<'_>>::new(packet_id);
+            self.send(|out| ack.encode_puback(Self::VERSION, out))?;
         }
         Ok(step)
     }
 
-    fn send(&mut self, packet: &PacketRef<'_>) -> Result<(), EncodeError> {
+    fn send(
+        &mut self,
+        encode: impl FnOnce(&mut SliceSink<'_>) -> Result<usize, EncodeError>,
+    ) -> Result<(), EncodeError> {
         let mut buffer = [0; BUFFER];
         let mut out = SliceSink::new(&mut buffer);
-        packet.encode(self.version, &mut out)?;
+        encode(&mut out)?;
         self.wire.write(out.written());
         Ok(())
     }
@@ -146,19 +158,37 @@ impl Client {
     }
 }
 
+/// PINGREQ is the same two bytes always.
+const PINGREQ: [u8; 2] = [PacketType::PingReq.as_u8() << 4, 0];
+
 /// Returns what a packet means, and the Packet Identifier of the PUBACK that answers it.
-fn on_packet(packet: &PacketRef<'_>, in_flight: &mut Option<PacketId>) -> (Step, Option<PacketId>) {
-    match packet {
-        PacketRef::ConnAck(connack) if connack.reason_code == ReasonCode::Success => {
-            (Step::Connected, None)
+#[inline(always)]
+fn on_packet(
+    frame: &Frame<'_>,
+    in_flight: &mut Option<PacketId>,
+) -> Result<(Step, Option<PacketId>), DecodeError> {
+    if let Some(publish) = frame.publish()? {
+        return Ok((Step::Message(publish.payload.len()), publish.packet_id()));
+    }
+    if let Some(ack) = frame.puback()? {
+        if *in_flight != Some(ack.packet_id) {
+            return Ok((Step::Idle, None));
         }
-        PacketRef::SubAck(_) => (Step::Subscribed, None),
-        PacketRef::Publish(publish) => (Step::Message(publish.payload.len()), publish.packet_id()),
-        PacketRef::PubAck(ack) if *in_flight == Some(ack.packet_id) => {
-            *in_flight = None;
-            (Step::Delivered, None)
-        }
-        PacketRef::PubAck(_) | PacketRef::PingResp => (Step::Idle, None),
-        _ => (Step::Closed, None),
+        *in_flight = None;
+        return Ok((Step::Delivered, None));
+    }
+    if let Some(connack) = frame.connack()? {
+        let step = match connack.reason_code {
+            ReasonCode::Success => Step::Connected,
+            _ => Step::Closed,
+        };
+        return Ok((step, None));
+    }
+    if frame.suback()?.is_some() {
+        return Ok((Step::Subscribed, None));
+    }
+    match frame.packet_type() {
+        PacketType::PingResp => Ok((Step::Idle, None)),
+        _ => Ok((Step::Closed, None)),
     }
 }

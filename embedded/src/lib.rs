@@ -6,7 +6,9 @@
 #![warn(missing_docs)]
 
 mod client;
+mod conversation;
 mod wire;
 
 pub use client::{Client, Step};
+pub use conversation::converse;
 pub use wire::{Wire, halt};

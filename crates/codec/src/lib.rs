@@ -29,7 +29,7 @@ mod text;
 mod utf8;
 mod version;
 
-pub use decode::{Decoder, FrameHeader, PublishHead};
+pub use decode::{Decoder, Frame, FrameHeader, PublishHead};
 #[cfg(feature = "alloc")]
 pub use decode::{StreamDecoder, StreamItem};
 pub use direction::Sender;

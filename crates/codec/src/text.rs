@@ -1,7 +1,18 @@
 //! Checks of text: well-formed UTF-8, no U+0000, and the grammar of topic names and filters.
 //!
-//! Each check is one pass over the bytes, eight at a time, and a second one over the few texts that
-//! the first does not find to be plain.
+//! Each check is one quick pass over the bytes, and a second one over the few texts that the first
+//! does not find to be plain. Where registers hold eight bytes the first takes as many at a time;
+//! elsewhere, where memory for code tends to be short, one.
+
+#[cfg(any(test, not(target_pointer_width = "64")))]
+mod bytes;
+#[cfg(any(test, target_pointer_width = "64"))]
+mod words;
+
+#[cfg(not(target_pointer_width = "64"))]
+use bytes as quick;
+#[cfg(target_pointer_width = "64")]
+use words as quick;
 
 use crate::{DecodeError, EncodeError};
 
@@ -15,7 +26,7 @@ const SHARE: &[u8] = b"$share/";
 /// v5 MQTT-1.5.4-1, v5 MQTT-1.5.4-2; v3.1.1 MQTT-1.5.3-1, v3.1.1 MQTT-1.5.3-2.
 #[inline]
 pub(crate) fn check_text(text: &[u8]) -> Result<(), DecodeError> {
-    if is_ascii_from(const { carry_from(LOWEST_OF_TEXT) }, text) {
+    if quick::is_ascii_from(LOWEST_OF_TEXT, text) {
         return Ok(());
     }
     check_text_closely(text)
@@ -53,7 +64,7 @@ pub(crate) fn check_topic_name(name: &[u8]) -> Result<(), DecodeError> {
     if name.is_empty() {
         return Err(DecodeError::EmptyTopicName);
     }
-    if is_ascii_from(const { carry_from(LOWEST_OF_NAMES) }, name) {
+    if quick::is_ascii_from(LOWEST_OF_NAMES, name) {
         return Ok(());
     }
     check_name_closely(name)
@@ -70,7 +81,7 @@ pub(crate) fn check_topic_filter(filter: &[u8]) -> Result<FilterKind, DecodeErro
     if filter.is_empty() {
         return Err(DecodeError::EmptyTopicFilter);
     }
-    if !is_plain_filter(filter) {
+    if !quick::is_plain_filter(filter) {
         check_filter_closely(filter)?;
     }
     if filter.first() != SHARE.first() {
@@ -123,81 +134,11 @@ pub(crate) fn check_discouraged(text: &str) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Eight bytes at once. ASCII leaves the high bit of each free, to tell something about the byte.
-type Word = u64;
-
-const HIGH_BITS: Word = repeat(0x80);
-
-const fn repeat(byte: u8) -> Word {
-    Word::from_le_bytes([byte; 8])
-}
-
 /// The lowest character that any text may have: all but U+0000.
 const LOWEST_OF_TEXT: u8 = 0x01;
 /// The lowest character above the wildcards and U+0000. Most names have none that is lower; those
 /// that do, such as a space or `$`, are worth a closer look.
 const LOWEST_OF_NAMES: u8 = b'+' + 1;
-
-/// Returns a word that carries into the high bit of each ASCII character from `lowest` on, when it
-/// is added.
-const fn carry_from(lowest: u8) -> Word {
-    repeat(0x80_u8.saturating_sub(lowest))
-}
-
-/// Returns whether a text is ASCII from some character on.
-///
-/// One pass of a few instructions a word. Not inlined, so that its many callers stay small.
-#[inline(never)]
-fn is_ascii_from(carry: Word, text: &[u8]) -> bool {
-    let mut any_bits = 0;
-    let mut carries = HIGH_BITS;
-    let mut add = |word: Word| {
-        any_bits |= word;
-        carries &= word.wrapping_add(carry);
-    };
-    let mut rest = text;
-    while let Some((pair, after)) = rest.split_first_chunk::<16>() {
-        add_ends(pair, &mut add);
-        rest = after;
-    }
-    if rest.len() > 8 {
-        // Some bytes are looked at twice, which is cheaper than to look at single ones.
-        add_ends(rest, &mut add);
-    } else if let Some(last) = text.last_chunk() {
-        add(Word::from_le_bytes(*last));
-    } else {
-        add(short_word(text));
-    }
-    any_bits & HIGH_BITS == 0 && carries == HIGH_BITS
-}
-
-/// Adds the first and the last word of a text that has them.
-#[inline(always)]
-fn add_ends(text: &[u8], mut add: impl FnMut(Word)) {
-    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
-        add(Word::from_le_bytes(*first));
-        add(Word::from_le_bytes(*last));
-    }
-}
-
-/// Returns a word of the bytes of a text of at most 7, each at least once.
-#[inline(always)]
-fn short_word(text: &[u8]) -> Word {
-    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        return Word::from(u32::from_le_bytes(*first))
-            | Word::from(u32::from_le_bytes(*last)) << 32;
-    }
-    match text {
-        [] => repeat(b'/'),
-        [first, ..] => {
-            let second = text.get(1).unwrap_or(first);
-            let third = text.get(2).unwrap_or(first);
-            Word::from_le_bytes([
-                *first, *second, *third, *first, *first, *first, *first, *first,
-            ])
-        }
-    }
-}
 
 /// Looks for what no text may have.
 #[cold]
@@ -221,33 +162,6 @@ fn check_name_closely(name: &[u8]) -> Result<(), DecodeError> {
         return Err(DecodeError::WildcardInTopicName);
     }
     Ok(())
-}
-
-/// Returns whether a filter of eight bytes or more is ASCII without U+0000, and has no misplaced
-/// wildcard.
-#[inline(always)]
-fn is_plain_filter(filter: &[u8]) -> bool {
-    let Some(last) = filter.last_chunk() else {
-        return false;
-    };
-    let mut any_bits = 0;
-    let mut is_wrong = false;
-    let mut add = |at: usize, word: Word| {
-        any_bits |= word;
-        let mut low = !word.wrapping_add(carry_from(LOWEST_OF_NAMES)) & HIGH_BITS;
-        while low != 0 {
-            let byte = usize::try_from(low.trailing_zeros() / 8).unwrap_or_default();
-            is_wrong |= is_nul_or_misplaced(filter, at.saturating_add(byte));
-            low &= low.wrapping_sub(1);
-        }
-    };
-    for (number, word) in filter.as_chunks().0.iter().enumerate() {
-        add(number.saturating_mul(8), Word::from_le_bytes(*word));
-    }
-    if !filter.len().is_multiple_of(8) {
-        add(filter.len().saturating_sub(8), Word::from_le_bytes(*last));
-    }
-    any_bits & HIGH_BITS == 0 && !is_wrong
 }
 
 /// Returns whether a byte is U+0000, a wildcard that does not fill its level, or a `#` before the
@@ -277,8 +191,34 @@ fn check_filter_closely(filter: &[u8]) -> Result<(), DecodeError> {
 mod tests {
     use alloc::{vec, vec::Vec};
 
+    use super::{LOWEST_OF_NAMES, LOWEST_OF_TEXT, bytes, words};
     use super::{check_text, check_topic_filter, check_topic_name};
     use crate::DecodeError;
+
+    #[test]
+    fn words_agree_with_bytes() {
+        for length in 0..40 {
+            for at in 0..=length {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'a'; length];
+                    if let Some(place) = text.get_mut(at) {
+                        *place = byte;
+                    }
+                    for lowest in [LOWEST_OF_TEXT, LOWEST_OF_NAMES] {
+                        assert_eq!(
+                            words::is_ascii_from(lowest, &text),
+                            bytes::is_ascii_from(lowest, &text),
+                            "{byte} at {at} of {length}, from {lowest}"
+                        );
+                    }
+                    let is_judged_closely = super::check_filter_closely(&text).is_ok();
+                    for is_plain in [words::is_plain_filter(&text), bytes::is_plain_filter(&text)] {
+                        assert!(!is_plain || is_judged_closely, "{}", text.escape_ascii());
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn bytes_are_found_at_every_place_of_every_length() {

@@ -5,7 +5,8 @@ mod strategies;
 
 use bytes::BytesMut;
 use mqttstack_codec::{
-    Decoder, Packet, PacketRef, PacketType, ProtocolVersion, PublishParts, Sender, SliceSink,
+    DecodeError, Decoder, Packet, PacketRef, PacketType, ProtocolVersion, PublishParts, Sender,
+    SliceSink,
 };
 use proptest::{collection::vec, prelude::*};
 use strategies::{any_version, packet};
@@ -75,6 +76,10 @@ proptest! {
         let mut out = SliceSink::new(&mut slice);
         prop_assert_eq!(borrowed.0.encode(version, &mut out), Ok(bytes.len()));
         prop_assert_eq!(out.written(), &bytes[..]);
+
+        if let Some(alone) = encoded_alone(&packet, version) {
+            prop_assert_eq!(alone, bytes);
+        }
     }
 
     /// A packet that is not all there is neither an error nor a packet.
@@ -118,6 +123,7 @@ proptest! {
     ) {
         let decoder = Decoder::new().with_version(version).with_sender(sender);
         let borrowed = decoder.decode_ref(&bytes);
+        check_frame(decoder, &bytes, &borrowed)?;
         let mut buffer = BytesMut::from(&bytes[..]);
         let owned = decoder.decode(&mut buffer);
         match (borrowed, owned) {
@@ -159,6 +165,112 @@ proptest! {
             (Err(error), Ok(Some(head))) => prop_assert!(false, "{error} and {head:?}"),
         }
     }
+}
+
+/// Writes a packet as those do who know its type; none where there is no such way.
+fn encoded_alone(packet: &Packet, version: ProtocolVersion) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let written = match packet {
+        Packet::Connect(connect) => connect.encode(&mut bytes),
+        Packet::Publish(publish) => publish.encode(version, &mut bytes),
+        Packet::PubAck(ack) => ack.encode_puback(version, &mut bytes),
+        Packet::PubRec(ack) => ack.encode_pubrec(version, &mut bytes),
+        Packet::PubRel(ack) => ack.encode_pubrel(version, &mut bytes),
+        Packet::PubComp(ack) => ack.encode_pubcomp(version, &mut bytes),
+        Packet::Subscribe(subscribe) => subscribe.encode(version, &mut bytes),
+        Packet::Unsubscribe(unsubscribe) => unsubscribe.encode(version, &mut bytes),
+        Packet::Disconnect(disconnect) => disconnect.encode(version, &mut bytes),
+        Packet::Auth(auth) => auth.encode(&mut bytes),
+        Packet::ConnAck(_)
+        | Packet::SubAck(_)
+        | Packet::UnsubAck(_)
+        | Packet::PingReq
+        | Packet::PingResp => return None,
+    };
+    assert_eq!(written, Ok(bytes.len()));
+    Some(bytes)
+}
+
+/// A frame is read by the method of its type, to what `decode_ref` says, and by no other.
+fn check_frame<'a>(
+    decoder: Decoder,
+    bytes: &'a [u8],
+    expected: &Result<Option<(PacketRef<'a>, usize)>, DecodeError>,
+) -> Result<(), TestCaseError> {
+    let frame = match (decoder.split_ref(bytes), expected) {
+        (Ok(Some(frame)), Ok(Some((packet, used)))) => {
+            prop_assert_eq!(frame.packet_type(), packet.packet_type());
+            prop_assert_eq!(frame.total_len(), *used);
+            frame
+        }
+        (Ok(Some(frame)), Err(_)) => frame,
+        (Ok(None), Ok(None)) => return Ok(()),
+        (Err(error), expected) => {
+            prop_assert_eq!(&Err(error), expected);
+            return Ok(());
+        }
+        (frame, expected) => {
+            prop_assert!(false, "{frame:?} and {expected:?}");
+            return Ok(());
+        }
+    };
+    let ways = [
+        (
+            PacketType::ConnAck,
+            frame.connack().map(|it| it.map(Packet::ConnAck)),
+        ),
+        (
+            PacketType::Publish,
+            frame.publish().map(|it| it.map(Packet::Publish)),
+        ),
+        (
+            PacketType::PubAck,
+            frame.puback().map(|it| it.map(Packet::PubAck)),
+        ),
+        (
+            PacketType::PubRec,
+            frame.pubrec().map(|it| it.map(Packet::PubRec)),
+        ),
+        (
+            PacketType::PubRel,
+            frame.pubrel().map(|it| it.map(Packet::PubRel)),
+        ),
+        (
+            PacketType::PubComp,
+            frame.pubcomp().map(|it| it.map(Packet::PubComp)),
+        ),
+        (
+            PacketType::SubAck,
+            frame.suback().map(|it| it.map(Packet::SubAck)),
+        ),
+        (
+            PacketType::UnsubAck,
+            frame.unsuback().map(|it| it.map(Packet::UnsubAck)),
+        ),
+        (
+            PacketType::Disconnect,
+            frame.disconnect().map(|it| it.map(Packet::Disconnect)),
+        ),
+        (
+            PacketType::Auth,
+            frame.auth().map(|it| it.map(Packet::Auth)),
+        ),
+    ];
+    for (packet_type, read) in ways {
+        if packet_type == frame.packet_type() {
+            let whole = expected.clone().map(|it| it.map(|(packet, _)| packet));
+            prop_assert_eq!(read, whole);
+        } else {
+            prop_assert_eq!(
+                read,
+                Ok(None),
+                "{} read as {}",
+                frame.packet_type(),
+                packet_type
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What has been decoded is encoded to a packet that decodes to the same.

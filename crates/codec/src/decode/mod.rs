@@ -2,6 +2,7 @@
 
 mod connect;
 mod control;
+mod frame;
 mod header;
 pub(crate) mod primitive;
 mod publish;
@@ -9,6 +10,7 @@ mod source;
 #[cfg(feature = "alloc")]
 mod stream;
 
+pub use frame::Frame;
 pub use header::FrameHeader;
 pub use publish::PublishHead;
 pub(crate) use source::{Borrow, Source};
@@ -160,6 +162,33 @@ impl Decoder {
             Ok(packet) => Ok(Some((packet, header.total_len()))),
             Err(error) => Err(error),
         }
+    }
+
+    /// Finds the first packet, or returns `None` if it is not all there, and reads it no further: as
+    /// [`decode_ref`](Self::decode_ref), for those who expect few types of packets and link only
+    /// their parsers.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], as [`frame`](Self::frame).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqttstack_codec::{Decoder, Sender};
+    ///
+    /// let decoder = Decoder::new().with_sender(Sender::Server);
+    /// let bytes = [0x40, 0x02, 0x00, 0x07, 0xD0];
+    /// let frame = decoder.split_ref(&bytes)?.expect("a whole packet is there");
+    /// assert_eq!(frame.total_len(), 4);
+    /// assert_eq!(frame.connack()?, None);
+    /// assert_eq!(frame.puback()?.map(|ack| ack.packet_id.get()), Some(7));
+    /// # Ok::<(), mqttstack_codec::DecodeError>(())
+    /// ```
+    #[inline]
+    pub fn split_ref<'a>(&self, bytes: &'a [u8]) -> Result<Option<Frame<'a>>, DecodeError> {
+        let frame = self.split(bytes)?;
+        Ok(frame.map(|(header, body)| Frame::new(*self, header, body)))
     }
 
     /// Returns the version that a CONNECT names, if its first bytes say one, whatever else is

@@ -2,8 +2,9 @@
 
 use super::{Body, Writer, properties_len, write_properties};
 use crate::{
-    Ack, DecodeError, EncodeError, PacketId, PacketType, Properties, PropertyId, PropertyScope,
-    ProtocolVersion, ReasonCode, ReasonCodes, Sender, Storage,
+    Ack, Auth, DecodeError, Disconnect, EncodeError, PacketId, PacketType, Properties, PropertyId,
+    PropertyScope, ProtocolVersion, ReasonCode, ReasonCodes, Sender, Storage, SubAck, Subscribe,
+    UnsubAck, Unsubscribe,
 };
 
 /// PINGREQ or PINGRESP.
@@ -23,9 +24,9 @@ impl Body for Ping {
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP.
 pub(super) struct AckBody<'p, S: Storage> {
-    pub(super) packet_type: PacketType,
-    pub(super) scope: PropertyScope,
-    pub(super) ack: &'p Ack<S>,
+    packet_type: PacketType,
+    scope: PropertyScope,
+    ack: &'p Ack<S>,
 }
 
 impl<S: Storage> AckBody<'_, S> {
@@ -54,13 +55,55 @@ impl<S: Storage> Body for AckBody<'_, S> {
     }
 }
 
+impl<S: Storage> Ack<S> {
+    /// Returns what is written as a packet of the type.
+    #[inline]
+    pub(super) const fn body(
+        &self,
+        packet_type: PacketType,
+        scope: PropertyScope,
+    ) -> AckBody<'_, S> {
+        AckBody {
+            packet_type,
+            scope,
+            ack: self,
+        }
+    }
+}
+
+impl<S: Storage> Disconnect<S> {
+    /// Returns what is written.
+    #[inline]
+    pub(super) const fn body(&self) -> ReasonBody<'_, S> {
+        ReasonBody {
+            packet_type: PacketType::Disconnect,
+            scope: PropertyScope::Disconnect,
+            reason_code: self.reason_code,
+            properties: &self.properties,
+        }
+    }
+}
+
+impl<S: Storage> Auth<S> {
+    /// Returns what is written.
+    #[inline]
+    pub(super) const fn body(&self) -> ReasonBody<'_, S> {
+        ReasonBody {
+            packet_type: PacketType::Auth,
+            scope: PropertyScope::Auth,
+            reason_code: self.reason_code,
+            properties: &self.properties,
+        }
+    }
+}
+
 /// What acknowledgements, DISCONNECT and AUTH have in common: a reason code and properties, both
 /// left out where they say nothing.
 pub(super) struct ReasonBody<'p, S: Storage> {
-    pub(super) packet_type: PacketType,
-    pub(super) scope: PropertyScope,
-    pub(super) reason_code: ReasonCode,
-    pub(super) properties: &'p Properties<S>,
+    packet_type: PacketType,
+    scope: PropertyScope,
+    reason_code: ReasonCode,
+    properties: &'p Properties<S>,
 }
 
 impl<S: Storage> ReasonBody<'_, S> {
@@ -135,11 +178,11 @@ impl<S: Storage> Body for ReasonBody<'_, S> {
 
 /// SUBSCRIBE, SUBACK, UNSUBSCRIBE or UNSUBACK: a list that has been checked, and properties.
 pub(super) struct ListBody<'p, S: Storage> {
-    pub(super) packet_type: PacketType,
-    pub(super) scope: PropertyScope,
-    pub(super) packet_id: PacketId,
-    pub(super) properties: &'p Properties<S>,
-    pub(super) list: &'p [u8],
+    packet_type: PacketType,
+    scope: PropertyScope,
+    packet_id: PacketId,
+    properties: &'p Properties<S>,
+    list: &'p [u8],
 }
 
 impl<S: Storage> Body for ListBody<'_, S> {
@@ -159,12 +202,72 @@ impl<S: Storage> Body for ListBody<'_, S> {
     }
 }
 
+impl<S: Storage> Subscribe<S> {
+    /// Checks the list, and returns what is written.
+    #[inline]
+    pub(super) fn body(&self, version: ProtocolVersion) -> Result<ListBody<'_, S>, EncodeError> {
+        self.filters.check_version(version)?;
+        Ok(ListBody {
+            packet_type: PacketType::Subscribe,
+            scope: PropertyScope::Subscribe,
+            packet_id: self.packet_id,
+            properties: &self.properties,
+            list: self.filters.as_bytes(),
+        })
+    }
+}
+
+impl<S: Storage> SubAck<S> {
+    /// Checks the list, and returns what is written.
+    #[inline]
+    pub(super) fn body(&self, version: ProtocolVersion) -> Result<ListBody<'_, S>, EncodeError> {
+        check_codes(&self.reason_codes, PacketType::SubAck, version)?;
+        Ok(ListBody {
+            packet_type: PacketType::SubAck,
+            scope: PropertyScope::SubAck,
+            packet_id: self.packet_id,
+            properties: &self.properties,
+            list: self.reason_codes.as_bytes(),
+        })
+    }
+}
+
+impl<S: Storage> Unsubscribe<S> {
+    /// Checks the list, and returns what is written.
+    #[inline]
+    pub(super) fn body(&self, version: ProtocolVersion) -> Result<ListBody<'_, S>, EncodeError> {
+        self.filters.check_version(version)?;
+        Ok(ListBody {
+            packet_type: PacketType::Unsubscribe,
+            scope: PropertyScope::Unsubscribe,
+            packet_id: self.packet_id,
+            properties: &self.properties,
+            list: self.filters.as_bytes(),
+        })
+    }
+}
+
+impl<S: Storage> UnsubAck<S> {
+    /// Checks the list, and returns what is written.
+    #[inline]
+    pub(super) fn body(&self, version: ProtocolVersion) -> Result<ListBody<'_, S>, EncodeError> {
+        check_codes(&self.reason_codes, PacketType::UnsubAck, version)?;
+        Ok(ListBody {
+            packet_type: PacketType::UnsubAck,
+            scope: PropertyScope::UnsubAck,
+            packet_id: self.packet_id,
+            properties: &self.properties,
+            list: self.reason_codes.as_bytes(),
+        })
+    }
+}
+
 /// Checks the codes of a SUBACK or UNSUBACK.
 ///
 /// # Specification
 ///
 /// v5 MQTT-3.9.3-2, v5 MQTT-3.11.3-2; v3.1.1 MQTT-3.9.3-2; V31-suback.
-pub(super) fn check_codes<S: Storage>(
+fn check_codes<S: Storage>(
     codes: &ReasonCodes<S>,
     packet_type: PacketType,
     version: ProtocolVersion,

@@ -3,6 +3,7 @@
 mod connect;
 mod control;
 mod publish;
+mod single;
 mod sink;
 mod writer;
 
@@ -14,8 +15,6 @@ use crate::{
     EncodeError, Packet, PacketType, Properties, PropertyScope, ProtocolVersion, Publish, Storage,
     text,
 };
-
-use control::{AckBody, ListBody, ReasonBody, check_codes};
 
 impl<S: Storage> Packet<S> {
     /// Returns how many bytes the packet takes when it is encoded.
@@ -68,109 +67,17 @@ impl<S: Storage> Packet<S> {
             Self::Connect(connect) => user.run(connect, version),
             Self::ConnAck(connack) => user.run(connack, version),
             Self::Publish(publish) => user.publish(publish, version),
-            Self::PubAck(ack) => user.run(
-                &AckBody {
-                    packet_type,
-                    scope: PropertyScope::PubAck,
-                    ack,
-                },
-                version,
-            ),
-            Self::PubRec(ack) => user.run(
-                &AckBody {
-                    packet_type,
-                    scope: PropertyScope::PubRec,
-                    ack,
-                },
-                version,
-            ),
-            Self::PubRel(ack) => user.run(
-                &AckBody {
-                    packet_type,
-                    scope: PropertyScope::PubRel,
-                    ack,
-                },
-                version,
-            ),
-            Self::PubComp(ack) => user.run(
-                &AckBody {
-                    packet_type,
-                    scope: PropertyScope::PubComp,
-                    ack,
-                },
-                version,
-            ),
-            Self::Subscribe(subscribe) => {
-                subscribe.filters.check_version(version)?;
-                user.run(
-                    &ListBody {
-                        packet_type,
-                        scope: PropertyScope::Subscribe,
-                        packet_id: subscribe.packet_id,
-                        properties: &subscribe.properties,
-                        list: subscribe.filters.as_bytes(),
-                    },
-                    version,
-                )
-            }
-            Self::SubAck(suback) => {
-                check_codes(&suback.reason_codes, packet_type, version)?;
-                user.run(
-                    &ListBody {
-                        packet_type,
-                        scope: PropertyScope::SubAck,
-                        packet_id: suback.packet_id,
-                        properties: &suback.properties,
-                        list: suback.reason_codes.as_bytes(),
-                    },
-                    version,
-                )
-            }
-            Self::Unsubscribe(unsubscribe) => {
-                unsubscribe.filters.check_version(version)?;
-                user.run(
-                    &ListBody {
-                        packet_type,
-                        scope: PropertyScope::Unsubscribe,
-                        packet_id: unsubscribe.packet_id,
-                        properties: &unsubscribe.properties,
-                        list: unsubscribe.filters.as_bytes(),
-                    },
-                    version,
-                )
-            }
-            Self::UnsubAck(unsuback) => {
-                check_codes(&unsuback.reason_codes, packet_type, version)?;
-                user.run(
-                    &ListBody {
-                        packet_type,
-                        scope: PropertyScope::UnsubAck,
-                        packet_id: unsuback.packet_id,
-                        properties: &unsuback.properties,
-                        list: unsuback.reason_codes.as_bytes(),
-                    },
-                    version,
-                )
-            }
+            Self::PubAck(ack) => user.run(&ack.body(packet_type, PropertyScope::PubAck), version),
+            Self::PubRec(ack) => user.run(&ack.body(packet_type, PropertyScope::PubRec), version),
+            Self::PubRel(ack) => user.run(&ack.body(packet_type, PropertyScope::PubRel), version),
+            Self::PubComp(ack) => user.run(&ack.body(packet_type, PropertyScope::PubComp), version),
+            Self::Subscribe(subscribe) => user.run(&subscribe.body(version)?, version),
+            Self::SubAck(suback) => user.run(&suback.body(version)?, version),
+            Self::Unsubscribe(unsubscribe) => user.run(&unsubscribe.body(version)?, version),
+            Self::UnsubAck(unsuback) => user.run(&unsuback.body(version)?, version),
             Self::PingReq | Self::PingResp => user.run(&control::Ping(packet_type), version),
-            Self::Disconnect(disconnect) => user.run(
-                &ReasonBody {
-                    packet_type,
-                    scope: PropertyScope::Disconnect,
-                    reason_code: disconnect.reason_code,
-                    properties: &disconnect.properties,
-                },
-                version,
-            ),
-            Self::Auth(auth) => user.run(
-                &ReasonBody {
-                    packet_type,
-                    scope: PropertyScope::Auth,
-                    reason_code: auth.reason_code,
-                    properties: &auth.properties,
-                },
-                version,
-            ),
+            Self::Disconnect(disconnect) => user.run(&disconnect.body(), version),
+            Self::Auth(auth) => user.run(&auth.body(), version),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Sink for SliceSink<'_> {
         self.buffer.get_mut(start..self.written).unwrap_or_default()
     }
 
-    #[inline(always)]
+    #[inline]
     fn append(&mut self, bytes: &[u8]) {
         let free = self.buffer.get_mut(self.written..).unwrap_or_default();
         if let Some(room) = free.get_mut(..bytes.len()) {

@@ -40,75 +40,99 @@ impl PropertyScope {
     pub(super) const fn allowed(self) -> u64 {
         use PropertyId as Id;
         match self {
-            Self::Connect => set(&[
-                Id::SessionExpiryInterval,
-                Id::AuthenticationMethod,
-                Id::AuthenticationData,
-                Id::RequestProblemInformation,
-                Id::RequestResponseInformation,
-                Id::ReceiveMaximum,
-                Id::TopicAliasMaximum,
-                Id::UserProperty,
-                Id::MaximumPacketSize,
-            ]),
-            Self::Will => set(&[
-                Id::PayloadFormatIndicator,
-                Id::MessageExpiryInterval,
-                Id::ContentType,
-                Id::ResponseTopic,
-                Id::CorrelationData,
-                Id::WillDelayInterval,
-                Id::UserProperty,
-            ]),
-            Self::ConnAck => set(&[
-                Id::SessionExpiryInterval,
-                Id::AssignedClientIdentifier,
-                Id::ServerKeepAlive,
-                Id::AuthenticationMethod,
-                Id::AuthenticationData,
-                Id::ResponseInformation,
-                Id::ServerReference,
-                Id::ReasonString,
-                Id::ReceiveMaximum,
-                Id::TopicAliasMaximum,
-                Id::MaximumQoS,
-                Id::RetainAvailable,
-                Id::UserProperty,
-                Id::MaximumPacketSize,
-                Id::WildcardSubscriptionAvailable,
-                Id::SubscriptionIdentifierAvailable,
-                Id::SharedSubscriptionAvailable,
-            ]),
-            Self::Publish => set(&[
-                Id::PayloadFormatIndicator,
-                Id::MessageExpiryInterval,
-                Id::ContentType,
-                Id::ResponseTopic,
-                Id::CorrelationData,
-                Id::SubscriptionIdentifier,
-                Id::TopicAlias,
-                Id::UserProperty,
-            ]),
+            Self::Connect => {
+                const {
+                    set(&[
+                        Id::SessionExpiryInterval,
+                        Id::AuthenticationMethod,
+                        Id::AuthenticationData,
+                        Id::RequestProblemInformation,
+                        Id::RequestResponseInformation,
+                        Id::ReceiveMaximum,
+                        Id::TopicAliasMaximum,
+                        Id::UserProperty,
+                        Id::MaximumPacketSize,
+                    ])
+                }
+            }
+            Self::Will => {
+                const {
+                    set(&[
+                        Id::PayloadFormatIndicator,
+                        Id::MessageExpiryInterval,
+                        Id::ContentType,
+                        Id::ResponseTopic,
+                        Id::CorrelationData,
+                        Id::WillDelayInterval,
+                        Id::UserProperty,
+                    ])
+                }
+            }
+            Self::ConnAck => {
+                const {
+                    set(&[
+                        Id::SessionExpiryInterval,
+                        Id::AssignedClientIdentifier,
+                        Id::ServerKeepAlive,
+                        Id::AuthenticationMethod,
+                        Id::AuthenticationData,
+                        Id::ResponseInformation,
+                        Id::ServerReference,
+                        Id::ReasonString,
+                        Id::ReceiveMaximum,
+                        Id::TopicAliasMaximum,
+                        Id::MaximumQoS,
+                        Id::RetainAvailable,
+                        Id::UserProperty,
+                        Id::MaximumPacketSize,
+                        Id::WildcardSubscriptionAvailable,
+                        Id::SubscriptionIdentifierAvailable,
+                        Id::SharedSubscriptionAvailable,
+                    ])
+                }
+            }
+            Self::Publish => {
+                const {
+                    set(&[
+                        Id::PayloadFormatIndicator,
+                        Id::MessageExpiryInterval,
+                        Id::ContentType,
+                        Id::ResponseTopic,
+                        Id::CorrelationData,
+                        Id::SubscriptionIdentifier,
+                        Id::TopicAlias,
+                        Id::UserProperty,
+                    ])
+                }
+            }
             Self::PubAck
             | Self::PubRec
             | Self::PubRel
             | Self::PubComp
             | Self::SubAck
-            | Self::UnsubAck => set(&[Id::ReasonString, Id::UserProperty]),
-            Self::Subscribe => set(&[Id::SubscriptionIdentifier, Id::UserProperty]),
-            Self::Unsubscribe => set(&[Id::UserProperty]),
-            Self::Disconnect => set(&[
-                Id::SessionExpiryInterval,
-                Id::ServerReference,
-                Id::ReasonString,
-                Id::UserProperty,
-            ]),
-            Self::Auth => set(&[
-                Id::AuthenticationMethod,
-                Id::AuthenticationData,
-                Id::ReasonString,
-                Id::UserProperty,
-            ]),
+            | Self::UnsubAck => const { set(&[Id::ReasonString, Id::UserProperty]) },
+            Self::Subscribe => const { set(&[Id::SubscriptionIdentifier, Id::UserProperty]) },
+            Self::Unsubscribe => const { set(&[Id::UserProperty]) },
+            Self::Disconnect => {
+                const {
+                    set(&[
+                        Id::SessionExpiryInterval,
+                        Id::ServerReference,
+                        Id::ReasonString,
+                        Id::UserProperty,
+                    ])
+                }
+            }
+            Self::Auth => {
+                const {
+                    set(&[
+                        Id::AuthenticationMethod,
+                        Id::AuthenticationData,
+                        Id::ReasonString,
+                        Id::UserProperty,
+                    ])
+                }
+            }
         }
     }
 
