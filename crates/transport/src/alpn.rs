@@ -122,6 +122,10 @@ impl<S: Stream> Stream for AlpnStream<S> {
         self.top_mut().shutdown()
     }
 
+    fn discard(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.top_mut().discard(buffer)
+    }
+
     fn source(&mut self) -> &mut dyn Source {
         self.stream.source()
     }

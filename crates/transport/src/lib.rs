@@ -52,9 +52,9 @@ pub use tcp_listener::{ListenOptions, TcpListener};
 pub use tcp_options::{KeepAlive, TcpOptions};
 #[cfg(feature = "tls")]
 pub use tls::{
-    Authorities, CertificateFacts, CertificateFiles, ClientAuthentication, TlsClient,
-    TlsClientOptions, TlsConfigError, TlsError, TlsFacts, TlsServer, TlsServerOptions, TlsStream,
-    TlsVersion,
+    Authorities, CertificateFacts, CertificateFiles, ClientAuthentication, RevocationPolicy,
+    TlsClient, TlsClientOptions, TlsConfigError, TlsError, TlsFacts, TlsServer, TlsServerOptions,
+    TlsStream, TlsVersion,
 };
 pub use token_map::{Token, TokenMap};
 #[cfg(feature = "tunnel")]

@@ -80,7 +80,9 @@ pub trait Stream: Send {
     ///
     /// # Errors
     ///
-    /// The opening failed, and the stream is of no further use.
+    /// The opening failed. The peer may be owed an answer, such as an alert: to let it have that,
+    /// [`shutdown`](Self::shutdown), then [`discard`](Self::discard) until the end or a deadline.
+    /// Besides that, the stream is of no further use.
     fn handshake(&mut self) -> Result<Handshake, TransportError> {
         Ok(Handshake::Complete)
     }
@@ -93,6 +95,18 @@ pub trait Stream: Send {
     ///
     /// `WouldBlock` when bytes have to go first: call again on the next writable event.
     fn shutdown(&mut self) -> io::Result<()>;
+
+    /// Reads what the peer still sends, below all layers, for it to be thrown away.
+    ///
+    /// This is how to wait for the peer's end after a [`handshake`](Self::handshake) that failed:
+    /// there, reads bring nothing. A layer passes it to the stream below.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    fn discard(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read(buffer)
+    }
 
     /// Returns what the event loop registers; a layer returns that of the stream below.
     fn source(&mut self) -> &mut dyn Source;
@@ -198,6 +212,10 @@ impl<S: Stream + ?Sized> Stream for Box<S> {
 
     fn shutdown(&mut self) -> io::Result<()> {
         (**self).shutdown()
+    }
+
+    fn discard(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (**self).discard(buffer)
     }
 
     fn source(&mut self) -> &mut dyn Source {

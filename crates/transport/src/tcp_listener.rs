@@ -191,6 +191,10 @@ fn open(address: SocketAddr, options: &ListenOptions) -> io::Result<net::TcpList
         bind_device(&socket, device)
             .map_err(|error| io::Error::other(TransportError::device(device, &error)))?;
     }
+    if let Some(bytes) = options.tcp.receive_buffer_bytes {
+        // Connections inherit it: what they announce when they open cannot be raised later.
+        socket.set_recv_buffer_size(bytes)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(options.backlog.into())?;
     Ok(socket.into())

@@ -4,6 +4,7 @@ mod certificate;
 mod client;
 mod error;
 mod files;
+mod revocation;
 mod server;
 mod stream;
 #[cfg(test)]
@@ -13,6 +14,7 @@ pub use certificate::{CertificateFacts, TlsFacts, TlsVersion};
 pub use client::{Authorities, TlsClient, TlsClientOptions};
 pub use error::{TlsConfigError, TlsError};
 pub use files::CertificateFiles;
+pub use revocation::RevocationPolicy;
 pub use server::{ClientAuthentication, TlsServer, TlsServerOptions};
 pub use stream::TlsStream;
 

@@ -352,6 +352,10 @@ impl<S: Stream> Stream for TunnelStream<S> {
         self.inner.shutdown()
     }
 
+    fn discard(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.discard(buffer)
+    }
+
     fn source(&mut self) -> &mut dyn Source {
         self.inner.source()
     }

@@ -17,8 +17,8 @@ use rustls::{
 };
 
 use super::{
-    CertificateFiles, TlsConfigError, TlsError, TlsStream, TlsVersion,
-    files::{alpn, crls, provider, roots, versions},
+    CertificateFiles, RevocationPolicy, TlsConfigError, TlsError, TlsStream, TlsVersion,
+    files::{alpn, crls, provider, roots, roots_in, versions},
 };
 use crate::Stream;
 
@@ -28,6 +28,9 @@ use crate::Stream;
 pub enum Authorities {
     /// Those in a file, in PEM.
     File(PathBuf),
+    /// Those in the files of a directory, in PEM, whatever their names; files without certificates
+    /// are passed over.
+    Directory(PathBuf),
     /// Those that the system trusts, in the way that the system has.
     #[cfg(feature = "platform-roots")]
     System,
@@ -60,10 +63,11 @@ pub struct TlsClientOptions {
     /// with feature `platform-roots`, else Mozilla's with feature `webpki-roots`; with neither, and
     /// unless `is_insecure`, somebody has to be named.
     pub authorities: Option<Authorities>,
-    /// Revocation lists for servers' certificates, in PEM. If there is one, a certificate whose
-    /// issuer none of them covers is refused. Not for the authorities of the system, which have
-    /// their own ways.
+    /// Revocation lists for servers' certificates, in PEM. Default: none, and nothing is looked up.
+    /// Not for the authorities of the system, which have their own ways.
     pub revocation_lists: Vec<PathBuf>,
+    /// What these lists are held to.
+    pub revocation: RevocationPolicy,
     /// The certificate to show when the server asks for one.
     pub certificate: Option<CertificateFiles>,
     /// The protocols offered for the bytes inside (ALPN), the best one first. Default: none.
@@ -119,6 +123,7 @@ impl TlsClientOptions {
         let roots = match self.authorities.clone().or_else(Authorities::usual) {
             None => return Err(TlsConfigError::AuthorityMissing),
             Some(Authorities::File(path)) => roots(&path)?,
+            Some(Authorities::Directory(path)) => roots_in(&path)?,
             #[cfg(feature = "platform-roots")]
             Some(Authorities::System) => return self.system_verifier(provider),
             #[cfg(feature = "webpki-roots")]
@@ -126,11 +131,19 @@ impl TlsClientOptions {
                 roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
             }),
         };
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
-            .with_crls(crls(&self.revocation_lists)?)
-            .only_check_end_entity_revocation()
-            .build();
-        Ok(verifier.map_err(TlsConfigError::refused)?)
+        let mut builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .with_crls(crls(&self.revocation_lists)?);
+        let policy = self.revocation;
+        if !policy.checks_chain {
+            builder = builder.only_check_end_entity_revocation();
+        }
+        if policy.refuses_expired_lists {
+            builder = builder.enforce_revocation_expiration();
+        }
+        if !policy.refuses_unknown {
+            builder = builder.allow_unknown_revocation_status();
+        }
+        Ok(builder.build().map_err(TlsConfigError::refused)?)
     }
 
     #[cfg(feature = "platform-roots")]

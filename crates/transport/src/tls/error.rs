@@ -26,6 +26,9 @@ pub enum TlsError {
     /// No revocation list says anything about the issuer of the peer's certificate.
     #[error("no revocation list covers the peer's certificate")]
     RevocationUnknown,
+    /// The revocation list that covers the peer's certificate is past its next update.
+    #[error("the revocation list for the peer's certificate has expired")]
+    RevocationListExpired,
     /// Nobody trusted has signed the peer's certificate.
     #[error("the peer's certificate is not signed by a trusted authority")]
     AuthorityUnknown,
@@ -133,6 +136,8 @@ impl TlsError {
             }
             CertificateError::Revoked => Self::CertificateRevoked,
             CertificateError::UnknownRevocationStatus => Self::RevocationUnknown,
+            CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. } => Self::RevocationListExpired,
             // A bad signature is that of another authority with the same name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 Self::AuthorityUnknown

@@ -1,6 +1,7 @@
 //! Certificates, keys and revocation lists, from files in PEM.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -63,6 +64,39 @@ pub(super) fn roots(path: &Path) -> Result<Arc<RootCertStore>, TlsConfigError> {
         roots
             .add(certificate)
             .map_err(|error| TlsConfigError::unusable(path, error))?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// Reads the authorities to trust from all files of a directory that have any.
+pub(super) fn roots_in(directory: &Path) -> Result<Arc<RootCertStore>, TlsConfigError> {
+    let unreadable = |error: io::Error| TlsConfigError::Unreadable {
+        path: directory.into(),
+        kind: error.kind(),
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    let mut roots = RootCertStore::empty();
+    for path in &paths {
+        let certificates = match items(path, "certificate") {
+            Err(TlsConfigError::Missing { .. } | TlsConfigError::NotPem { .. }) => continue,
+            result => result?,
+        };
+        for certificate in certificates {
+            roots
+                .add(certificate)
+                .map_err(|error| TlsConfigError::unusable(path, error))?;
+        }
+    }
+    if roots.is_empty() {
+        let (path, item) = (directory.into(), "certificate");
+        return Err(TlsConfigError::Missing { path, item });
     }
     Ok(Arc::new(roots))
 }

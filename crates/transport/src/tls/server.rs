@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::{
-    CertificateFiles, TlsConfigError, TlsError, TlsStream, TlsVersion,
+    CertificateFiles, RevocationPolicy, TlsConfigError, TlsError, TlsStream, TlsVersion,
     files::{alpn, crls, provider, roots, versions},
 };
 use crate::{Layer, Stream};
@@ -32,9 +32,11 @@ pub struct TlsServerOptions {
     pub client_authentication: ClientAuthentication,
     /// Who may sign the certificates of clients, in PEM.
     pub client_authorities: Option<PathBuf>,
-    /// Revocation lists for the certificates of clients, in PEM. If there is one, a certificate
-    /// whose issuer none of them covers is refused.
+    /// Revocation lists for the certificates of clients, in PEM. Default: none, and nothing is
+    /// looked up.
     pub revocation_lists: Vec<PathBuf>,
+    /// What these lists are held to.
+    pub revocation: RevocationPolicy,
     /// The protocols offered for the bytes inside (ALPN), the best one first. Default: none. If there
     /// is one, clients that name protocols and none of these are refused; clients that name none are
     /// not.
@@ -52,6 +54,7 @@ impl TlsServerOptions {
             client_authentication: ClientAuthentication::None,
             client_authorities: None,
             revocation_lists: Vec::new(),
+            revocation: RevocationPolicy::default(),
             protocols: Vec::new(),
             version_min: TlsVersion::V1_2,
         }
@@ -88,8 +91,17 @@ impl TlsServerOptions {
         };
         let mut builder =
             WebPkiClientVerifier::builder_with_provider(roots(authorities)?, Arc::clone(provider))
-                .with_crls(crls(&self.revocation_lists)?)
-                .only_check_end_entity_revocation();
+                .with_crls(crls(&self.revocation_lists)?);
+        let policy = self.revocation;
+        if !policy.checks_chain {
+            builder = builder.only_check_end_entity_revocation();
+        }
+        if policy.refuses_expired_lists {
+            builder = builder.enforce_revocation_expiration();
+        }
+        if !policy.refuses_unknown {
+            builder = builder.allow_unknown_revocation_status();
+        }
         if !is_required {
             builder = builder.allow_unauthenticated();
         }

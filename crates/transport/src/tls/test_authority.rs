@@ -17,10 +17,24 @@ use super::{CertificateFiles, ClientAuthentication, TlsClientOptions, TlsServerO
 pub(crate) struct Authority {
     pub(crate) directory: PathBuf,
     issuer: Issuer<'static, KeyPair>,
+    /// What leads from here to an authority that is trusted, in PEM.
+    chain: String,
 }
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        let (params, directory) = Self::params();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(directory.join("ca"), certificate.pem()).unwrap();
+        Self {
+            directory,
+            issuer: Issuer::new(params, key),
+            chain: String::new(),
+        }
+    }
+
+    fn params() -> (CertificateParams, PathBuf) {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("mqttstack-tls-{}-{number}", std::process::id());
@@ -32,11 +46,7 @@ impl Authority {
         params
             .distinguished_name
             .push(DnType::CommonName, format!("Authority {number}"));
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        fs::write(directory.join("ca"), certificate.pem()).unwrap();
-        let issuer = Issuer::new(params, key);
-        Self { directory, issuer }
+        (params, directory)
     }
 
     pub(crate) fn ca(&self) -> PathBuf {
@@ -59,7 +69,7 @@ impl Authority {
             self.directory.join(format!("{name}.crt")),
             self.directory.join(format!("{name}.key")),
         );
-        fs::write(&files.chain, certificate.pem()).unwrap();
+        fs::write(&files.chain, certificate.pem() + &self.chain).unwrap();
         fs::write(&files.key, key.serialize_pem()).unwrap();
         files
     }
@@ -81,7 +91,27 @@ impl Authority {
         TlsClientOptions::new(self.ca())
     }
 
+    /// Makes an authority below this one, in a directory of its own; behind what it signs stands
+    /// its own certificate, which has the number `serial`.
+    pub(crate) fn below(&self, serial: u64) -> Self {
+        let (mut params, directory) = Self::params();
+        params.serial_number = Some(SerialNumber::from(serial));
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(directory.join("ca"), certificate.pem()).unwrap();
+        Self {
+            directory,
+            issuer: Issuer::new(params, key),
+            chain: certificate.pem() + &self.chain,
+        }
+    }
+
     pub(crate) fn crl(&self, name: &str, serials: &[u64]) -> PathBuf {
+        self.crl_until(2099, name, serials)
+    }
+
+    /// Writes a revocation list that is in force until a year begins.
+    pub(crate) fn crl_until(&self, year: i32, name: &str, serials: &[u64]) -> PathBuf {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2024, 1, 1),
@@ -90,7 +120,7 @@ impl Authority {
         });
         let crl = CertificateRevocationListParams {
             this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2099, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),

@@ -285,6 +285,146 @@ fn each_fault_of_a_servers_certificate_has_its_name() {
     established(&client, &server);
 }
 
+/// Holds the certificate of a client against revocation lists.
+fn verdict(
+    root: &Authority,
+    client: &CertificateFiles,
+    lists: &[PathBuf],
+    revocation: RevocationPolicy,
+) -> Result<(), TlsError> {
+    let options = TlsClientOptions {
+        certificate: Some(client.clone()),
+        ..root.client()
+    };
+    let server = TlsServerOptions {
+        revocation_lists: lists.to_vec(),
+        revocation,
+        ..root.mutual()
+    };
+    let (client, server) = load(server, &options);
+    match meet(&client, &server, "localhost").2 {
+        [_, Ok(_)] => Ok(()),
+        [_, Err(TransportError::Tls(error))] => Err(error),
+        [_, Err(error)] => panic!("{error}"),
+    }
+}
+
+/// All that the strict policy refuses, but for one thing.
+fn lenient_in(leave_out: fn(&mut RevocationPolicy)) -> RevocationPolicy {
+    let mut policy = RevocationPolicy::default();
+    leave_out(&mut policy);
+    policy
+}
+
+#[test]
+fn revocation_lists_vouch_for_the_whole_chain_and_while_they_are_in_force() {
+    let root = Authority::new();
+    let middle = root.below(5);
+    let far = middle.sign("far", "far.example.com", |params| {
+        params.serial_number = Some(SerialNumber::from(9));
+    });
+    let near = root.sign("near", "near.example.com", |params| {
+        params.serial_number = Some(SerialNumber::from(9));
+    });
+    let of_root = root.crl("root", &[1]);
+    let of_middle = middle.crl("middle", &[1]);
+    let without_middle = root.crl("cut", &[5]);
+    let without_far = middle.crl("gone", &[9]);
+    let old = root.crl_until(2025, "old", &[1]);
+    let leaf_only = lenient_in(|policy| policy.checks_chain = false);
+    let any_age = lenient_in(|policy| policy.refuses_expired_lists = false);
+    let known_only = lenient_in(|policy| policy.refuses_unknown = false);
+    let unknown = || Err(TlsError::RevocationUnknown);
+    let revoked = || Err(TlsError::CertificateRevoked);
+    let expired = || Err(TlsError::RevocationListExpired);
+    // The verdict by default, and that of a policy which differs in one thing.
+    for (client, lists, strict, other, lenient) in [
+        (&near, vec![&of_root], Ok(()), leaf_only, Ok(())),
+        (&far, vec![&of_root, &of_middle], Ok(()), leaf_only, Ok(())),
+        (&far, vec![&of_middle], unknown(), leaf_only, Ok(())),
+        (
+            &far,
+            vec![&without_middle, &of_middle],
+            revoked(),
+            leaf_only,
+            Ok(()),
+        ),
+        (
+            &far,
+            vec![&of_root, &without_far],
+            revoked(),
+            leaf_only,
+            revoked(),
+        ),
+        (&near, vec![&old], expired(), any_age, Ok(())),
+        (&far, vec![&old, &of_middle], expired(), any_age, Ok(())),
+        (&far, vec![&old, &of_middle], expired(), leaf_only, Ok(())),
+        (&near, vec![&of_middle], unknown(), known_only, Ok(())),
+        (&far, vec![&of_root], unknown(), known_only, Ok(())),
+        (
+            &far,
+            vec![&without_middle],
+            revoked(),
+            known_only,
+            revoked(),
+        ),
+    ] {
+        let lists: Vec<PathBuf> = lists.into_iter().cloned().collect();
+        let found = verdict(&root, client, &lists, RevocationPolicy::default());
+        assert_eq!(found, strict, "{lists:?}");
+        assert_eq!(
+            verdict(&root, client, &lists, other),
+            lenient,
+            "{lists:?}, {other:?}"
+        );
+    }
+    // Clients hold servers to the same.
+    for (revocation, result) in [(RevocationPolicy::default(), expired()), (any_age, Ok(()))] {
+        let options = TlsClientOptions {
+            revocation_lists: vec![old.clone()],
+            revocation,
+            ..root.client()
+        };
+        let (client, server) = load(root.server(), &options);
+        let [met, _] = meet(&client, &server, "localhost").2;
+        assert_eq!(met.map(|_| ()), result.map_err(TransportError::Tls));
+    }
+}
+
+#[test]
+fn whoever_is_in_a_directory_is_trusted() {
+    let [one, two, stranger] = [(); 3].map(|()| Authority::new());
+    let trusted = one.directory.join("trusted");
+    fs::create_dir_all(trusted.join("more")).unwrap();
+    let options = TlsClientOptions {
+        authorities: Some(Authorities::Directory(trusted.clone())),
+        ..TlsClientOptions::default()
+    };
+    let (path, item) = (trusted.clone(), "certificate");
+    assert_eq!(
+        TlsClient::load(&options).unwrap_err(),
+        TlsConfigError::Missing { path, item }
+    );
+    let files = one.sign("one", "localhost", |_| {});
+    for (name, from) in [
+        ("a.pem", &one.ca()),
+        ("5ed36f99.0", &two.ca()),
+        ("key", &files.key),
+    ] {
+        fs::copy(from, trusted.join(name)).unwrap();
+    }
+    fs::write(trusted.join("README"), "no certificate").unwrap();
+    for (signer, result) in [
+        (&one, Ok(Handshake::Complete)),
+        (&two, Ok(Handshake::Complete)),
+        (&stranger, tls(TlsError::AuthorityUnknown)),
+    ] {
+        let (client, server) = load(signer.server(), &options);
+        let [met, _] = meet(&client, &server, "localhost").2;
+        assert_eq!(met, result);
+    }
+}
+
 #[test]
 fn a_clients_certificate_names_its_user() {
     let authority = Authority::new();

@@ -316,6 +316,10 @@ impl<S: Stream> Stream for WebSocketStream<S> {
         }
     }
 
+    fn discard(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.discard(buffer)
+    }
+
     fn source(&mut self) -> &mut dyn Source {
         self.inner.source()
     }
