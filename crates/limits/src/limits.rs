@@ -187,10 +187,13 @@ impl Default for Limits {
 /// As with [`Limits`], a literal ends in `..Default::default()`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BrokerLimits {
-    /// How many connections are open at once. Default 100,000; a further one is closed at once.
+    /// How many connections are open at once. Default 100,000; for a further one, the one that has
+    /// waited longest to be accepted gives way; if none waits, it is closed at once.
     pub connections_max: u32,
-    /// How many connections may be open that have not been accepted yet. Default 10,000; a further
-    /// one is closed at once.
+    /// How many connections may be open that have not been accepted yet. Default 10,000; for a
+    /// further one, the one that has waited longest gives way. Each worker may have its part of
+    /// them whatever the others have, so that for a while there may be more, fewer than twice as
+    /// many.
     pub pending_connections_max: u32,
     /// How many of them may come from one address: an IPv4 address, or the 64 bits of an IPv6
     /// address that name a network. Default 1,000; a further one is closed at once. Peers on the

@@ -149,17 +149,36 @@ impl Directory {
         self.memory.stage()
     }
 
-    /// Counts a connection that has been opened, if there is room for it.
-    pub(super) fn admit(&self, limits: &BrokerLimits) -> bool {
+    /// Counts a connection that has been opened, if there is room for it. `own` is how many that
+    /// have not been accepted its worker has.
+    pub(super) fn admit(&self, own: u32, limits: &BrokerLimits) -> bool {
         let ConnectionCounts { open, pending } = &*self.connections;
         if !raise(open, limits.connections_max) {
             return false;
         }
-        let has_room = raise(pending, limits.pending_connections_max);
+        let maximum = if own < self.pending_share(limits) {
+            u32::MAX
+        } else {
+            limits.pending_connections_max
+        };
+        let has_room = raise(pending, maximum);
         if !has_room {
             lower(open);
         }
         has_room
+    }
+
+    /// Returns whether a worker that has `own` connections that have not been accepted must have
+    /// fewer before it may have another.
+    pub(super) fn is_crowded(&self, own: u32, limits: &BrokerLimits) -> bool {
+        self.pending_count() >= limits.pending_connections_max && own >= self.pending_share(limits)
+    }
+
+    /// Returns how many connections that have not been accepted a worker may have whatever the
+    /// others have: it can make room among its own only, and must not be shut by theirs.
+    fn pending_share(&self, limits: &BrokerLimits) -> u32 {
+        let workers = u32::from(self.workers.load(Ordering::Relaxed)).max(1);
+        limits.pending_connections_max.div_ceil(workers)
     }
 
     /// A connection has been accepted, or has ended before it was.

@@ -55,7 +55,7 @@ impl Core {
             (Some(key), Some(state)) => self.leave(key, state, limits, &ended, now),
             // Whoever was accepted has a state; without one there is no session to keep.
             (Some(key), None) => self.remove_session(key),
-            (None, _) => self.directory.note_decided(),
+            (None, _) => self.note_decided(),
         }
         self.notices.push_back(Notice::Ended {
             peer,

@@ -19,6 +19,7 @@ use super::{Core, Directory, MemoryStage, WorkerId, timers::Timer};
 #[repr(align(128))]
 pub(super) struct Counts {
     pub(super) connections_opened: Counter,
+    pub(super) connections_displaced: Counter,
     pub(super) connects_accepted: Counter,
     pub(super) connects_refused: Counter,
     pub(super) packets_received: Counter,
@@ -63,6 +64,9 @@ pub struct Metrics {
     pub connections_open: u64,
     /// Connections that were opened.
     pub connections_opened: u64,
+    /// Connections that gave way to newer ones before they were accepted; see
+    /// [`BrokerLimits::pending_connections_max`](mqttstack_limits::BrokerLimits::pending_connections_max).
+    pub connections_displaced: u64,
     /// Clients that are connected.
     pub clients_connected: u64,
     /// Clients that were let in.
@@ -120,6 +124,10 @@ impl Metrics {
                 "mqttstack_connections_opened_total",
                 self.connections_opened,
             ),
+            (
+                "mqttstack_connections_displaced_total",
+                self.connections_displaced,
+            ),
             ("mqttstack_clients_connected", self.clients_connected),
             ("mqttstack_connects_accepted_total", self.connects_accepted),
             ("mqttstack_connects_refused_total", self.connects_refused),
@@ -160,6 +168,10 @@ impl Metrics {
     fn add(&mut self, counts: &Counts) {
         for (sum, counter) in [
             (&mut self.connections_opened, &counts.connections_opened),
+            (
+                &mut self.connections_displaced,
+                &counts.connections_displaced,
+            ),
             (&mut self.connects_accepted, &counts.connects_accepted),
             (&mut self.connects_refused, &counts.connects_refused),
             (&mut self.sessions_dropped, &counts.sessions_dropped),
@@ -178,7 +190,7 @@ impl Metrics {
     }
 
     /// The values below `$SYS/broker`, by the names that other brokers made common.
-    fn topics(&self, uptime: Duration) -> [(&'static str, String); 20] {
+    fn topics(&self, uptime: Duration) -> [(&'static str, String); 21] {
         let away = self.sessions.saturating_sub(self.clients_connected);
         let number = |value: u64| value.to_string();
         [
@@ -201,6 +213,7 @@ impl Metrics {
             ("subscriptions/count", number(self.subscriptions)),
             ("sockets/opened", number(self.connections_opened)),
             ("connections/open", number(self.connections_open)),
+            ("connections/displaced", number(self.connections_displaced)),
             ("connections/refused", number(self.connects_refused)),
             ("messages/refused", number(self.messages_refused)),
             ("memory/bytes", number(self.memory_bytes)),

@@ -83,6 +83,8 @@ pub struct Core {
     accept_bridges: bool,
     connections: Slab<Connection>,
     connections_made: u32,
+    /// How many of its connections have not been accepted.
+    pending_connections: u32,
     sessions: SessionTable,
     /// Sessions on their way between workers.
     moves: Moves,
@@ -129,6 +131,7 @@ impl Core {
             accept_bridges: settings.accept_bridges,
             connections: Slab::new(),
             connections_made: 0,
+            pending_connections: 0,
             sessions: SessionTable::new(settings.worker, locations),
             moves: Moves::default(),
             journal: Journal::new(settings.durability),
@@ -155,7 +158,8 @@ impl Core {
     ///
     /// `handle` is what the driver wants to hear from [`poll_dirty`](Self::poll_dirty); `peer` is
     /// what is known of the client; `limits` are those of the listener. `None` means that there is
-    /// no room: close the transport.
+    /// no room: close the transport. Before that, a driver looks whether it
+    /// [`is_crowded`](Self::is_crowded).
     pub fn handle_opened(
         &mut self,
         handle: u64,
@@ -165,9 +169,11 @@ impl Core {
     ) -> Option<ConnectionId> {
         let slot = u32::try_from(self.connections.vacant_key()).ok()?;
         let is_full = self.memory.stage() == MemoryStage::Full;
-        if self.is_shutting_down || is_full || !self.directory.admit(&self.limits) {
+        let own = self.pending_connections;
+        if self.is_shutting_down || is_full || !self.directory.admit(own, &self.limits) {
             return None;
         }
+        self.pending_connections = own.saturating_add(1);
         self.connections_made = self.connections_made.wrapping_add(1);
         let generation = self.connections_made;
         self.connections
@@ -176,6 +182,33 @@ impl Core {
         self.counts.connections_opened.add(1);
         self.settle(id);
         Some(id)
+    }
+
+    /// Returns whether [`handle_opened`](Self::handle_opened) has no room because as many connections
+    /// as allowed have not been accepted.
+    ///
+    /// Whoever opens connections and says nothing must not keep others out: a driver lets the one
+    /// that has waited longest give way, with [`handle_displaced`](Self::handle_displaced).
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        let has_room_else = !self.is_shutting_down && self.memory.stage() != MemoryStage::Full;
+        let own = self.pending_connections;
+        has_room_else && self.directory.is_crowded(own, &self.limits)
+    }
+
+    /// The driver has closed the transport of a connection that had not been accepted, to make room
+    /// for a newer one.
+    pub fn handle_displaced(&mut self, id: ConnectionId, now: Instant) {
+        if self.connection(id).is_some() {
+            self.counts.connections_displaced.add(1);
+        }
+        self.handle_closed(id, now);
+    }
+
+    /// A connection has been accepted, or has ended before it was.
+    fn note_decided(&mut self) {
+        self.pending_connections = self.pending_connections.saturating_sub(1);
+        self.directory.note_decided();
     }
 
     /// More has become known of the client, before it has sent anything of MQTT: who it is behind a

@@ -323,7 +323,7 @@ impl Core {
                 .on_connect(&entry.client(), &peer, session_present);
         }
         self.write_connected(id, key, lasts);
-        self.directory.note_decided();
+        self.note_decided();
         self.counts.connects_accepted.add(1);
         self.overlook_drops(key);
         self.notices.push_back(Notice::Connected {

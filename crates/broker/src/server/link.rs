@@ -6,10 +6,7 @@ use bytes::{Bytes, BytesMut};
 use mqttstack_limits::Instant;
 use mqttstack_transport::{OutputQueue, SpareBuffer, Stream, WriteProgress};
 
-use super::{
-    listener::Terms,
-    permit::{PendingPermit, Permit},
-};
+use super::{listener::Terms, permit::Permit, waiting::Place};
 use crate::core::{ConnectionId, Outlet};
 
 /// A transport with its connection in the core.
@@ -28,12 +25,14 @@ pub(super) struct Link {
     pub(super) has_more: bool,
     /// Whether it is known whom the proxy that opened it speaks for.
     pub(super) is_named: bool,
+    /// Whether the peer broke the rules of a layer: it is heard no more, but may read why.
+    pub(super) has_failed: bool,
     /// Whether it has sent anything.
     pub(super) has_begun: bool,
     /// What holds for all connections of its listener.
     pub(super) terms: Arc<Terms>,
-    /// Its share of what one address may have open, until it has been accepted.
-    pub(super) pending: Option<Box<PendingPermit>>,
+    /// Its place among those that wait, until it has been accepted.
+    pub(super) place: Option<Box<Place>>,
     /// Its room among all connections, and among those of its listener.
     _permits: (Permit, Option<Permit>),
 }
@@ -67,7 +66,7 @@ impl Link {
     ) -> Self {
         Self {
             terms,
-            pending: None,
+            place: None,
             _permits: permits,
             stream,
             id,
@@ -78,6 +77,7 @@ impl Link {
             is_ready: false,
             has_more: false,
             is_named: false,
+            has_failed: false,
             has_begun: false,
         }
     }

@@ -145,7 +145,8 @@ impl ListenerSettings {
         self
     }
 
-    /// Sets how many connections from here may be open at once; a further one is closed at once.
+    /// Sets how many connections from here may be open at once. For a further one, the one from here
+    /// that has waited longest to be accepted gives way; if none waits, it is closed at once.
     /// Default: as many as the broker takes in all.
     #[must_use]
     pub fn connections_max(mut self, maximum: u32) -> Self {

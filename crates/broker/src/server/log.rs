@@ -168,6 +168,31 @@ impl AcceptLog {
     }
 }
 
+/// Logs that connections give way to newer ones, at most once a second: there may be thousands.
+#[derive(Debug, Default)]
+pub(super) struct CrowdLog {
+    next: Instant,
+    displaced: u64,
+}
+
+impl CrowdLog {
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    pub(super) fn displaced(&mut self, peer: &PeerAddress, now: Instant) {
+        tracing::debug!(%peer, "closed to make room before it was accepted");
+        self.displaced = self.displaced.saturating_add(1);
+        if now < self.next {
+            return;
+        }
+        self.next = now + Self::PAUSE;
+        let displaced = std::mem::take(&mut self.displaced);
+        tracing::warn!(
+            displaced,
+            "as many connections as allowed wait to be accepted: the oldest give way"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ mod mail;
 mod peer;
 mod permit;
 mod resolver;
+mod waiting;
 mod worker;
 
 use std::{

@@ -20,10 +20,11 @@ use super::{
     clock::Clock,
     link::{Link, LinkPhase},
     listener::{Opened, Terms},
-    log::{self, AcceptLog},
+    log::{self, AcceptLog, CrowdLog},
     mail::{Colleague, Mail},
     permit::{Gate, PendingByAddress},
     resolver::Answers,
+    waiting::Waiting,
 };
 use crate::core::{Core, Drained, WorkerMessage};
 
@@ -72,6 +73,8 @@ pub(super) struct Worker {
     gate: Arc<Gate>,
     /// Counts those of each address that have not been accepted, for all workers.
     pending: Arc<PendingByAddress>,
+    /// Its links that have not been accepted.
+    waiting: Waiting,
     stop: Arc<AtomicBool>,
     sources: TokenMap<Source>,
     /// Sources that were left before they would block.
@@ -85,6 +88,7 @@ pub(super) struct Worker {
     /// What makes it pointless to go on.
     failure: Option<io::Error>,
     accept_log: AcceptLog,
+    crowd_log: CrowdLog,
     buffer: Box<[u8]>,
     /// Memory for output, used in turn.
     spare: SpareBuffer,
@@ -124,6 +128,7 @@ impl Worker {
             answers: parts.answers,
             gate: parts.gate,
             pending: parts.pending,
+            waiting: Waiting::default(),
             stop: parts.stop,
             sources,
             ready: VecDeque::new(),
@@ -132,6 +137,7 @@ impl Worker {
             is_written: false,
             failure: None,
             accept_log: AcceptLog::default(),
+            crowd_log: CrowdLog::default(),
             buffer: vec![0; READ_BYTES].into(),
             spare: SpareBuffer::default(),
         })
@@ -280,7 +286,7 @@ impl Worker {
                     LinkPhase::Flushing { until } | LinkPhase::Lingering { until }
                         if until <= now =>
                     {
-                        self.sources.remove(token);
+                        self.remove_link(token);
                     }
                     LinkPhase::Opening
                     | LinkPhase::Open
@@ -323,7 +329,12 @@ impl Worker {
                 }
                 return;
             }
-            match link.stream.read(&mut self.buffer) {
+            let result = if link.has_failed {
+                link.stream.discard(&mut self.buffer)
+            } else {
+                link.stream.read(&mut self.buffer)
+            };
+            match result {
                 Ok(0) => {
                     link.is_readable = false;
                     return self.on_peer_end(token, now);
@@ -350,6 +361,9 @@ impl Worker {
                     if link.phase == LinkPhase::Open {
                         log::broken(&link.stream.peer().address, &error);
                     }
+                    if error.kind() == io::ErrorKind::InvalidData && !link.has_failed {
+                        return self.fail(token, now);
+                    }
                     return self.drop_link(token, now);
                 }
             }
@@ -372,9 +386,20 @@ impl Worker {
     }
 
     fn drop_link(&mut self, token: Token, now: Instant) {
-        if let Some(Source::Link(link)) = self.sources.remove(token) {
+        if let Some(link) = self.remove_link(token) {
             self.core.handle_closed(link.id, now);
         }
+    }
+
+    /// Takes a link out of everything that knows of it here.
+    fn remove_link(&mut self, token: Token) -> Option<Box<Link>> {
+        let Some(Source::Link(mut link)) = self.sources.remove(token) else {
+            return None;
+        };
+        if let Some(place) = link.place.take() {
+            self.waiting.leave(&place);
+        }
+        Some(link)
     }
 
     /// Writes once for each connection that has something to send.
@@ -392,8 +417,8 @@ impl Worker {
             let Some(Source::Link(link)) = self.sources.get_mut(token) else {
                 return;
             };
-            if link.pending.is_some() && self.core.is_accepted(link.id) {
-                link.pending = None;
+            if let Some(place) = link.place.take_if(|_| self.core.is_accepted(link.id)) {
+                self.waiting.leave(&place);
             }
             let drained = match link.phase {
                 LinkPhase::Open => self
@@ -478,8 +503,17 @@ impl Worker {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => {
-                self.sources.remove(token);
+                self.remove_link(token);
             }
+        }
+    }
+
+    /// Ends a connection whose peer broke the rules of a layer: the layer has an answer for it, an
+    /// alert, a status or a close frame, and no reset is to overtake that.
+    fn fail(&mut self, token: Token, now: Instant) {
+        if let Some(Source::Link(link)) = self.sources.get_mut(token) {
+            link.has_failed = true;
+            self.close(token, false, now);
         }
     }
 

@@ -18,7 +18,8 @@ use mqttstack_broker::{
     transport::{
         CertificateFiles,
         rustls::{
-            ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+            ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, StreamOwned,
+            SupportedProtocolVersion,
             crypto::ring,
             pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
         },
@@ -116,6 +117,9 @@ impl Authority {
         let directory = Directory::new();
         let mut params = CertificateParams::new(Vec::new()).expect("valid");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Told apart by its name, as others are.
+        let name = directory.0.display().to_string();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("signed");
@@ -147,12 +151,22 @@ impl Authority {
         protocols: &[&str],
         certificate: Option<&CertificateFiles>,
     ) -> Arc<ClientConfig> {
+        self.client_of(DEFAULT_VERSIONS, protocols, certificate)
+    }
+
+    /// As [`client`](Self::client), with these versions of TLS alone.
+    pub(crate) fn client_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+        certificate: Option<&CertificateFiles>,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_file(self.ca()).expect("a certificate");
         roots.add(ca).expect("an authority");
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("versions")
             .with_root_certificates(roots);
         let mut config = match certificate {

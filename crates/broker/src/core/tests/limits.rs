@@ -183,8 +183,10 @@ fn only_so_many_sessions_connections_and_retained_messages() {
     net.cut(second);
     net.join(lasting(V311, "2", 0));
     let pending = net.open(0);
+    assert!(net.cores[0].is_crowded());
     assert_eq!(net.try_open(0), None, "one may wait for its CONNECT");
     net.cut(pending);
+    assert!(!net.cores[0].is_crowded());
     assert!(net.try_open(0).is_some());
 
     net.stop_answering(first);
@@ -465,4 +467,32 @@ fn a_topic_that_takes_long_to_look_up_is_charged_for_it() {
     }
     assert_eq!(heard, 250);
     net.expect(hostile, &[]);
+}
+
+#[test]
+fn those_who_wait_with_one_worker_leave_another_its_share() {
+    let mut net = Net::planned(Plan {
+        workers: 2,
+        broker_limits: BrokerLimits {
+            pending_connections_max: 3,
+            ..BrokerLimits::default()
+        },
+        ..Plan::default()
+    });
+    for _ in 0..3 {
+        net.open(0);
+    }
+    let crowded = |net: &Net| [0, 1].map(|core| net.cores[core].is_crowded());
+    assert_eq!(crowded(&net), [true, false]);
+    assert_eq!(net.try_open(0), None);
+    // A half, rounded up, is there for it whatever the others do.
+    let waiting = [net.open(1), net.open(1)];
+    assert_eq!(crowded(&net), [true, true]);
+    assert_eq!(net.try_open(1), None);
+    assert_eq!(net.cores[0].directory().pending_count(), 5);
+    for connection in waiting {
+        net.cut(connection);
+    }
+    assert_eq!(crowded(&net), [true, false]);
+    assert_eq!(net.cores[0].directory().pending_count(), 3);
 }

@@ -11,6 +11,7 @@ use crate::server::{
     listener::Terms,
     log, peer,
     permit::{PendingPermit, Permit},
+    waiting::Place,
 };
 
 /// How many connections are accepted before those that are open have their turn.
@@ -61,13 +62,14 @@ impl Worker {
     fn add_link(&mut self, stream: Box<dyn Stream>, terms: Arc<Terms>, now: Instant) {
         let address = &stream.peer().address;
         let peer = peer::describe(stream.peer(), &terms.name);
-        let (Some(permits), Some(token)) = (self.permits(&terms), self.sources.next_token()) else {
+        let permits = self.make_room(&terms, now);
+        let (Some(permits), Some(token)) = (permits, self.sources.next_token()) else {
             return log::no_room(&peer);
         };
         // Whom a proxy speaks for is not known yet: the client is counted once it is.
         let is_counted = !terms.is_proxy(address);
-        let pending = match self.count_pending(address.ip().filter(|_| is_counted)) {
-            Ok(pending) => pending,
+        let counted = match self.count_pending(address.ip().filter(|_| is_counted)) {
+            Ok(counted) => counted,
             Err(TooManyPending) => return log::too_many_pending(&peer),
         };
         let (handle, limits) = (token.to_u64(), Arc::clone(&terms.limits));
@@ -78,26 +80,47 @@ impl Worker {
             return log::no_room(&peer);
         };
         let mut link = Box::new(Link::new(stream, id, terms, permits));
-        link.pending = pending;
         if let Err(error) = self.poller.register(token, link.stream.source()) {
             tracing::warn!(%peer, %error, "cannot watch the connection");
             return self.core.handle_closed(id, now);
         }
+        link.place = Some(self.waiting.enter(token, &link.terms, counted));
         if self.sources.insert(Source::Link(link)).is_err() {
+            debug_assert!(false, "the place was free");
             return self.core.handle_closed(id, now);
         }
         self.open(token, now);
         self.read(token, now);
     }
 
+    /// Takes room for a connection. Where there is none, those that were not accepted for the
+    /// longest time give way: whoever opens connections and says nothing keeps nobody out.
+    fn make_room(&mut self, terms: &Terms, now: Instant) -> Option<(Permit, Option<Permit>)> {
+        loop {
+            let permits = self.permits(terms);
+            let oldest = match &permits {
+                Err(NoRoom::OfListener) => self.waiting.oldest_of(terms),
+                Err(NoRoom::OfAll) => self.waiting.oldest(),
+                Ok(_) if self.core.is_crowded() => self.waiting.oldest(),
+                Ok(_) => None,
+            };
+            match oldest.and_then(|oldest| self.remove_link(oldest)) {
+                Some(link) => {
+                    self.crowd_log.displaced(&link.stream.peer().address, now);
+                    self.core.handle_displaced(link.id, now);
+                }
+                None => return permits.ok(),
+            }
+        }
+    }
+
     /// Takes room for a connection: among all, and among those of its listener.
-    fn permits(&self, terms: &Terms) -> Option<(Permit, Option<Permit>)> {
-        let of_all = self.gate.enter()?;
+    fn permits(&self, terms: &Terms) -> Result<(Permit, Option<Permit>), NoRoom> {
         let of_listener = match &terms.gate {
-            Some(gate) => Some(gate.enter()?),
+            Some(gate) => Some(gate.enter().ok_or(NoRoom::OfListener)?),
             None => None,
         };
-        Some((of_all, of_listener))
+        Ok((self.gate.enter().ok_or(NoRoom::OfAll)?, of_listener))
     }
 
     /// Counts a connection among those of its address that have not been accepted. The machine
@@ -105,10 +128,10 @@ impl Worker {
     fn count_pending(
         &self,
         address: Option<IpAddr>,
-    ) -> Result<Option<Box<PendingPermit>>, TooManyPending> {
+    ) -> Result<Option<PendingPermit>, TooManyPending> {
         match address.filter(|address| !address.to_canonical().is_loopback()) {
             Some(address) => match self.pending.enter(address) {
-                Some(permit) => Ok(Some(Box::new(permit))),
+                Some(permit) => Ok(Some(permit)),
                 None => Err(TooManyPending),
             },
             None => Ok(None),
@@ -138,7 +161,7 @@ impl Worker {
             }
             Err(error) => {
                 log::handshake_failed(&link.stream.peer().address, &error);
-                self.drop_link(token, now);
+                self.fail(token, now);
             }
         }
     }
@@ -148,20 +171,31 @@ impl Worker {
         let Some(Source::Link(link)) = self.sources.get(token) else {
             return;
         };
-        let (id, is_counted) = (link.id, link.pending.is_some());
+        let is_counted = link.place.as_deref().is_some_and(Place::is_counted);
+        let id = link.id;
         let peer = peer::describe(link.stream.peer(), &link.terms.name);
         if !is_counted {
             // Not if it came from a proxy; by now it is known for whom that speaks.
-            let Ok(pending) = self.count_pending(peer.ip) else {
+            let Ok(counted) = self.count_pending(peer.ip) else {
                 log::too_many_pending(&peer);
                 return self.drop_link(token, now);
             };
-            if let Some(Source::Link(link)) = self.sources.get_mut(token) {
-                link.pending = pending;
+            if let Some(Source::Link(link)) = self.sources.get_mut(token)
+                && let Some(place) = &mut link.place
+            {
+                place.counted = counted;
             }
         }
         self.core.handle_peer(id, peer);
     }
+}
+
+/// Where there is no room.
+enum NoRoom {
+    /// Among all connections.
+    OfAll,
+    /// Among those of the listener.
+    OfListener,
 }
 
 /// As many connections of one address as allowed wait to be accepted.

@@ -1,0 +1,85 @@
+//! The links of a worker that have not been accepted, oldest first: those give way when there is no
+//! room for another.
+
+use std::{collections::BTreeMap, ptr, sync::Arc};
+
+use mqttstack_transport::Token;
+
+use super::{listener::Terms, permit::PendingPermit};
+
+/// Who waits, by age.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    begun: u64,
+    all: BTreeMap<Age, Token>,
+    /// Those of listeners that take only so many connections, by listener and age.
+    of_listeners: BTreeMap<(ListenerKey, Age), Token>,
+}
+
+/// The place of one link, which leaves when it is accepted or gone.
+#[derive(Debug)]
+pub(super) struct Place {
+    age: Age,
+    listener: Option<ListenerKey>,
+    /// Its share of what one address may have waiting.
+    pub(super) counted: Option<PendingPermit>,
+}
+
+/// When a link came, as a number: the lower, the earlier.
+type Age = u64;
+/// Where the terms of a listener are; its links keep them there.
+type ListenerKey = usize;
+
+impl Waiting {
+    /// Gives a link that has just come its place.
+    pub(super) fn enter(
+        &mut self,
+        token: Token,
+        terms: &Arc<Terms>,
+        counted: Option<PendingPermit>,
+    ) -> Box<Place> {
+        let age = self.begun;
+        self.begun = self.begun.wrapping_add(1);
+        self.all.insert(age, token);
+        let listener = terms.gate.as_ref().map(|_| key(terms));
+        if let Some(listener) = listener {
+            self.of_listeners.insert((listener, age), token);
+        }
+        Box::new(Place {
+            age,
+            listener,
+            counted,
+        })
+    }
+
+    /// A link waits no longer.
+    pub(super) fn leave(&mut self, place: &Place) {
+        self.all.remove(&place.age);
+        if let Some(listener) = place.listener {
+            self.of_listeners.remove(&(listener, place.age));
+        }
+    }
+
+    /// Returns the link that has waited longest.
+    pub(super) fn oldest(&self) -> Option<Token> {
+        self.all.first_key_value().map(|(_, token)| *token)
+    }
+
+    /// Returns the link of a listener that has waited longest, if the listener takes only so many.
+    pub(super) fn oldest_of(&self, terms: &Terms) -> Option<Token> {
+        let of_listener = (key(terms), 0)..=(key(terms), Age::MAX);
+        let mut waiting = self.of_listeners.range(of_listener);
+        waiting.next().map(|(_, token)| *token)
+    }
+}
+
+impl Place {
+    /// Returns whether it counts among those of its address.
+    pub(super) fn is_counted(&self) -> bool {
+        self.counted.is_some()
+    }
+}
+
+fn key(terms: &Terms) -> ListenerKey {
+    ptr::from_ref(terms).addr()
+}
