@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::{ToSpan as _, Zoned, civil::Date};
+use mqttstack_broker::transport::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -21,8 +22,10 @@ Examples:
   mqttstack certs tls --host broker.lan --host 192.0.2.7 --client ann --client meter-7
       for a server that has other names too, and for two clients
 
-The authority is made anew each time, and its key is kept beside the rest: enough for development and
-tests, not for production.
+  mqttstack certs tls --client ben
+      one more client; an authority that is there, ca.crt and ca.key, signs what is added
+
+The authority's key is kept beside the rest: enough for development and tests, not for production.
 
 Exit codes: 0 done, 1 usage, files that are there, or that cannot be written.";
 
@@ -47,7 +50,7 @@ pub(crate) struct Args {
     /// How long the certificates last. Browsers and systems of Apple take 398 days at most.
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
-    /// Overwrite files that are there.
+    /// Overwrite files that are there, the authority among them: everything is made anew.
     #[arg(long)]
     force: bool,
 }
@@ -65,23 +68,38 @@ impl File {
     }
 }
 
-/// Makes an authority, a certificate of a server, and those of clients.
+/// Makes a certificate of a server and those of clients, and an authority if there is none.
 pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
-    let files = sign(arguments).map_err(|error| {
+    let directory = &arguments.directory;
+    let is_there = |name: &str| directory.join(name).symlink_metadata().is_ok();
+    let known = if arguments.force {
+        None
+    } else {
+        known_authority(directory)?
+    };
+    // An authority that is there has signed for a server before, unless that is gone.
+    let adds_server = known.is_none() || !arguments.host.is_empty() || !is_there("server.crt");
+    if !adds_server && arguments.client.is_empty() {
+        return Err(Failure::configuration(
+            format!("there is nothing to add in {}", directory.display()),
+            "name a --client to add; remove server.crt and server.key to have them made anew; or say \
+             --force to make everything anew, the authority too",
+        ));
+    }
+    let files = sign(arguments, known, adds_server).map_err(|error| {
         let hint = "hosts are names such as broker.lan, or addresses";
         Failure::configuration(format!("cannot make the certificates: {error}"), hint)
     })?;
-    let directory = &arguments.directory;
-    let there = |file: &&File| directory.join(&file.name).symlink_metadata().is_ok();
-    if let Some(file) = files.iter().find(there).filter(|_| !arguments.force) {
+    let blocked = files.iter().find(|file| is_there(&file.name));
+    if let Some(file) = blocked.filter(|_| !arguments.force) {
         let path = directory.join(&file.name);
         return Err(Failure::configuration(
             format!(
                 "{} is there already, and nothing was written",
                 path.display()
             ),
-            "choose another directory; or say --force, and whoever trusts the authority there has to \
-             trust the new one",
+            "remove it with its pair, or choose another directory; or say --force, and whoever trusts \
+             the authority there has to trust the new one",
         ));
     }
     let wrong = |path: &Path, error: &io::Error| {
@@ -98,8 +116,46 @@ pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
         .map_err(Failure::output)
 }
 
-/// Makes the keys, and signs what belongs to them.
-fn sign(arguments: &Args) -> Result<Vec<File>, rcgen::Error> {
+/// Reads the authority in a directory, if there is one.
+fn known_authority(directory: &Path) -> Result<Option<Issuer<'static, KeyPair>>, Failure> {
+    let [certificate, key] = ["ca.crt", "ca.key"].map(|name| directory.join(name));
+    let unusable = |path: &Path, why: &str| {
+        Failure::configuration(
+            format!("cannot use the authority in {}: {why}", path.display()),
+            "an authority is ca.crt and ca.key, in PEM; choose another directory, or say --force to \
+             make everything anew",
+        )
+    };
+    let read = |path: &Path| match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(path, &error.to_string())),
+    };
+    let (pem, secret) = match (read(&certificate)?, read(&key)?) {
+        (None, None) => return Ok(None),
+        (Some(pem), Some(secret)) => (pem, secret),
+        (Some(_), None) => return Err(unusable(&key, "it is missing")),
+        (None, Some(_)) => return Err(unusable(&certificate, "it is missing")),
+    };
+    let pair = KeyPair::from_pem(&secret).map_err(|error| unusable(&key, &error.to_string()))?;
+    let of_pair = pair.public_key_raw().to_vec();
+    let der = CertificateDer::from_pem_slice(pem.as_bytes());
+    let der = der.map_err(|error| unusable(&certificate, &error.to_string()))?;
+    // The certificate has its public key in it, as it is.
+    if !der.windows(of_pair.len()).any(|part| part == of_pair) {
+        return Err(unusable(&key, "it does not belong to ca.crt"));
+    }
+    let issuer = Issuer::from_ca_cert_der(&der, pair);
+    let issuer = issuer.map_err(|error| unusable(&certificate, &error.to_string()))?;
+    Ok(Some(issuer))
+}
+
+/// Makes the keys, and signs what belongs to them: by the authority that is known, or by a new one.
+fn sign(
+    arguments: &Args,
+    known: Option<Issuer<'static, KeyPair>>,
+    adds_server: bool,
+) -> Result<Vec<File>, rcgen::Error> {
     let today = Zoned::now().date();
     // Clocks differ; yesterday it was not used anyway.
     let first = today.saturating_sub(1.day());
@@ -111,29 +167,14 @@ fn sign(arguments: &Args) -> Result<Vec<File>, rcgen::Error> {
         params.not_after = moment(last(days));
     };
 
-    let mut authority = CertificateParams::new(Vec::new())?;
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    // Told apart from those of other days where several are trusted.
-    let name = format!("mqttstack development authority {today}");
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, name.clone());
-    lasting(&mut authority, AUTHORITY_DAYS.max(arguments.days));
-    let key = KeyPair::generate()?;
-    let mut files = vec![
-        File {
-            name: "ca.crt".to_owned(),
-            pem: authority.self_signed(&key)?.pem(),
-            meaning: format!("{name}: to be trusted"),
-        },
-        File {
-            name: "ca.key".to_owned(),
-            pem: key.serialize_pem(),
-            meaning: "its key: who has it can pose as anybody to those who trust it".to_owned(),
-        },
-    ];
-    let issuer = Issuer::new(authority, key);
+    let mut files = Vec::new();
+    let issuer = match known {
+        Some(known) => known,
+        None => {
+            let days = AUTHORITY_DAYS.max(arguments.days);
+            authority(&mut files, today, |params| lasting(params, days))?
+        }
+    };
 
     let mut hosts: Vec<String> = LOCAL.map(ToOwned::to_owned).into();
     hosts.extend(arguments.host.iter().cloned());
@@ -156,7 +197,8 @@ fn sign(arguments: &Args) -> Result<Vec<File>, rcgen::Error> {
             client,
         )
     });
-    let all = std::iter::once(("server".to_owned(), meaning, server)).chain(clients);
+    let server = adds_server.then(|| ("server".to_owned(), meaning, server));
+    let all = server.into_iter().chain(clients);
     for (name, meaning, (hosts, common_name, purpose)) in all {
         let mut params = CertificateParams::new(hosts)?;
         params
@@ -180,6 +222,35 @@ fn sign(arguments: &Args) -> Result<Vec<File>, rcgen::Error> {
         });
     }
     Ok(files)
+}
+
+/// Makes an authority, and adds its files.
+fn authority(
+    files: &mut Vec<File>,
+    today: Date,
+    lasting: impl FnOnce(&mut CertificateParams),
+) -> Result<Issuer<'static, KeyPair>, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Told apart from those of other days where several are trusted.
+    let name = format!("mqttstack development authority {today}");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, name.clone());
+    lasting(&mut params);
+    let key = KeyPair::generate()?;
+    files.push(File {
+        name: "ca.crt".to_owned(),
+        pem: params.self_signed(&key)?.pem(),
+        meaning: format!("{name}: to be trusted"),
+    });
+    files.push(File {
+        name: "ca.key".to_owned(),
+        pem: key.serialize_pem(),
+        meaning: "its key: who has it can pose as anybody to those who trust it".to_owned(),
+    });
+    Ok(Issuer::new(params, key))
 }
 
 /// Takes a name that can be part of the name of a file, whatever the system.

@@ -1,7 +1,7 @@
 //! The options that `pub` and `sub` share: where to connect, as whom, and how.
 
 use std::{
-    fs,
+    env, fs,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, IsTerminal as _},
     net::IpAddr,
@@ -28,34 +28,32 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// Server to connect to.
-    #[arg(
-        short = 'h',
-        long,
-        value_name = "HOST",
-        env = "MQTTSTACK_HOST",
-        default_value = "localhost"
-    )]
-    pub(crate) host: String,
-    /// Port to connect to [default: 1883, or 8883 over TLS].
-    #[arg(short, long, env = "MQTTSTACK_PORT")]
-    pub(crate) port: Option<u16>,
+    /// Server to connect to [env: MQTTSTACK_HOST] [default: localhost].
+    #[arg(short = 'h', long, value_name = "HOST")]
+    host: Option<String>,
+    /// Port to connect to [env: MQTTSTACK_PORT] [default: 1883, or 8883 over TLS; with --ws 8083 and
+    /// 8084].
+    #[arg(short, long)]
+    port: Option<u16>,
     /// Everything in one: mqtt://USER:PASSWORD@HOST:PORT/TOPIC, or mqtts://; all but the host may be
-    /// left out. Or ws://HOST:PORT/PATH, wss://, unix:PATH: these have no topic.
+    /// left out. Or ws://HOST:PORT/PATH, wss://, unix:PATH: these have no topic. MQTTSTACK_HOST and
+    /// MQTTSTACK_PORT do not matter then.
     #[arg(short = 'L', long, conflicts_with_all = ["host", "port"])]
-    pub(crate) url: Option<String>,
-    /// Unix domain socket to connect to.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "url"])]
+    url: Option<String>,
+    /// Unix domain socket to connect to; MQTTSTACK_HOST, MQTTSTACK_PORT and MQTTSTACK_PROXY do not
+    /// matter then.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "url", "proxy"])]
     unix: Option<PathBuf>,
+    /// Connect to a WebSocket at /mqtt; -L names another path.
+    #[arg(long, conflicts_with_all = ["url", "unix"])]
+    ws: bool,
     /// Proxy to connect through: http://USER:PASSWORD@HOST:PORT or socks5://; user and password may
-    /// be left out.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MQTTSTACK_PROXY",
-        hide_env_values = true
-    )]
+    /// be left out [env: MQTTSTACK_PROXY, which does not matter to unix: and --unix].
+    #[arg(long, value_name = "URL")]
     proxy: Option<String>,
+    /// Send small packets at once, which happens anyway.
+    #[arg(long)]
+    nodelay: bool,
     /// Address of this machine to connect from.
     #[arg(short = 'A', long, value_name = "ADDRESS")]
     bind: Option<IpAddr>,
@@ -92,6 +90,10 @@ pub(crate) struct Connection {
     /// Ask for the password.
     #[arg(long)]
     password_prompt: bool,
+    /// How many messages of QoS 1 and 2 may be on their way to the server at once; 0 is no bound
+    /// but the server's.
+    #[arg(short = 'M', long, value_name = "COUNT")]
+    max_inflight: Option<u16>,
     /// Keep alive in seconds; 0 is off.
     #[arg(short, long, value_name = "SECONDS", default_value_t = 60)]
     keepalive: u16,
@@ -145,6 +147,17 @@ pub(crate) struct Prepared {
 impl Connection {
     /// Turns the options into a client to be made.
     pub(crate) fn prepare(&self, purpose: &str, limits: Limits) -> Result<Prepared, Failure> {
+        self.prepare_in(purpose, limits, &|name| env::var(name).ok())
+    }
+
+    /// As [`prepare`](Self::prepare), with these variables of the environment. They say less than
+    /// any option: with one that names the server, those that would are not looked at.
+    fn prepare_in(
+        &self,
+        purpose: &str,
+        limits: Limits,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Prepared, Failure> {
         let properties = GivenProperties::parse(&self.property)?;
         if !properties.is_empty() && self.protocol_version != ProtocolVersion::V5 {
             return Err(Failure::usage(
@@ -154,7 +167,9 @@ impl Connection {
         let mut limits = limits;
         let (connect_properties, expiry_property) =
             properties::connect(&properties.connect, &mut limits)?;
-        let (url, topic) = self.url()?;
+        self.bound(&mut limits);
+        let (url, topic) = self.url(environment)?;
+        let proxy = self.proxy(&url, environment)?;
         let mut transport = ConnectOptions::default();
         transport.local_ip = self.bind;
         let mut builder = Client::builder(&url)
@@ -165,7 +180,7 @@ impl Connection {
             .connect_properties(connect_properties)
             .transport(transport);
         builder = self.encryption.apply(builder);
-        if let Some(proxy) = &self.proxy {
+        if let Some(proxy) = proxy {
             builder = builder.proxy(proxy);
         }
         if self.disable_clean_session {
@@ -206,6 +221,13 @@ impl Connection {
         })
     }
 
+    /// Puts the options that are limits into limits.
+    fn bound(&self, limits: &mut Limits) {
+        if let Some(count) = self.max_inflight {
+            limits.inflight_max = if count == 0 { u16::MAX } else { count };
+        }
+    }
+
     fn client_id(&self, purpose: &str) -> Result<String, Failure> {
         Ok(match (&self.id, &self.id_prefix) {
             (Some(id), _) => id.clone(),
@@ -224,17 +246,34 @@ impl Connection {
     }
 
     /// Returns the URL of the server, and the topic if the URL that was given has one.
-    fn url(&self) -> Result<(String, Option<String>), Failure> {
+    fn url(
+        &self,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(String, Option<String>), Failure> {
         if let Some(path) = &self.unix {
             return Ok((format!("unix:{}", path.display()), None));
         }
         let Some(url) = &self.url else {
-            let (scheme, usual_port) = if self.encryption.is_wanted() {
-                ("mqtts", 8883)
-            } else {
-                ("mqtt", DEFAULT_PORT)
+            let (scheme, usual_port) = match (self.ws, self.encryption.is_wanted()) {
+                (false, false) => ("mqtt", DEFAULT_PORT),
+                (false, true) => ("mqtts", 8883),
+                (true, false) => ("ws", 8083),
+                (true, true) => ("wss", 8084),
             };
-            let endpoint = Endpoint::new(&self.host, self.port.unwrap_or(usual_port));
+            let named = |option: &Option<String>, variable| {
+                let name = option.clone().or_else(|| environment(variable));
+                name.filter(|name| !name.is_empty())
+            };
+            let host = named(&self.host, "MQTTSTACK_HOST");
+            let host = host.as_deref().unwrap_or("localhost");
+            let port = match (self.port, named(&None, "MQTTSTACK_PORT")) {
+                (Some(port), _) => port,
+                (None, Some(text)) => text.parse().map_err(|_| {
+                    Failure::usage(format!("MQTTSTACK_PORT: `{text}` is not a port"))
+                })?,
+                (None, None) => usual_port,
+            };
+            let endpoint = Endpoint::new(host, port);
             let endpoint = endpoint.map_err(|error| Failure::usage(error.to_string()))?;
             return Ok((format!("{scheme}://{endpoint}"), None));
         };
@@ -246,6 +285,23 @@ impl Connection {
         let (server, topic) = rest.split_once('/').unwrap_or((rest, ""));
         let topic = (!topic.is_empty()).then(|| topic.into());
         Ok((format!("{scheme}://{server}"), topic))
+    }
+
+    /// Returns the proxy on the way to a server; a socket on this machine needs none.
+    fn proxy(
+        &self,
+        url: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<String>, Failure> {
+        let is_unix = url.to_ascii_lowercase().starts_with("unix:");
+        match &self.proxy {
+            Some(_) if is_unix => Err(Failure::usage(
+                "--proxy: there is no proxy on the way to a Unix domain socket",
+            )),
+            Some(proxy) => Ok(Some(proxy.clone())),
+            None if is_unix => Ok(None),
+            None => Ok(environment("MQTTSTACK_PROXY").filter(|proxy| !proxy.is_empty())),
+        }
     }
 
     fn password(&self) -> Result<Option<Vec<u8>>, Failure> {
@@ -354,7 +410,15 @@ mod tests {
     }
 
     fn prepare(line: &str) -> Result<Prepared, Failure> {
-        parse(line).prepare("test", Limits::default())
+        prepare_in(line, &[])
+    }
+
+    fn prepare_in(line: &str, variables: &[(&str, &str)]) -> Result<Prepared, Failure> {
+        let environment = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        parse(line).prepare_in("test", Limits::default(), &environment)
     }
 
     #[test]
@@ -368,6 +432,11 @@ mod tests {
             ("--insecure", "mqtts://localhost:8883", None),
             ("--alpn mqtt", "mqtts://localhost:8883", None),
             ("--unix /run/mqtt", "unix:/run/mqtt", None),
+            ("--ws", "ws://localhost:8083/mqtt", None),
+            ("--ws -h a -p 80", "ws://a:80/mqtt", None),
+            ("--ws --tls -h a", "wss://a:8084/mqtt", None),
+            ("--tls-version tlsv1.2 -h a", "mqtts://a:8883", None),
+            ("--capath /etc/certs -h a", "mqtts://a:8883", None),
             (
                 "-L mqtt://ann:pw@broker/a/b",
                 "mqtt://broker:1883",
@@ -382,6 +451,86 @@ mod tests {
             let prepared = prepare(line).unwrap();
             assert_eq!(prepared.server.to_string(), endpoint, "{line}");
             assert_eq!(prepared.topic.as_deref(), topic, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_win_over_the_environment() {
+        let variables = [
+            ("MQTTSTACK_HOST", "other"),
+            ("MQTTSTACK_PORT", "99"),
+            ("MQTTSTACK_PROXY", "no proxy"),
+        ];
+        let all = &variables[..];
+        let named = &variables[..2];
+        for (line, variables, server) in [
+            ("", named, "mqtt://other:99"),
+            ("-h broker", named, "mqtt://broker:99"),
+            ("-p 1884", named, "mqtt://other:1884"),
+            ("--ws", named, "ws://other:99/mqtt"),
+            ("-L mqtt://broker", named, "mqtt://broker:1883"),
+            ("-L wss://broker", named, "wss://broker:8084/mqtt"),
+            ("--unix /run/mqtt", all, "unix:/run/mqtt"),
+            ("-L unix:/run/mqtt", all, "unix:/run/mqtt"),
+            (
+                "",
+                &[("MQTTSTACK_HOST", ""), ("MQTTSTACK_PORT", "")],
+                "mqtt://localhost:1883",
+            ),
+            // Nobody asks for the port.
+            (
+                "-p 1884",
+                &[("MQTTSTACK_PORT", "x")],
+                "mqtt://localhost:1884",
+            ),
+        ] {
+            let prepared = prepare_in(line, variables).unwrap();
+            assert_eq!(prepared.server.to_string(), server, "{line}");
+        }
+        let refused = prepare_in("", &[("MQTTSTACK_PORT", "x")]).err().unwrap();
+        assert_eq!(refused.code, 1);
+    }
+
+    #[test]
+    fn a_proxy_is_for_servers_that_others_may_be_on_the_way_to() {
+        let proxy = |line, variables: &[(&str, &str)]| {
+            let environment = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let connection = parse(line);
+            let (url, _) = connection.url(&environment)?;
+            connection.proxy(&url, &environment)
+        };
+        let variable = &[("MQTTSTACK_PROXY", "http://a")][..];
+        for (line, variables, found) in [
+            ("", &[][..], None),
+            ("", variable, Some("http://a")),
+            ("", &[("MQTTSTACK_PROXY", "")], None),
+            ("--proxy socks5://b", variable, Some("socks5://b")),
+            (
+                "-L wss://c --proxy socks5://b",
+                variable,
+                Some("socks5://b"),
+            ),
+            ("--unix /run/mqtt", variable, None),
+            ("-L unix:/run/mqtt", variable, None),
+        ] {
+            let proxy = proxy(line, variables).unwrap();
+            assert_eq!(proxy.as_deref(), found, "{line}");
+        }
+        let refused = proxy("-L UNIX:/run/mqtt --proxy http://b", &[]);
+        assert_eq!(refused.err().map(|failure| failure.code), Some(1));
+        let line = ["test", "--unix", "/run/mqtt", "--proxy", "http://b"];
+        assert!(Line::try_parse_from(line).is_err());
+    }
+
+    #[test]
+    fn the_window_is_what_mosquitto_calls_the_inflight_maximum() {
+        for (line, expected) in [("", 256), ("-M 7", 7), ("--max-inflight 0", u16::MAX)] {
+            let mut limits = Limits::default();
+            parse(line).bound(&mut limits);
+            assert_eq!(limits.inflight_max, expected, "{line}");
         }
     }
 

@@ -14,8 +14,11 @@ pub(crate) struct Encryption {
     /// Use TLS, and trust the authorities in a file, in PEM.
     #[arg(long, value_name = "FILE")]
     cafile: Option<PathBuf>,
+    /// Use TLS, and trust the authorities in the files of a directory, in PEM.
+    #[arg(long, value_name = "DIR", conflicts_with = "cafile")]
+    capath: Option<PathBuf>,
     /// Use TLS, and trust the authorities that the system trusts; the default of mqtts:// and wss://.
-    #[arg(long, alias = "tls-use-os-certs", conflicts_with = "cafile")]
+    #[arg(long, alias = "tls-use-os-certs", conflicts_with_all = ["cafile", "capath"])]
     tls: bool,
     /// Use TLS, and show a certificate, in PEM (needs --key).
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -24,8 +27,11 @@ pub(crate) struct Encryption {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     /// Use TLS, and take any certificate from anybody: no protection against who is on the way.
-    #[arg(long, conflicts_with_all = ["cafile", "tls"])]
+    #[arg(long, conflicts_with_all = ["cafile", "capath", "tls"])]
     insecure: bool,
+    /// Use TLS, and no version before this one: tlsv1.2, which is the default, or tlsv1.3.
+    #[arg(long, value_name = "VERSION", value_parser = ["tlsv1.2", "tlsv1.3"])]
+    tls_version: Option<String>,
     /// Use TLS, and offer this protocol (ALPN); may be repeated, the best one first.
     #[arg(long, value_name = "PROTOCOL", alias = "tls-alpn")]
     alpn: Vec<String>,
@@ -38,6 +44,8 @@ impl Encryption {
     /// Says whether any option asks for TLS.
     pub(crate) const fn is_wanted(&self) -> bool {
         self.cafile.is_some()
+            || self.capath.is_some()
+            || self.tls_version.is_some()
             || self.tls
             || self.cert.is_some()
             || self.insecure
@@ -51,7 +59,12 @@ impl Encryption {
             return builder;
         }
         let mut options = TlsClientOptions::default();
-        options.authorities = self.cafile.clone().map(Authorities::File);
+        options.authorities = match (&self.cafile, &self.capath) {
+            (Some(file), _) => Some(Authorities::File(file.clone())),
+            (None, Some(directory)) => Some(Authorities::Directory(directory.clone())),
+            (None, None) => None,
+        };
+        options.is_v1_3_only = self.tls_version.as_deref() == Some("tlsv1.3");
         if let (Some(chain), Some(key)) = (&self.cert, &self.key) {
             options.certificate = Some(CertificateFiles::new(chain, key));
         }

@@ -156,13 +156,25 @@ fn certs_are_made_with_keys_for_their_owner_alone_and_overwritten_only_by_force(
         }
     }
     let before = fs::read(directory.at("ca.crt")).expect("made");
-    let refused = directory.certs(&["--client", "ben"]);
-    assert_eq!(refused.status.code(), Some(1));
-    let told = String::from_utf8(refused.stderr).expect("text");
-    assert!(told.contains("ca.crt is there already"), "{told}");
-    assert!(told.contains("--force"), "{told}");
-    assert!(!directory.at("client-ben.crt").exists());
-    assert_eq!(fs::read(directory.at("ca.crt")).expect("there"), before);
+    for (more, what) in [
+        (
+            &["--client", "ben,ann"][..],
+            "client-ann.crt is there already",
+        ),
+        (
+            &["--client", "ben", "--host", "b.lan"],
+            "server.crt is there already",
+        ),
+        (&[], "there is nothing to add"),
+    ] {
+        let refused = directory.certs(more);
+        assert_eq!(refused.status.code(), Some(1));
+        let told = String::from_utf8(refused.stderr).expect("text");
+        assert!(told.contains(what), "{told}");
+        assert!(told.contains("--force"), "{told}");
+        assert!(!directory.at("client-ben.crt").exists());
+        assert_eq!(fs::read(directory.at("ca.crt")).expect("there"), before);
+    }
 
     // A key that was open to others is not after it was overwritten.
     let key = directory.at("server.key");
@@ -173,6 +185,58 @@ fn certs_are_made_with_keys_for_their_owner_alone_and_overwritten_only_by_force(
         0o600
     );
     assert_ne!(fs::read(directory.at("ca.crt")).expect("there"), before);
+}
+
+#[test]
+fn an_authority_that_is_there_signs_what_is_added() {
+    let directory = Directory::new("added");
+    assert!(directory.certs(&[]).status.success());
+    let all = |names: &[&str]| -> Vec<Vec<u8>> {
+        let read = |name: &&str| fs::read(directory.at(name)).expect("there");
+        names.iter().map(read).collect()
+    };
+    let names = ["ca.crt", "ca.key", "server.crt", "server.key"];
+    let before = all(&names);
+    let added = directory.certs(&["--client", "ann"]);
+    assert!(added.status.success(), "{added:?}");
+    let told = String::from_utf8(added.stdout).expect("text");
+    assert!(
+        told.contains("client-ann.crt") && !told.contains("  ca.crt  "),
+        "{told}"
+    );
+    assert_eq!(all(&names), before);
+    let broker = Broker::start(&directory.0, "0s");
+    assert!(directory.publish(broker.port, "ca.crt", &["-m", "x"]));
+
+    // A server whose files are gone gets new ones, by the same authority.
+    for name in ["server.crt", "server.key"] {
+        fs::remove_file(directory.at(name)).expect("removed");
+    }
+    assert!(directory.certs(&["--host", "b.lan"]).status.success());
+    assert_eq!(all(&names)[..2], before[..2]);
+    assert_ne!(all(&names)[2..], before[2..]);
+    broker.hang_up();
+    broker.wait_for("certificates reloaded");
+    assert!(directory.publish(broker.port, "ca.crt", &["-m", "x"]));
+
+    // What is no authority signs nothing.
+    let other = Directory::new("other");
+    assert!(other.certs(&[]).status.success());
+    for (key, why) in [
+        (Some(other.at("ca.key")), "it does not belong to ca.crt"),
+        (Some(other.at("ca.crt")), "cannot use the authority"),
+        (None, "it is missing"),
+    ] {
+        fs::remove_file(directory.at("ca.key")).expect("removed");
+        if let Some(key) = &key {
+            fs::copy(key, directory.at("ca.key")).expect("copied");
+        }
+        let refused = directory.certs(&["--client", "ben"]);
+        assert_eq!(refused.status.code(), Some(1));
+        let told = String::from_utf8(refused.stderr).expect("text");
+        assert!(told.contains(why) && told.contains("ca.key"), "{told}");
+        assert!(!directory.at("client-ben.crt").exists());
+    }
 }
 
 #[test]

@@ -6,9 +6,9 @@ use mqttstack_broker::{
     ListenerSettings,
     limits::Limits,
     transport::{
-        AlpnServer, CertificateFiles, ClientAuthentication, IpNet, ListenOptions, ProxyOptions,
-        ProxyServer, TlsConfigError, TlsServer, TlsServerOptions, TlsVersion, WebSocketServer,
-        WebSocketServerOptions,
+        AlpnServer, CertificateFiles, ClientAuthentication, IpNet, KeepAlive, ListenOptions,
+        ProxyOptions, ProxyServer, RevocationPolicy, TlsConfigError, TlsServer, TlsServerOptions,
+        TlsVersion, WebSocketServer, WebSocketServerOptions,
     },
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::{
     address::{ListenAddress, WEBSOCKET_PATH},
     config::LimitSettings,
-    units::{Time, Within},
+    units::{BufferSize, Seconds, Time, Within},
 };
 
 /// The name by which a client of TLS asks for a WebSocket.
@@ -55,6 +55,21 @@ pub(super) struct Listener {
     /// Whether other processes may listen on the same port.
     #[serde(default)]
     reuse_port: bool,
+    /// How long a peer may be silent before the system probes it; 0 is never.
+    #[serde(default)]
+    tcp_keep_alive: Option<Seconds>,
+    /// How far apart such probes are.
+    #[serde(default)]
+    tcp_keep_alive_interval: Option<Seconds>,
+    /// Whether small packets leave at once.
+    #[serde(default)]
+    tcp_no_delay: Option<bool>,
+    /// The system's buffer for what a connection sends.
+    #[serde(default)]
+    send_buffer: Option<BufferSize>,
+    /// The system's buffer for what a connection has received.
+    #[serde(default)]
+    receive_buffer: Option<BufferSize>,
     /// The permission bits of a socket file.
     #[serde(default, deserialize_with = "mode")]
     mode: Option<u32>,
@@ -88,6 +103,12 @@ pub(super) struct TlsSettings {
     /// Revocation lists for the certificates of clients.
     #[serde(deserialize_with = "one_or_many")]
     crl: Option<Vec<PathBuf>>,
+    /// Which certificates are looked up in them.
+    crl_checks: Option<CrlChecks>,
+    /// What becomes of a certificate that only a list past its next update vouches for.
+    crl_expired: Option<CrlDoubt>,
+    /// What becomes of a certificate whose issuer no list covers.
+    crl_unknown: Option<CrlDoubt>,
     /// Whether clients show certificates.
     pub(super) client_certificates: Option<ClientCertificates>,
     /// The protocols offered inside TLS, the best one first.
@@ -118,6 +139,24 @@ pub(super) enum ClientCertificates {
     Optional,
     /// Without a valid one there is no connection.
     Required,
+}
+
+/// Which certificates are looked up in revocation lists.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum CrlChecks {
+    /// That of the client, and all between it and its authority.
+    Chain,
+    /// That of the client.
+    Client,
+}
+
+/// What becomes of a certificate that revocation lists leave in doubt.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum CrlDoubt {
+    Refuse,
+    Accept,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -165,6 +204,12 @@ pub(super) struct Prepared {
 }
 
 impl Listener {
+    /// As many seconds as systems take.
+    const PROBE_SECONDS_MAX: u32 = 32_767;
+    /// How far apart probes are if nothing is said: a peer that answers none is given up after
+    /// some minutes.
+    const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+
     pub(super) fn new(address: ListenAddress) -> Self {
         Self {
             address,
@@ -176,6 +221,11 @@ impl Listener {
             device: None,
             dual_stack: None,
             reuse_port: false,
+            tcp_keep_alive: None,
+            tcp_keep_alive_interval: None,
+            tcp_no_delay: None,
+            send_buffer: None,
+            receive_buffer: None,
             mode: None,
             tls: TlsSettings::default(),
             websocket: WebSocketSettings::default(),
@@ -238,7 +288,14 @@ impl Listener {
         );
         let dispatches = self.address.has_tls() && self.tls.over(defaults).has_http();
         let has_websocket = self.websocket.paths.is_some() || self.websocket.origins.is_some();
-        let has_port = self.device.is_some() || self.dual_stack.is_some() || self.reuse_port;
+        let has_port = self.device.is_some()
+            || self.dual_stack.is_some()
+            || self.reuse_port
+            || self.tcp_keep_alive.is_some()
+            || self.tcp_keep_alive_interval.is_some()
+            || self.tcp_no_delay.is_some()
+            || self.send_buffer.is_some()
+            || self.receive_buffer.is_some();
         for (is_wrong, what, hint) in [
             (
                 self.tls.is_some() && !self.address.has_tls(),
@@ -259,7 +316,27 @@ impl Listener {
             (
                 has_port && is_unix,
                 "settings of a port, but none",
-                "device, dual_stack and reuse_port are for addresses with a port",
+                "device, dual_stack, reuse_port, the tcp settings and the buffers are for addresses \
+                 with a port",
+            ),
+            (
+                self.tcp_keep_alive_interval.is_some() && self.keep_alive().is_none(),
+                "tcp_keep_alive_interval, but no tcp_keep_alive",
+                "say when the first probe is due: tcp_keep_alive = \"60s\"",
+            ),
+            (
+                [self.tcp_keep_alive, self.tcp_keep_alive_interval]
+                    .into_iter()
+                    .flatten()
+                    .any(|time| time.0 > Self::PROBE_SECONDS_MAX),
+                "a time for probes that is too long",
+                "tcp_keep_alive and its interval are at most 9h",
+            ),
+            (
+                self.tcp_keep_alive_interval
+                    .is_some_and(|interval| interval.0 == 0),
+                "a tcp_keep_alive_interval of nothing",
+                "probes are 1s apart at least",
             ),
             (
                 self.tls.watch_interval.is_some(),
@@ -341,14 +418,7 @@ impl Listener {
     fn place(&self) -> ListenerSettings {
         match &self.address {
             ListenAddress::Network { endpoint, .. } => {
-                let mut options = ListenOptions::default();
-                if let Some(backlog) = self.backlog {
-                    options.backlog = backlog.0;
-                }
-                options.device = self.device.as_deref().map(Into::into);
-                options.dual_stack = self.dual_stack.unwrap_or(true);
-                options.reuse_port = self.reuse_port;
-                ListenerSettings::tcp_with(endpoint.clone(), options)
+                ListenerSettings::tcp_with(endpoint.clone(), self.listen_options())
             }
             #[cfg(unix)]
             ListenAddress::Unix(path) => {
@@ -362,6 +432,32 @@ impl Listener {
                 ListenerSettings::unix(path, options)
             }
         }
+    }
+
+    fn listen_options(&self) -> ListenOptions {
+        let mut options = ListenOptions::default();
+        if let Some(backlog) = self.backlog {
+            options.backlog = backlog.0;
+        }
+        options.device = self.device.as_deref().map(Into::into);
+        options.dual_stack = self.dual_stack.unwrap_or(true);
+        options.reuse_port = self.reuse_port;
+        options.tcp.no_delay = self.tcp_no_delay.unwrap_or(true);
+        options.tcp.keep_alive = self.keep_alive();
+        options.tcp.send_buffer_bytes = self.send_buffer.map(BufferSize::bytes);
+        options.tcp.receive_buffer_bytes = self.receive_buffer.map(BufferSize::bytes);
+        options
+    }
+
+    /// Returns how the system probes peers that are silent, if it does.
+    fn keep_alive(&self) -> Option<KeepAlive> {
+        let seconds = |seconds: Seconds| Duration::from_secs(seconds.0.into());
+        let idle = self.tcp_keep_alive.filter(|idle| idle.0 > 0)?;
+        let interval = self.tcp_keep_alive_interval;
+        Some(KeepAlive {
+            idle: seconds(idle),
+            interval: interval.map_or(Self::PROBE_INTERVAL, seconds),
+        })
     }
 
     fn websocket(&self, path: &str) -> WebSocketServer {
@@ -428,7 +524,8 @@ impl Listener {
 impl TlsSettings {
     /// Lays these settings over others, which hold for all listeners.
     fn over(&self, defaults: &Self) -> Self {
-        // A certificate comes with its key, so never one from here and one from there.
+        // A certificate comes with its key, so never one from here and one from there. Nor with
+        // those for other names: what else is shown here would answer to names of other listeners.
         let shown = if self.certificate.is_some() || self.key.is_some() {
             self
         } else {
@@ -438,12 +535,15 @@ impl TlsSettings {
             certificate: shown.certificate.clone(),
             key: shown.key.clone(),
             more_certificates: if self.more_certificates.is_empty() {
-                defaults.more_certificates.clone()
+                shown.more_certificates.clone()
             } else {
                 self.more_certificates.clone()
             },
             ca: self.ca.clone().or_else(|| defaults.ca.clone()),
             crl: self.crl.clone().or_else(|| defaults.crl.clone()),
+            crl_checks: self.crl_checks.or(defaults.crl_checks),
+            crl_expired: self.crl_expired.or(defaults.crl_expired),
+            crl_unknown: self.crl_unknown.or(defaults.crl_unknown),
             client_certificates: self.client_certificates.or(defaults.client_certificates),
             alpn: self.alpn.clone().or_else(|| defaults.alpn.clone()),
             version_min: self.version_min.or(defaults.version_min),
@@ -466,9 +566,21 @@ impl TlsSettings {
             || !self.more_certificates.is_empty()
             || self.ca.is_some()
             || self.crl.is_some()
+            || self.crl_checks.is_some()
+            || self.crl_expired.is_some()
+            || self.crl_unknown.is_some()
             || self.client_certificates.is_some()
             || self.alpn.is_some()
             || self.version_min.is_some()
+    }
+
+    /// Returns what revocation lists are held to.
+    fn revocation(&self) -> RevocationPolicy {
+        let mut policy = RevocationPolicy::default();
+        policy.checks_chain = self.crl_checks != Some(CrlChecks::Client);
+        policy.refuses_expired_lists = self.crl_expired != Some(CrlDoubt::Accept);
+        policy.refuses_unknown = self.crl_unknown != Some(CrlDoubt::Accept);
+        policy
     }
 
     /// Says whether clients may ask for a WebSocket by name.
@@ -492,6 +604,7 @@ impl TlsSettings {
         };
         options.client_authorities.clone_from(&self.ca);
         options.revocation_lists = self.crl.clone().unwrap_or_default();
+        options.revocation = self.revocation();
         options.protocols = self
             .alpn
             .iter()

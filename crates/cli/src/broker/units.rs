@@ -22,6 +22,10 @@ pub(super) struct Seconds(pub(super) u32);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Size32(pub(super) u32);
 
+/// A [`Size`] that a socket's buffer can have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct BufferSize(usize);
+
 /// A number within bounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Within<T, const LEAST: u32, const MOST: u32>(pub(super) T);
@@ -84,6 +88,29 @@ impl<'de> Deserialize<'de> for Size32 {
         u32::try_from(size).map(Self).map_err(|_| {
             D::Error::custom(format!(
                 "{size}B is too much: less than \"4GiB\" is possible"
+            ))
+        })
+    }
+}
+
+impl BufferSize {
+    /// Less than this the system does not take; it would round up without a word.
+    const LEAST: u64 = 4 << 10;
+    const MOST: u64 = 1 << 30;
+
+    pub(super) const fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for BufferSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Size(size) = Size::deserialize(deserializer)?;
+        let is_possible = (Self::LEAST..=Self::MOST).contains(&size);
+        let bytes = usize::try_from(size).ok().filter(|_| is_possible);
+        bytes.map(Self).ok_or_else(|| {
+            D::Error::custom(format!(
+                "{size}B is no size for a buffer: \"4KiB\" to \"1GiB\""
             ))
         })
     }

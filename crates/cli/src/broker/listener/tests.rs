@@ -77,6 +77,26 @@ fn what_is_refused_says_where_and_what_to_do() {
             "device",
         ),
         (
+            "address = \"unix:/s\"\ntcp_keep_alive = \"60s\"",
+            "settings of a port, but none",
+            "tcp",
+        ),
+        (
+            "address = \"127.0.0.1:1883\"\ntcp_keep_alive_interval = \"60s\"",
+            "tcp_keep_alive_interval, but no tcp_keep_alive",
+            "tcp_keep_alive = ",
+        ),
+        (
+            "address = \"127.0.0.1:1883\"\ntcp_keep_alive = \"1s\"\ntcp_keep_alive_interval = \"0s\"",
+            "a tcp_keep_alive_interval of nothing",
+            "1s",
+        ),
+        (
+            "address = \"127.0.0.1:1883\"\ntcp_keep_alive = \"10h\"",
+            "a time for probes that is too long",
+            "9h",
+        ),
+        (
             "address = \"127.0.0.1:1883\"\nproxy.only = true",
             "proxy.only, but no proxies",
             "proxy.from",
@@ -166,6 +186,102 @@ fn a_listener_takes_from_the_section_what_it_does_not_say() {
     // A certificate without its key is not completed by the key of another.
     let half: TlsSettings = toml::from_str("certificate = \"own.crt\"").expect("valid");
     assert_eq!(half.over(&defaults).key, None);
+}
+
+#[test]
+fn a_certificate_of_its_own_comes_without_those_of_the_section() {
+    let defaults: TlsSettings = toml::from_str(
+        r#"
+        certificate = "all.crt"
+        key = "all.key"
+        more_certificates = [{ certificate = "more.crt", key = "more.key" }]
+        "#,
+    )
+    .expect("valid");
+    for (text, shown, more) in [
+        ("", "all.crt", &["more.crt"][..]),
+        (
+            "certificate = \"own.crt\"\nkey = \"own.key\"",
+            "own.crt",
+            &[],
+        ),
+        (
+            "more_certificates = [{ certificate = \"b.crt\", key = \"b.key\" }]",
+            "all.crt",
+            &["b.crt"],
+        ),
+        (
+            "certificate = \"own.crt\"\nkey = \"own.key\"\n\
+             more_certificates = [{ certificate = \"b.crt\", key = \"b.key\" }]",
+            "own.crt",
+            &["b.crt"],
+        ),
+    ] {
+        let tls: TlsSettings = toml::from_str(text).expect(text);
+        let tls = tls.over(&defaults);
+        assert_eq!(tls.certificate, Some(shown.into()), "{text}");
+        let found = tls.more_certificates.iter();
+        let found: Vec<_> = found.filter_map(|one| one.certificate.to_str()).collect();
+        assert_eq!(found, more, "{text}");
+    }
+}
+
+#[test]
+fn revocation_is_strict_unless_somebody_says_otherwise() {
+    let defaults: TlsSettings = toml::from_str("crl_expired = \"accept\"").expect("valid");
+    for (text, expected) in [
+        ("", [true, false, true]),
+        ("crl_expired = \"refuse\"", [true, true, true]),
+        ("crl_checks = \"client\"", [false, false, true]),
+        (
+            "crl_checks = \"chain\"\ncrl_unknown = \"accept\"",
+            [true, false, false],
+        ),
+    ] {
+        let tls: TlsSettings = toml::from_str(text).expect(text);
+        let policy = tls.over(&defaults).revocation();
+        let found = [
+            policy.checks_chain,
+            policy.refuses_expired_lists,
+            policy.refuses_unknown,
+        ];
+        assert_eq!(found, expected, "{text}");
+    }
+    assert_eq!(
+        TlsSettings::default().revocation(),
+        RevocationPolicy::default()
+    );
+    let error = toml::from_str::<TlsSettings>("crl_expired = \"maybe\"").unwrap_err();
+    assert!(error.to_string().contains("refuse"), "{error}");
+}
+
+#[test]
+fn a_listener_says_how_the_system_treats_its_connections() {
+    let found = listener(
+        r#"
+        address = "127.0.0.1:0"
+        backlog = 7
+        tcp_keep_alive = "2m"
+        tcp_keep_alive_interval = "20s"
+        tcp_no_delay = false
+        send_buffer = "64KiB"
+        receive_buffer = "1MiB"
+        "#,
+    );
+    let options = found.listen_options();
+    assert_eq!(options.backlog, 7);
+    let keep_alive = options.tcp.keep_alive.expect("set");
+    assert_eq!(keep_alive.idle, Duration::from_secs(120));
+    assert_eq!(keep_alive.interval, Duration::from_secs(20));
+    assert!(!options.tcp.no_delay);
+    assert_eq!(options.tcp.send_buffer_bytes, Some(65_536));
+    assert_eq!(options.tcp.receive_buffer_bytes, Some(1_048_576));
+    let plain = listener("address = \"127.0.0.1:0\"\ntcp_keep_alive = \"0s\"");
+    assert_eq!(plain.listen_options(), ListenOptions::default());
+    for size in ["\"1KiB\"", "\"2GiB\"", "65536"] {
+        let text = format!("address = \"127.0.0.1:0\"\nsend_buffer = {size}");
+        toml::from_str::<Listener>(&text).expect_err(size);
+    }
 }
 
 #[test]
