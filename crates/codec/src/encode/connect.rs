@@ -1,6 +1,9 @@
 //! Writes CONNECT and CONNACK.
 
-use super::{Body, Writer, field_len, properties_len, text_len, topic_len, write_properties};
+use super::{
+    Body, Sink, append_field, append_header, append_properties, field_len, properties_len,
+    text_len, topic_len,
+};
 use crate::{
     ConnAck, Connect, DecodeError, EncodeError, PacketType, PropertyId, PropertyScope,
     ProtocolVersion, ReasonCode, Sender, Storage, Will,
@@ -54,27 +57,31 @@ impl<S: Storage> Body for Connect<S> {
         Ok(length)
     }
 
-    fn first_byte(&self) -> u8 {
-        PacketType::Connect.first_byte()
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        out.field(version.protocol_name().as_bytes());
-        out.byte(version.level() | u8::from(self.bridge) << 7);
-        out.byte(self.flags());
-        out.two_bytes(self.keep_alive);
-        write_properties(&self.properties, version, out);
-        out.field(S::text(&self.client_id).as_bytes());
+    fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
+        let first = PacketType::Connect.first_byte();
+        let level = version.level() | u8::from(self.bridge) << 7;
+        let flags = self.flags();
+        let [high, low] = self.keep_alive.to_be_bytes();
+        // The name is a part of one piece with what surrounds it.
+        if version == ProtocolVersion::V31 {
+            append_header(first, remaining, 6, out);
+            out.append(&[b'M', b'Q', b'I', b's', b'd', b'p', level, flags, high, low]);
+        } else {
+            append_header(first, remaining, 4, out);
+            out.append(&[b'M', b'Q', b'T', b'T', level, flags, high, low]);
+        }
+        append_properties(&self.properties, version, out);
+        append_field(S::text(&self.client_id).as_bytes(), out);
         if let Some(will) = &self.will {
-            write_properties(&will.properties, version, out);
-            out.field(S::text(&will.topic).as_bytes());
-            out.field(will.payload.as_ref());
+            append_properties(&will.properties, version, out);
+            append_field(S::text(&will.topic).as_bytes(), out);
+            append_field(will.payload.as_ref(), out);
         }
         if let Some(username) = &self.username {
-            out.field(S::text(username).as_bytes());
+            append_field(S::text(username).as_bytes(), out);
         }
         if let Some(password) = &self.password {
-            out.field(password.as_ref());
+            append_field(password.as_ref(), out);
         }
     }
 }
@@ -124,22 +131,18 @@ impl<S: Storage> Body for ConnAck<S> {
         Ok(properties.saturating_add(2))
     }
 
-    fn first_byte(&self) -> u8 {
-        PacketType::ConnAck.first_byte()
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
+    fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
         // MQTT 3.1 has no Session Present: the byte is reserved.
-        out.byte(u8::from(
-            self.session_present && version != ProtocolVersion::V31,
-        ));
-        out.byte(if version.has_properties() {
+        let flags = u8::from(self.session_present && version != ProtocolVersion::V31);
+        let code = if version.has_properties() {
             self.reason_code.as_u8()
         } else {
             self.reason_code
                 .to_connect_return_code()
                 .unwrap_or_default()
-        });
-        write_properties(&self.properties, version, out);
+        };
+        let next = u16::from_be_bytes([flags, code]);
+        append_header(PacketType::ConnAck.first_byte(), remaining, next, out);
+        append_properties(&self.properties, version, out);
     }
 }

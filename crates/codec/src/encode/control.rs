@@ -1,6 +1,8 @@
 //! Writes acknowledgements, subscriptions, PINGREQ, PINGRESP, DISCONNECT and AUTH.
 
-use super::{Body, Writer, properties_len, write_properties};
+use super::{
+    Body, Sink, append_header, append_properties, append_variable, properties_len, remaining_len,
+};
 use crate::{
     Ack, Auth, DecodeError, Disconnect, EncodeError, PacketId, PacketType, Properties, PropertyId,
     PropertyScope, ProtocolVersion, ReasonCode, ReasonCodes, Sender, Storage, SubAck, Subscribe,
@@ -15,11 +17,9 @@ impl Body for Ping {
         Ok(0)
     }
 
-    fn first_byte(&self) -> u8 {
-        self.0.first_byte()
+    fn append_to(&self, _: ProtocolVersion, _: u32, out: &mut impl Sink) {
+        out.append(&[self.0.first_byte(), 0]);
     }
-
-    fn write(&self, _: ProtocolVersion, _: &mut Writer<'_>) {}
 }
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP.
@@ -42,16 +42,19 @@ impl<S: Storage> AckBody<'_, S> {
 
 impl<S: Storage> Body for AckBody<'_, S> {
     fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        Ok(self.reason().measure(version)?.saturating_add(2))
+        let reason = self.reason();
+        // Nearly all of them; any version has it.
+        if !reason.has_code() {
+            return Ok(2);
+        }
+        Ok(reason.measure(version)?.saturating_add(2))
     }
 
-    fn first_byte(&self) -> u8 {
-        self.packet_type.first_byte()
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        out.two_bytes(self.ack.packet_id.get());
-        self.reason().write(version, out);
+    #[inline]
+    fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
+        let packet_id = self.ack.packet_id.get();
+        append_header(self.packet_type.first_byte(), remaining, packet_id, out);
+        self.reason().append_reason(version, out);
     }
 }
 
@@ -115,6 +118,15 @@ impl<S: Storage> ReasonBody<'_, S> {
         !self.properties.is_empty()
     }
 
+    fn append_reason(&self, version: ProtocolVersion, out: &mut impl Sink) {
+        if self.has_code() {
+            out.append(&[self.reason_code.as_u8()]);
+        }
+        if self.has_properties() {
+            append_properties(self.properties, version, out);
+        }
+    }
+
     fn check_before_v5(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
         let (packet_type, reason_code) = (self.packet_type, self.reason_code);
         if packet_type == PacketType::Auth {
@@ -162,17 +174,10 @@ impl<S: Storage> Body for ReasonBody<'_, S> {
         })
     }
 
-    fn first_byte(&self) -> u8 {
-        self.packet_type.first_byte()
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        if self.has_code() {
-            out.byte(self.reason_code.as_u8());
-        }
-        if self.has_properties() {
-            write_properties(self.properties, version, out);
-        }
+    fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
+        out.append(&[self.packet_type.first_byte()]);
+        append_variable(remaining_len(remaining), out);
+        self.append_reason(version, out);
     }
 }
 
@@ -191,14 +196,12 @@ impl<S: Storage> Body for ListBody<'_, S> {
         Ok(properties.saturating_add(self.list.len()).saturating_add(2))
     }
 
-    fn first_byte(&self) -> u8 {
-        self.packet_type.first_byte()
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        out.two_bytes(self.packet_id.get());
-        write_properties(self.properties, version, out);
-        out.bytes(self.list);
+    #[inline]
+    fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
+        let packet_id = self.packet_id.get();
+        append_header(self.packet_type.first_byte(), remaining, packet_id, out);
+        append_properties(self.properties, version, out);
+        out.append(self.list);
     }
 }
 

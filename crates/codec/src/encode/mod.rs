@@ -11,9 +11,10 @@ pub use publish::PublishParts;
 pub use sink::{Sink, SliceSink};
 pub(crate) use writer::{VARIABLE_MAX, Writer, variable_len};
 
+use writer::{Variable, variable};
+
 use crate::{
-    EncodeError, Packet, PacketType, Properties, PropertyScope, ProtocolVersion, Publish, Storage,
-    text,
+    EncodeError, Packet, PacketType, Properties, PropertyScope, ProtocolVersion, Storage, text,
 };
 
 impl<S: Storage> Packet<S> {
@@ -66,7 +67,7 @@ impl<S: Storage> Packet<S> {
         match self {
             Self::Connect(connect) => user.run(connect, version),
             Self::ConnAck(connack) => user.run(connack, version),
-            Self::Publish(publish) => user.publish(publish, version),
+            Self::Publish(publish) => user.run(publish, version),
             Self::PubAck(ack) => user.run(&ack.body(packet_type, PropertyScope::PubAck), version),
             Self::PubRec(ack) => user.run(&ack.body(packet_type, PropertyScope::PubRec), version),
             Self::PubRel(ack) => user.run(&ack.body(packet_type, PropertyScope::PubRel), version),
@@ -87,11 +88,8 @@ trait Body {
     /// Checks everything that could be wrong, and returns the Remaining Length.
     fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError>;
 
-    /// Returns the first byte.
-    fn first_byte(&self) -> u8;
-
-    /// Writes what follows the fixed header.
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>);
+    /// Appends the packet in as few pieces as it has, to a sink that has room for it.
+    fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink);
 
     /// Returns how much of the Remaining Length belongs to a payload that this packet does not hold.
     fn payload_elsewhere(&self) -> usize {
@@ -102,12 +100,6 @@ trait Body {
 /// What is done with a body.
 trait Use {
     fn run(self, body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError>;
-
-    fn publish(
-        self,
-        publish: &Publish<impl Storage>,
-        version: ProtocolVersion,
-    ) -> Result<usize, EncodeError>;
 }
 
 struct Measure;
@@ -116,14 +108,6 @@ impl Use for Measure {
     fn run(self, body: &impl Body, version: ProtocolVersion) -> Result<usize, EncodeError> {
         let (header_len, remaining) = header(body.measure(version)?)?;
         Ok(remaining_len(remaining).saturating_add(header_len))
-    }
-
-    fn publish(
-        self,
-        publish: &Publish<impl Storage>,
-        version: ProtocolVersion,
-    ) -> Result<usize, EncodeError> {
-        publish.encoded_len(version)
     }
 }
 
@@ -137,21 +121,8 @@ impl<K: Sink> Use for Write<'_, K> {
         let total = remaining_len(remaining).saturating_add(header_len);
         let written = total.saturating_sub(body.payload_elsewhere());
         out.reserve(written)?;
-        let mut writer = Writer::new(out.claim(written));
-        writer.byte(body.first_byte());
-        writer.variable(remaining);
-        body.write(version, &mut writer);
-        writer.finish();
+        body.append_to(version, remaining, out);
         Ok(written)
-    }
-
-    #[inline]
-    fn publish(
-        self,
-        publish: &Publish<impl Storage>,
-        version: ProtocolVersion,
-    ) -> Result<usize, EncodeError> {
-        publish.encode(version, self.0)
     }
 }
 
@@ -194,18 +165,57 @@ fn properties_len<S: Storage>(
     Ok(length.saturating_add(with_length).saturating_sub(1))
 }
 
-/// Writes the properties of a packet with their length; nothing in 3.x.
+/// Appends the fixed header, and the two bytes that follow it in most packets: a length or a Packet
+/// Identifier.
 #[inline(always)]
-fn write_properties<S: Storage>(
+fn append_header(first: u8, remaining: u32, next: u16, out: &mut impl Sink) {
+    let [high, low] = next.to_be_bytes();
+    match variable(remaining) {
+        Variable::One([a]) => out.append(&[first, a, high, low]),
+        Variable::Two([a, b]) => out.append(&[first, a, b, high, low]),
+        Variable::Three([a, b, c]) => out.append(&[first, a, b, c, high, low]),
+        Variable::Four([a, b, c, d]) => out.append(&[first, a, b, c, d, high, low]),
+    }
+}
+
+/// Appends the properties of a packet with their length; nothing in 3.x.
+#[inline(always)]
+fn append_properties<S: Storage>(
     properties: &Properties<S>,
     version: ProtocolVersion,
-    out: &mut Writer<'_>,
+    out: &mut impl Sink,
 ) {
     if version.has_properties() {
         let block = properties.as_bytes();
-        out.variable(u32::try_from(block.len()).unwrap_or(VARIABLE_MAX));
-        out.bytes(block);
+        append_variable(block.len(), out);
+        if !block.is_empty() {
+            out.append(block);
+        }
     }
+}
+
+/// Appends a length that has been checked, as a Variable Byte Integer.
+#[inline(always)]
+fn append_variable(length: usize, out: &mut impl Sink) {
+    match variable(u32::try_from(length).unwrap_or(VARIABLE_MAX)) {
+        Variable::One(bytes) => out.append(&bytes),
+        Variable::Two(bytes) => out.append(&bytes),
+        Variable::Three(bytes) => out.append(&bytes),
+        Variable::Four(bytes) => out.append(&bytes),
+    }
+}
+
+/// Appends a field with its length, which has been checked.
+#[inline(always)]
+fn append_field(field: &[u8], out: &mut impl Sink) {
+    out.append(&two_byte_len(field).to_be_bytes());
+    out.append(field);
+}
+
+/// Returns the length of a field, which has been checked.
+#[inline(always)]
+fn two_byte_len(field: &[u8]) -> u16 {
+    u16::try_from(field.len()).unwrap_or(u16::MAX)
 }
 
 /// Returns how many bytes a binary field takes.

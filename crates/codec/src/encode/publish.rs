@@ -1,8 +1,8 @@
 //! Writes PUBLISH, whole or up to its payload.
 
 use super::{
-    Body, Measure, Sink, Use, VARIABLE_MAX, Write, Writer, header, properties_len, remaining_len,
-    topic_len,
+    Body, Measure, Sink, Use, Write, append_header, append_properties, append_variable, header,
+    properties_len, topic_len, two_byte_len,
 };
 use crate::{
     Borrowed, DecodeError, Delivery, EncodeError, PacketType, Properties, PropertyId,
@@ -85,8 +85,7 @@ impl<S: Storage> Publish<S> {
     ///
     /// [`EncodeError`], as [`encode`](Self::encode).
     pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        let (header_len, remaining) = header(self.measure(version)?)?;
-        Ok(remaining_len(remaining).saturating_add(header_len))
+        Measure.run(self, version)
     }
 
     /// Writes the packet, all of it or nothing, and returns how many bytes that took.
@@ -101,14 +100,11 @@ impl<S: Storage> Publish<S> {
         version: ProtocolVersion,
         out: &mut impl Sink,
     ) -> Result<usize, EncodeError> {
-        let (header_len, remaining) = header(self.measure(version)?)?;
-        let written = remaining_len(remaining).saturating_add(header_len);
-        out.reserve(written)?;
-        self.append_to(version, remaining, out);
-        Ok(written)
+        Write(out).run(self, version)
     }
+}
 
-    /// Checks everything that could be wrong, and returns the Remaining Length.
+impl<S: Storage> Body for Publish<S> {
     #[inline]
     fn measure(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
         let properties = properties_len(
@@ -125,61 +121,12 @@ impl<S: Storage> Publish<S> {
             .saturating_add(self.payload.as_ref().len()))
     }
 
-    /// Appends the packet in as few pieces as it has: what is many times the most frequent packet
-    /// is worth a way of its own.
     #[inline(always)]
     fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
-        let first = first_byte(self.delivery, self.retain);
         let topic = S::text(&self.topic).as_bytes();
-        // The length has been checked.
-        let [high, low] = u16::try_from(topic.len()).unwrap_or(u16::MAX).to_be_bytes();
-        match variable(remaining) {
-            Variable::One([a]) => out.append(&[first, a, high, low]),
-            Variable::Two([a, b]) => out.append(&[first, a, b, high, low]),
-            Variable::Three([a, b, c]) => out.append(&[first, a, b, c, high, low]),
-            Variable::Four([a, b, c, d]) => out.append(&[first, a, b, c, d, high, low]),
-        }
-        out.append(topic);
-        if let Some(packet_id) = self.delivery.packet_id() {
-            out.append(&packet_id.get().to_be_bytes());
-        }
-        if version.has_properties() {
-            let block = self.properties.as_bytes();
-            match variable(u32::try_from(block.len()).unwrap_or(VARIABLE_MAX)) {
-                Variable::One(length) => out.append(&length),
-                Variable::Two(length) => out.append(&length),
-                Variable::Three(length) => out.append(&length),
-                Variable::Four(length) => out.append(&length),
-            }
-            if !block.is_empty() {
-                out.append(block);
-            }
-        }
+        append_names(self.delivery, self.retain, topic, remaining, out);
+        append_properties(&self.properties, version, out);
         out.append(self.payload.as_ref());
-    }
-}
-
-/// A Variable Byte Integer in its shortest form.
-enum Variable {
-    One([u8; 1]),
-    Two([u8; 2]),
-    Three([u8; 3]),
-    Four([u8; 4]),
-}
-
-#[inline(always)]
-fn variable(value: u32) -> Variable {
-    let digit = |shift: u32| (value >> shift & 0x7F).to_le_bytes()[0];
-    match value {
-        0..=0x7F => Variable::One([digit(0)]),
-        0x80..=0x3FFF => Variable::Two([digit(0) | 0x80, digit(7)]),
-        0x4000..=0x1F_FFFF => Variable::Three([digit(0) | 0x80, digit(7) | 0x80, digit(14)]),
-        _ => Variable::Four([
-            digit(0) | 0x80,
-            digit(7) | 0x80,
-            digit(14) | 0x80,
-            digit(21),
-        ]),
     }
 }
 
@@ -205,18 +152,14 @@ impl Body for PublishParts<'_> {
             .saturating_add(self.payload_len))
     }
 
-    fn first_byte(&self) -> u8 {
-        first_byte(self.delivery, self.retain)
-    }
-
-    fn write(&self, version: ProtocolVersion, out: &mut Writer<'_>) {
-        write_head(self.delivery, self.topic.as_bytes(), out);
+    fn append_to(&self, version: ProtocolVersion, remaining: u32, out: &mut impl Sink) {
+        let topic = self.topic.as_bytes();
+        append_names(self.delivery, self.retain, topic, remaining, out);
         if version.has_properties() {
             let blocks = self.properties.each_ref().map(Properties::as_bytes);
-            let length = blocks.iter().map(|block| block.len()).sum::<usize>();
-            out.variable(u32::try_from(length).unwrap_or(VARIABLE_MAX));
+            append_variable(blocks.iter().map(|block| block.len()).sum(), out);
             for block in blocks {
-                out.bytes(block);
+                out.append(block);
             }
         }
     }
@@ -252,14 +195,20 @@ fn head_len(
     Ok(topic.saturating_add(packet_id))
 }
 
-#[inline]
-fn write_head(delivery: Delivery, topic: &[u8], out: &mut Writer<'_>) {
-    out.field(topic);
-    match delivery {
-        Delivery::AtMostOnce => {}
-        Delivery::AtLeastOnce { packet_id, .. } | Delivery::ExactlyOnce { packet_id, .. } => {
-            out.two_bytes(packet_id.get());
-        }
+/// Appends what precedes the properties.
+#[inline(always)]
+fn append_names(
+    delivery: Delivery,
+    retain: bool,
+    topic: &[u8],
+    remaining: u32,
+    out: &mut impl Sink,
+) {
+    let first = first_byte(delivery, retain);
+    append_header(first, remaining, two_byte_len(topic), out);
+    out.append(topic);
+    if let Some(packet_id) = delivery.packet_id() {
+        out.append(&packet_id.get().to_be_bytes());
     }
 }
 

@@ -91,3 +91,27 @@ pub(crate) const fn variable_len(value: u32) -> usize {
         _ => 4,
     }
 }
+
+/// A Variable Byte Integer in its shortest form.
+pub(super) enum Variable {
+    One([u8; 1]),
+    Two([u8; 2]),
+    Three([u8; 3]),
+    Four([u8; 4]),
+}
+
+#[inline(always)]
+pub(super) fn variable(value: u32) -> Variable {
+    let digit = |shift: u32| (value >> shift & 0x7F).to_le_bytes()[0];
+    match value {
+        0..=0x7F => Variable::One([digit(0)]),
+        0x80..=0x3FFF => Variable::Two([digit(0) | 0x80, digit(7)]),
+        0x4000..=0x1F_FFFF => Variable::Three([digit(0) | 0x80, digit(7) | 0x80, digit(14)]),
+        _ => Variable::Four([
+            digit(0) | 0x80,
+            digit(7) | 0x80,
+            digit(14) | 0x80,
+            digit(21),
+        ]),
+    }
+}
