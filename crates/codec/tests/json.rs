@@ -63,6 +63,7 @@ fn nonsense_is_refused() {
         json!({"type": "unsubscribe", "packet_id": 1, "filters": ["a/#/b"]}),
         json!({"type": "auth", "properties": [{"receive_maximum": 0}]}),
         json!({"type": "hello"}),
+        json!({"type": "pingreq", "colour": "red"}),
     ];
     for case in cases {
         assert!(

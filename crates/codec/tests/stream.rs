@@ -143,6 +143,7 @@ fn failure_stays() {
     assert_eq!(stream.poll_item(), Err(error));
     stream.handle_input(&[0xC0, 0x00]);
     assert_eq!(stream.poll_item(), Err(error));
+    assert_eq!(stream.buffered(), 0);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Packets out of a stream of bytes that comes in pieces of any size.
 
+use core::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::{DecodeError, Decoder, Packet, PacketType, PublishHead};
@@ -29,7 +31,6 @@ use crate::{DecodeError, Decoder, Packet, PacketType, PublishHead};
 /// assert_eq!(&publish.payload[..], b"hi");
 /// # Ok::<(), mqttstack_codec::DecodeError>(())
 /// ```
-#[derive(Debug)]
 pub struct StreamDecoder {
     decoder: Decoder,
     /// What has arrived and not been handed out.
@@ -81,14 +82,16 @@ impl StreamDecoder {
         }
     }
 
-    /// Takes bytes that have arrived.
+    /// Takes bytes that have arrived; none any more once the stream is over.
     pub fn handle_input(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        if self.failure.is_none() {
+            self.buffer.extend_from_slice(bytes);
+        }
     }
 
     /// Takes a buffer that has arrived; without copying it, if nothing is waiting.
     pub fn handle_buffer(&mut self, buffer: BytesMut) {
-        if self.buffer.is_empty() {
+        if self.buffer.is_empty() && self.failure.is_none() {
             self.buffer = buffer;
         } else {
             self.handle_input(&buffer);
@@ -168,5 +171,18 @@ impl StreamDecoder {
             self.payload_left = head.payload_len;
         }
         Ok(head.map(StreamItem::PublishHead))
+    }
+}
+
+/// Without the bytes that wait: they may be a CONNECT with its password.
+impl fmt::Debug for StreamDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamDecoder")
+            .field("decoder", &self.decoder)
+            .field("buffered", &self.buffered())
+            .field("whole_publish_max", &self.whole_publish_max)
+            .field("payload_left", &self.payload_left)
+            .field("failure", &self.failure)
+            .finish()
     }
 }

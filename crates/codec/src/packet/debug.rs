@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use crate::{Connect, Publish, ReasonCodes, Storage, SubscribeFilters, UnsubscribeFilters, Will};
+use crate::{
+    Connect, Property, Publish, ReasonCodes, Storage, SubscribeFilters, UnsubscribeFilters, Will,
+};
 
 /// How many bytes of a payload are shown.
 const SHOWN_BYTES_MAX: usize = 64;
@@ -61,6 +63,13 @@ impl<S: Storage> fmt::Debug for Will<S> {
             .field("topic", &self.topic)
             .field("payload", &Shown(self.payload.as_ref()))
             .finish()
+    }
+}
+
+/// As [`Display`](fmt::Display): binary data may be long, and that of authentication is a secret.
+impl fmt::Debug for Property<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

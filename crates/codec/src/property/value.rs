@@ -7,7 +7,7 @@ use crate::{DecodeError, PropertyId, QoS, text};
 use super::id::Kind;
 
 /// One property with its value.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Property<'a> {
     /// Whether the payload is UTF-8 text.

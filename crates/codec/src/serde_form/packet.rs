@@ -29,11 +29,15 @@ pub(super) enum PacketForm {
     SubAck(CodesForm),
     Unsubscribe(UnsubscribeForm),
     UnsubAck(CodesForm),
-    PingReq,
-    PingResp,
+    PingReq(NoFields),
+    PingResp(NoFields),
     Disconnect(ReasonForm),
     Auth(ReasonForm),
 }
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoFields {}
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -194,8 +198,8 @@ impl PacketForm {
                 properties: PropertiesForm::of(&unsuback.properties),
                 reason_codes: unsuback.reason_codes.as_bytes().into(),
             }),
-            Packet::PingReq => Self::PingReq,
-            Packet::PingResp => Self::PingResp,
+            Packet::PingReq => Self::PingReq(NoFields {}),
+            Packet::PingResp => Self::PingResp(NoFields {}),
             Packet::Disconnect(disconnect) => Self::Disconnect(ReasonForm {
                 reason_code: disconnect.reason_code.as_u8(),
                 properties: PropertiesForm::of(&disconnect.properties),
@@ -238,8 +242,8 @@ impl PacketForm {
                 properties: form.properties.properties()?,
                 reason_codes: reason_codes(&form.reason_codes)?,
             }),
-            Self::PingReq => Packet::PingReq,
-            Self::PingResp => Packet::PingResp,
+            Self::PingReq(NoFields {}) => Packet::PingReq,
+            Self::PingResp(NoFields {}) => Packet::PingResp,
             Self::Disconnect(form) => Packet::Disconnect(Disconnect {
                 reason_code: reason_code(form.reason_code)?,
                 properties: form.properties.properties()?,

@@ -11,7 +11,7 @@ use std::{
     io::{self, Write},
 };
 
-use mqttstack_codec::ProtocolVersion;
+use mqttstack_codec::{PacketType, ProtocolVersion};
 
 use super::{
     flow::Item,
@@ -35,6 +35,10 @@ pub(crate) fn dump(out: &mut impl Write, item: &Item<'_>, style: Style) -> io::R
         version: item.version,
         indent: "",
         is_secret: false,
+        may_hold_secret: item.bytes.first().is_some_and(|first_byte| {
+            let packet_type = PacketType::from_u8(first_byte >> 4);
+            matches!(packet_type, Some(PacketType::Connect | PacketType::Auth))
+        }),
     };
     match walk.packet() {
         Ok(()) | Err(Halt::CutShort) => walk.left_over(),
@@ -54,6 +58,8 @@ struct Walk<'a, W> {
     indent: &'static str,
     /// Whether the field at the place is not to be seen by everyone.
     is_secret: bool,
+    /// Whether what no field has been made of may hold a password or authentication data.
+    may_hold_secret: bool,
 }
 
 /// Why a walk does not go on.
@@ -117,7 +123,7 @@ impl<'a, W: Write> Walk<'a, W> {
         if length == 0 {
             return Ok(());
         }
-        (self.indent, self.is_secret) = ("", false);
+        (self.indent, self.is_secret) = ("", self.may_hold_secret);
         let value = format!("{length} bytes");
         let value = self.style.paint(Role::Fault, value);
         self.show(length, "left over", value)

@@ -428,7 +428,22 @@ fn what_is_malformed_is_shown_as_far_as_it_goes() {
                 r#"
       0..1  10                       packet type                 CONNECT
       1..5  FF FF FF FF              remaining length            continues past its fourth byte
-      5..6  01                       left over                   1 bytes
+      5..6  not shown                left over                   1 bytes
+"#,
+            ),
+            (
+                "a password behind a fault",
+                ProtocolVersion::V311,
+                "10 12 00 04 4D 51 54 54 04 02 00 3C 00 00 00 04 73 65 63 72",
+                r#"
+      0..1  10                       packet type                 CONNECT
+      1..2  12                       remaining length            18
+      2..8  00 04 4D 51 54 54        protocol name               "MQTT"
+      8..9  04                       protocol level              MQTT 3.1.1
+     9..10  02                       connect flags               clean start
+    10..12  00 3C                    keep alive                  60 s
+    12..14  00 00                    client identifier           ""
+    14..20  not shown                left over                   6 bytes
 "#,
             ),
             (

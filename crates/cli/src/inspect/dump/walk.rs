@@ -185,7 +185,9 @@ impl<'a, W: Write> Walk<'a, W> {
         while let Some(id) = self.rest.first() {
             let Some(id) = PropertyId::from_u8(*id) else {
                 let (length, id) = (self.rest.len(), format!("0x{id:02X}"));
+                self.is_secret = self.may_hold_secret;
                 self.show(length, "unknown property", id)?;
+                self.is_secret = false;
                 break;
             };
             self.property(id)?;
