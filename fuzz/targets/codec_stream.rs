@@ -6,19 +6,27 @@ use libfuzzer_sys::fuzz_target;
 use mqttstack_codec::{DecodeError, Decoder, Packet, StreamDecoder, StreamItem};
 
 fuzz_target!(|input: (Vec<u8>, Vec<u8>, u16)| {
-    let (input, cuts, whole_publish_max) = input;
+    let (input, cuts, limit) = input;
     let Some((decoder, bytes)) = mqttstack_fuzz::settings(&input) else {
         return;
     };
     let expected = in_one_go(decoder, bytes);
-    let whole = in_pieces(StreamDecoder::new(decoder), bytes, &cuts);
+    // What is claimed may be more than is buffered unasked; one go has no such limit.
+    let unlimited = || StreamDecoder::new(decoder).with_buffered_max(usize::MAX);
+    let whole = in_pieces(unlimited(), bytes, &cuts, usize::MAX);
     assert_eq!(whole, expected);
-    let limit = usize::from(whole_publish_max);
-    let stream = StreamDecoder::new(decoder).with_whole_publish_max(limit);
-    let (packets, error) = in_pieces(stream, bytes, &cuts);
+    let limit = usize::from(limit);
+    let stream = unlimited().with_whole_publish_max(limit);
+    let (packets, error) = in_pieces(stream, bytes, &cuts, usize::MAX);
     // Of several faults, another one may be found; and one in a head before its payload is there.
     assert_eq!(packets, expected.0);
     assert!(error.is_some() || expected.1.is_none());
+    let stream = StreamDecoder::new(decoder)
+        .with_whole_publish_max(limit)
+        .with_buffered_max(limit);
+    // A length that is cut itself is not known yet.
+    let (packets, _) = in_pieces(stream, bytes, &cuts, limit.saturating_add(4));
+    assert!(expected.0.starts_with(&packets));
 });
 
 type Outcome = (Vec<Packet>, Option<DecodeError>);
@@ -41,7 +49,7 @@ fn in_one_go(mut decoder: Decoder, bytes: &[u8]) -> Outcome {
     }
 }
 
-fn in_pieces(mut stream: StreamDecoder, bytes: &[u8], cuts: &[u8]) -> Outcome {
+fn in_pieces(mut stream: StreamDecoder, bytes: &[u8], cuts: &[u8], buffered_max: usize) -> Outcome {
     let mut packets = Vec::new();
     let mut partial = None;
     let mut rest = bytes;
@@ -55,7 +63,10 @@ fn in_pieces(mut stream: StreamDecoder, bytes: &[u8], cuts: &[u8]) -> Outcome {
         stream.handle_input(segment);
         loop {
             match stream.poll_item() {
-                Ok(None) => break,
+                Ok(None) => {
+                    assert!(stream.buffered() <= buffered_max);
+                    break;
+                }
                 Err(error) => return (packets, Some(error)),
                 Ok(Some(StreamItem::Packet(packet))) => packets.push(packet),
                 Ok(Some(StreamItem::PublishHead(head))) => {

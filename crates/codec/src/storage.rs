@@ -20,7 +20,7 @@ mod sealed {
 /// types: [`Borrowed`] holds slices of the buffer that was decoded and needs no allocator,
 /// [`Shared`] holds reference-counted slices and can be kept, queued and sent to other threads.
 pub trait Storage: sealed::Sealed + Clone + Copy + Debug + Default + Eq {
-    /// A text field: valid UTF-8 without U+0000.
+    /// A text field: valid UTF-8. What has been decoded or can be encoded is without U+0000.
     type Str: AsRef<str> + Clone + Debug + Default + Eq;
     /// A binary field, a payload, or an encoded list.
     type Bytes: AsRef<[u8]> + Clone + Debug + Default + Eq;
@@ -72,7 +72,8 @@ impl<'a> Storage for Borrowed<'a> {
     }
 }
 
-/// Fields are reference-counted slices of the received buffer; nothing is copied.
+/// Fields are reference-counted slices of the received buffer; texts of up to 38 bytes are copied
+/// instead, which is cheaper than counting.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Shared;

@@ -136,6 +136,125 @@ fn packet_over_the_limit_is_refused_before_its_body() {
 }
 
 #[test]
+fn what_has_to_be_there_at_once_has_a_limit() {
+    let too_large = |size| DecodeError::PacketTooLarge { size, limit: 100 };
+    let cases: [(&str, &[u8], Option<DecodeError>); 9] = [
+        ("CONNECT at the limit", &[0x10, 98], None),
+        ("CONNECT over it", &[0x10, 99], Some(too_large(101))),
+        (
+            "AUTH",
+            &[0xF0, 0x80, 0x80, 0x80, 0x01],
+            Some(too_large(2_097_157)),
+        ),
+        (
+            "payload of any size",
+            &[0x30, 0x80, 0x80, 0x01, 0, 3, b'a', b'/', b'b', 0],
+            None,
+        ),
+        ("topic at the limit", &[0x30, 0x80, 0x80, 0x01, 0, 94], None),
+        (
+            "topic over it",
+            &[0x30, 0x80, 0x80, 0x01, 0, 95],
+            Some(too_large(101)),
+        ),
+        (
+            "identifier over it",
+            &[0x32, 0x80, 0x80, 0x01, 0, 93],
+            Some(too_large(101)),
+        ),
+        (
+            "properties at the limit",
+            &[0x30, 0x80, 0x80, 0x01, 0, 1, b't', 92],
+            None,
+        ),
+        (
+            "properties over it",
+            &[0x30, 0x80, 0x80, 0x01, 0, 1, b't', 93],
+            Some(too_large(101)),
+        ),
+    ];
+    for (name, bytes, error) in cases {
+        for step in [1, bytes.len()] {
+            let mut stream = StreamDecoder::new(Decoder::new())
+                .with_whole_publish_max(0)
+                .with_buffered_max(100);
+            let mut outcome = Ok(None);
+            for piece in bytes.chunks(step) {
+                assert_eq!(outcome.as_ref().err(), None, "{name}: before all is known");
+                stream.handle_input(piece);
+                outcome = stream.poll_item();
+            }
+            assert_eq!(outcome.err(), error, "{name}, by {step}");
+        }
+    }
+}
+
+#[test]
+fn a_whole_publish_has_a_limit_of_its_own() {
+    let packet = Packet::Publish(Publish::new("t", vec![7; 1000]));
+    let bytes = wire(std::slice::from_ref(&packet), V311);
+    let stream = StreamDecoder::new(Decoder::new().with_version(V311)).with_buffered_max(4);
+    let (packets, _) = read(stream, &[&bytes]).expect("legal");
+    assert_eq!(packets, [packet]);
+}
+
+#[test]
+fn without_a_word_a_megabyte_is_buffered() {
+    // A CONNECT and a property block of 256 MB that a peer begins and does not end.
+    let connect = [0x10, 0xF7, 0xFF, 0xFF, 0x7F];
+    let publish = [
+        0x30, 0xF7, 0xFF, 0xFF, 0x7F, 0, 1, b't', 0xEF, 0xFF, 0xFF, 0x7F,
+    ];
+    for bytes in [&connect[..], &publish] {
+        let mut stream = StreamDecoder::new(Decoder::new()).with_whole_publish_max(0);
+        stream.handle_input(bytes);
+        let error = stream.poll_item().expect_err("too large");
+        assert!(
+            matches!(
+                error,
+                DecodeError::PacketTooLarge {
+                    limit: 0x10_0000,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn kept_packets_share_buffers() {
+    let packet = Packet::Publish(Publish::new("t", &b"0123456789"[..]));
+    let bytes = wire(std::slice::from_ref(&packet), V311);
+    let mut stream = StreamDecoder::new(Decoder::new().with_version(V311));
+    let mut payloads = Vec::new();
+    for _ in 0..100 {
+        stream.handle_input(&bytes);
+        let Ok(Some(StreamItem::Packet(Packet::Publish(publish)))) = stream.poll_item() else {
+            panic!("a PUBLISH")
+        };
+        payloads.push(publish.payload);
+    }
+    // Of one buffer, each payload lies a packet behind the one before.
+    let addresses = payloads.iter().map(|payload| payload.as_ptr().addr());
+    let addresses = addresses.collect::<Vec<_>>();
+    assert!(
+        addresses
+            .windows(2)
+            .all(|pair| pair[1] == pair[0] + bytes.len())
+    );
+}
+
+#[test]
+fn debug_is_without_what_waits() {
+    let mut stream = StreamDecoder::new(Decoder::new());
+    stream.handle_input(&[0x10, 0x40, b's', b'e', b'c', b'r', b'e', b't']);
+    let text = format!("{stream:?}");
+    assert!(text.contains("buffered: 8"), "{text}");
+    assert!(!text.contains("secret") && !text.contains("115"), "{text}");
+}
+
+#[test]
 fn failure_stays() {
     let mut stream = StreamDecoder::new(Decoder::new());
     stream.handle_input(&[0x00]);

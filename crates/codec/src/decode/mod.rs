@@ -27,7 +27,7 @@ use crate::{
 /// How bytes are read: the version, who sent them, and the largest packet that is taken.
 ///
 /// A small value that is copied around; what changes between packets is only the version, which
-/// the first CONNECT tells.
+/// the CONNECT of the connection tells.
 ///
 /// # Examples
 ///
@@ -240,21 +240,18 @@ impl Decoder {
         &self,
         bytes: &'a [u8],
     ) -> Result<Option<(PublishHead<Borrowed<'a>>, usize)>, DecodeError> {
-        let Some((head_len, payload_len)) = self.publish_head_len(bytes)? else {
+        let Some(header) = self.publish_frame(bytes)? else {
+            return Ok(None);
+        };
+        let Some(head_len) = self.publish_head_len(header, bytes, usize::MAX)? else {
             return Ok(None);
         };
         let parser = Parser {
             decoder: *self,
             source: source::Borrow,
         };
-        let publish = parser.publish_of_head(bytes.get(..head_len).unwrap_or_default())?;
-        Ok(Some((
-            PublishHead {
-                publish,
-                payload_len,
-            },
-            head_len,
-        )))
+        let head = bytes.get(..head_len).unwrap_or_default();
+        Ok(Some((parser.publish_head(header, head)?, head_len)))
     }
 
     /// Returns the fixed header and body of the first packet, or `None` if it is not all there.
@@ -282,8 +279,8 @@ mod shared {
     impl Decoder {
         /// Takes the first packet off the buffer, or returns `None` if it is not all there.
         ///
-        /// The packet shares the memory of the buffer; nothing is copied, and a PUBLISH allocates
-        /// nothing. On an error what is left in the buffer is not specified: the connection is
+        /// The packet shares the memory of the buffer, but for texts of up to 38 bytes, which are
+        /// copied into it; a PUBLISH allocates nothing. On an error what is left in the buffer is not specified: the connection is
         /// over.
         ///
         /// # Errors
@@ -329,7 +326,21 @@ mod shared {
             &self,
             buffer: &mut BytesMut,
         ) -> Result<Option<PublishHead>, DecodeError> {
-            let Some((head_len, payload_len)) = self.publish_head_len(buffer)? else {
+            match self.publish_frame(buffer)? {
+                Some(header) => self.take_publish_head(header, buffer, usize::MAX),
+                None => Ok(None),
+            }
+        }
+
+        /// Takes the head of the PUBLISH that the buffer begins with off it, unless the head is
+        /// larger than `head_max`.
+        pub(super) fn take_publish_head(
+            &self,
+            header: FrameHeader,
+            buffer: &mut BytesMut,
+            head_max: usize,
+        ) -> Result<Option<PublishHead>, DecodeError> {
+            let Some(head_len) = self.publish_head_len(header, buffer, head_max)? else {
                 return Ok(None);
             };
             let head = buffer.split_to(head_len).freeze();
@@ -337,11 +348,7 @@ mod shared {
                 decoder: *self,
                 source: Share(&head),
             };
-            let publish = parser.publish_of_head(&head)?;
-            Ok(Some(PublishHead {
-                publish,
-                payload_len,
-            }))
+            parser.publish_head(header, &head).map(Some)
         }
 
         #[inline]

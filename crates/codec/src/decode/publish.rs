@@ -45,19 +45,18 @@ impl<'a, I: Source<'a>> Parser<I> {
     }
 
     /// Reads a head that is all there, fixed header included.
-    pub(super) fn publish_of_head(
+    pub(super) fn publish_head(
         self,
+        header: FrameHeader,
         head: &'a [u8],
-    ) -> Result<Publish<I::Storage>, DecodeError> {
-        let flags = head.first().map_or(0, |first_byte| first_byte & 0x0F);
-        let body_at = head
-            .iter()
-            .skip(1)
-            .position(|byte| *byte < 0x80)
-            .unwrap_or(head.len());
-        let body = head.get(body_at.saturating_add(2)..).unwrap_or_default();
+    ) -> Result<PublishHead<I::Storage>, DecodeError> {
+        let flags = header.flags();
+        let body = head.get(header.header_len()..).unwrap_or_default();
         let fields = complete(|body| self.fields(flags, body), body)?;
-        Ok(self.assemble(flags, fields, I::Storage::NO_BYTES))
+        Ok(PublishHead {
+            publish: self.assemble(flags, fields, I::Storage::NO_BYTES),
+            payload_len: header.total_len().saturating_sub(head.len()),
+        })
     }
 
     /// Reads what precedes the payload, and returns the payload beside it.
@@ -140,31 +139,27 @@ fn delivery(flags: u8, input: &[u8]) -> Parsed<'_, Delivery> {
 }
 
 impl Decoder {
-    /// Returns the lengths of the head and of the payload of a PUBLISH, or `None` if the head is
-    /// not all there.
+    /// Reads the fixed header of a PUBLISH, or returns `None` if it is not all there or that of
+    /// another packet.
+    pub(super) fn publish_frame(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, DecodeError> {
+        let header = self.frame(bytes)?;
+        Ok(header.filter(|header| header.packet_type() == PacketType::Publish))
+    }
+
+    /// Returns the length of the head of a PUBLISH, fixed header included, or `None` if it is not
+    /// all there; refuses one that is larger than `head_max`.
     pub(super) fn publish_head_len(
         &self,
+        header: FrameHeader,
         bytes: &[u8],
-    ) -> Result<Option<(usize, usize)>, DecodeError> {
-        let Some(header) = self
-            .frame(bytes)?
-            .filter(|header| header.packet_type() == PacketType::Publish)
-        else {
-            return Ok(None);
-        };
+        head_max: usize,
+    ) -> Result<Option<usize>, DecodeError> {
         let there = bytes.get(header.header_len()..).unwrap_or_default();
         let body = there.get(..header.remaining_length()).unwrap_or(there);
-        let Some(head_len) = self.body_head_len(header, body)? else {
-            return Ok(None);
-        };
-        if head_len > body.len() {
-            return Ok(None);
-        }
-        let payload_len = header.remaining_length().saturating_sub(head_len);
-        Ok(Some((
-            header.header_len().saturating_add(head_len),
-            payload_len,
-        )))
+        let head_len = self.body_head_len(header, body, head_max)?;
+        Ok(head_len
+            .filter(|head_len| *head_len <= body.len())
+            .map(|head_len| header.header_len().saturating_add(head_len)))
     }
 
     /// Returns how much of the body of a PUBLISH precedes its payload, or `None` if what is there
@@ -173,6 +168,7 @@ impl Decoder {
         &self,
         header: FrameHeader,
         body: &[u8],
+        head_max: usize,
     ) -> Result<Option<usize>, DecodeError> {
         let whole = header.remaining_length();
         let fits = |length: usize| {
@@ -188,6 +184,7 @@ impl Decoder {
         let packet_id_len = if header.flags() & QOS == 0 { 0 } else { 2 };
         let names = fits(usize::from(u16::from_be_bytes(*topic_len)).saturating_add(2))?;
         let names = fits(names.saturating_add(packet_id_len))?;
+        check_size(header.header_len().saturating_add(names), head_max)?;
         if !self.version.has_properties() {
             return Ok(Some(names));
         }
@@ -196,7 +193,9 @@ impl Decoder {
             Variable::Value { value, rest, .. } => {
                 let length_len = after_names.len().saturating_sub(rest.len());
                 let block = usize::try_from(value).unwrap_or(usize::MAX);
-                fits(names.saturating_add(length_len).saturating_add(block)).map(Some)
+                let head_len = fits(names.saturating_add(length_len).saturating_add(block))?;
+                check_size(header.header_len().saturating_add(head_len), head_max)?;
+                Ok(Some(head_len))
             }
             // What is there is wrong: the parser says so.
             Variable::TooLong => Ok(Some(body.len())),
@@ -205,6 +204,17 @@ impl Decoder {
             }
         }
     }
+}
+
+/// Checks that a packet, or its head, is not larger than what may be buffered of it.
+pub(super) fn check_size(size: usize, limit: usize) -> Result<(), DecodeError> {
+    if size > limit {
+        return Err(DecodeError::PacketTooLarge {
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        });
+    }
+    Ok(())
 }
 
 /// Says that fields of a length do not fit into a body.

@@ -4,17 +4,27 @@ use core::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DecodeError, Decoder, Packet, PacketType, PublishHead};
+use super::publish::check_size;
+use crate::{DecodeError, Decoder, FrameHeader, Packet, PacketType, PublishHead};
 
 /// Cuts a stream of bytes into packets, however the bytes are segmented.
 ///
 /// After each [`handle_input`](Self::handle_input), call [`poll_item`](Self::poll_item) until it
-/// returns `None`. What is buffered is then less than one packet, or with
-/// [`with_whole_publish_max`](Self::with_whole_publish_max) less than the head of one; only bytes
-/// that have arrived take memory, whatever a fixed header claims. A packet over the limit of the
-/// [`Decoder`] is refused as soon as its fixed header is there.
+/// returns `None`. What is buffered is then less than one packet, or less than the head of one that
+/// comes in pieces. Whatever a fixed header claims, only bytes that have arrived take memory, with
+/// some room for the next ones. Three limits, each judged as soon as a packet says how long it is:
 ///
-/// The first CONNECT sets the version in which the packets behind it are read.
+/// - the [`Decoder`] has one for packets of any kind;
+/// - [`with_whole_publish_max`](Self::with_whole_publish_max) is for what is buffered of a PUBLISH
+///   that is handed out whole, and makes a larger one come in pieces;
+/// - [`with_buffered_max`](Self::with_buffered_max) is for everything else that has to be there at
+///   once: any other packet, and the head of a PUBLISH that comes in pieces.
+///
+/// What is handed out shares the memory of the buffer and keeps it: a PUBLISH allocates nothing of
+/// its own, but as long as packets are kept, a new buffer is allocated for each 4 KiB that arrive.
+///
+/// Every CONNECT sets the version in which the packets behind it are read; that a client sends one
+/// only is for the session to see to.
 ///
 /// # Examples
 ///
@@ -37,6 +47,8 @@ pub struct StreamDecoder {
     buffer: BytesMut,
     /// The largest PUBLISH that is handed out as one packet, in bytes.
     whole_publish_max: usize,
+    /// The largest packet that is not a PUBLISH, or head of one that comes in pieces, in bytes.
+    buffered_max: usize,
     /// How many bytes of a payload that is handed out in pieces are still to come.
     payload_left: usize,
     /// Why the stream is over.
@@ -59,6 +71,14 @@ pub enum StreamItem {
     },
 }
 
+/// What [`StreamDecoder::with_buffered_max`] is when nothing is said: a CONNECT with everything in
+/// it at its longest takes less, but for user properties.
+const BUFFERED_MAX: usize = 1 << 20;
+
+/// How much room is made for bytes that arrive, at the least. Less would be an allocation for each
+/// packet of those that are kept, more is memory that a packet of a few bytes keeps from the rest.
+const ROOM_MIN: usize = 4096;
+
 impl StreamDecoder {
     /// Creates a decoder at the beginning of a stream. It hands out every PUBLISH as a whole.
     #[must_use]
@@ -67,6 +87,7 @@ impl StreamDecoder {
             decoder,
             buffer: BytesMut::new(),
             whole_publish_max: usize::MAX,
+            buffered_max: BUFFERED_MAX,
             payload_left: 0,
             failure: None,
         }
@@ -82,11 +103,27 @@ impl StreamDecoder {
         }
     }
 
+    /// Returns the decoder with another limit, in bytes, on what has to be there at once and is not
+    /// a whole PUBLISH: packets of other types, and the head of a PUBLISH that is handed out in
+    /// pieces. What is larger is refused with [`DecodeError::PacketTooLarge`]. Default: 1 MiB.
+    #[must_use]
+    pub fn with_buffered_max(self, buffered_max: usize) -> Self {
+        Self {
+            buffered_max,
+            ..self
+        }
+    }
+
     /// Takes bytes that have arrived; none any more once the stream is over.
     pub fn handle_input(&mut self, bytes: &[u8]) {
-        if self.failure.is_none() {
-            self.buffer.extend_from_slice(bytes);
+        if self.failure.is_some() {
+            return;
         }
+        let room = self.buffer.capacity().saturating_sub(self.buffer.len());
+        if room < bytes.len() {
+            self.buffer.reserve(bytes.len().max(ROOM_MIN));
+        }
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// Takes a buffer that has arrived; without copying it, if nothing is waiting.
@@ -153,10 +190,10 @@ impl StreamDecoder {
         let Some(header) = self.decoder.frame(&self.buffer)? else {
             return Ok(None);
         };
-        let comes_in_pieces = header.packet_type() == PacketType::Publish
-            && header.total_len() > self.whole_publish_max;
-        if comes_in_pieces {
-            return self.next_head();
+        if header.packet_type() != PacketType::Publish {
+            check_size(header.total_len(), self.buffered_max)?;
+        } else if header.total_len() > self.whole_publish_max {
+            return self.next_head(header);
         }
         let packet = self.decoder.decode(&mut self.buffer)?;
         if let Some(Packet::Connect(connect)) = &packet {
@@ -165,8 +202,10 @@ impl StreamDecoder {
         Ok(packet.map(StreamItem::Packet))
     }
 
-    fn next_head(&mut self) -> Result<Option<StreamItem>, DecodeError> {
-        let head = self.decoder.decode_publish_head(&mut self.buffer)?;
+    fn next_head(&mut self, header: FrameHeader) -> Result<Option<StreamItem>, DecodeError> {
+        let head = self
+            .decoder
+            .take_publish_head(header, &mut self.buffer, self.buffered_max)?;
         if let Some(head) = &head {
             self.payload_left = head.payload_len;
         }
@@ -181,6 +220,7 @@ impl fmt::Debug for StreamDecoder {
             .field("decoder", &self.decoder)
             .field("buffered", &self.buffered())
             .field("whole_publish_max", &self.whole_publish_max)
+            .field("buffered_max", &self.buffered_max)
             .field("payload_left", &self.payload_left)
             .field("failure", &self.failure)
             .finish()

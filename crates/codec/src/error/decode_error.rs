@@ -53,10 +53,11 @@ pub enum DecodeError {
         /// The Remaining Length.
         length: u32,
     },
-    /// The packet, fixed header included, is larger than this side agreed to take.
+    /// The packet, fixed header included, is larger than this side agreed to take; or the head of a
+    /// PUBLISH whose payload would come in pieces.
     #[error("packet of {size} bytes exceeds the limit of {limit}")]
     PacketTooLarge {
-        /// Its size in bytes.
+        /// Its size in bytes; of a head, what is known of it.
         size: u32,
         /// The limit in bytes.
         limit: u32,

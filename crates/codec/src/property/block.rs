@@ -55,7 +55,8 @@ impl<S: Storage> Properties<S> {
     /// [`presence`](Self::presence), without validating it again.
     ///
     /// For those who keep many messages in storage of their own. Bytes and presence have to come
-    /// from the same block: otherwise getters find nothing, or something else.
+    /// from the same block, and nothing looks whether they do: with others, getters find nothing or
+    /// something else, and packets are written that a receiver refuses.
     #[must_use]
     pub const fn from_validated(encoded: S::Bytes, presence: Presence) -> Self {
         Self {
