@@ -188,6 +188,7 @@ fn send(qos: QoS) -> Box<dyn FnMut() -> usize> {
                 qos,
                 retain: false,
                 subscription_ids: SubscriptionIds::None,
+                group: None,
             };
             session
                 .publish(message.clone(), options, NOW)

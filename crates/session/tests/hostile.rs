@@ -259,6 +259,7 @@ fn run_server(limits: &Arc<Limits>, first: Connect, steps: Vec<Step>) {
                     qos,
                     retain: false,
                     subscription_ids: SubscriptionIds::from_iter([1, 2]),
+                    group: None,
                 };
                 let _ = session.publish(message(qos), options, now);
             }

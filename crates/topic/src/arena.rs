@@ -10,6 +10,7 @@ use crate::pages::Pages;
 pub(crate) struct Id(NonZeroU32);
 
 impl Id {
+    pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
     const MAX: u32 = u32::MAX >> 1;
 
     pub(crate) fn new(number: u32) -> Option<Self> {

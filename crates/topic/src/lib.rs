@@ -30,7 +30,7 @@ mod verdict;
 
 pub use error::TopicError;
 pub use filter::{SharedFilter, TopicFilter, TopicFilterBuf};
-pub use group::{Availability, Choice, GroupId, SharedGroup};
+pub use group::{Availability, Choice, GroupId, GroupTag, SharedGroup};
 pub use limits::{CharacterPolicy, TopicLimits};
 pub use matching::matches;
 pub use name::{Levels, TopicName, TopicNameBuf};

@@ -10,7 +10,7 @@ use mqttstack_session::{
     journal::Change,
     server::{EndCause, Ended},
 };
-use mqttstack_topic::{CharacterPolicy, TopicLimits};
+use mqttstack_topic::{CharacterPolicy, GroupTag, TopicLimits};
 
 use super::{
     Core,
@@ -26,8 +26,8 @@ const NEVER_EXPIRES: u32 = u32::MAX;
 /// How many subscriptions of a session that ends are removed before other workers may look up.
 const REMOVED_PER_STEP: usize = 256;
 
-/// What the topic of a will is held to when it is due: it was checked when it was left.
-const CHECKED_BEFORE: TopicLimits = TopicLimits {
+/// What the topic of a message is held to that comes from here: it was checked when it came.
+pub(super) const CHECKED_BEFORE: TopicLimits = TopicLimits {
     levels_max: u8::MAX,
     bytes_max: u16::MAX,
     characters: CharacterPolicy::Accept,
@@ -77,7 +77,7 @@ impl Core {
         let expiry = ended.session_expiry_interval;
         if expiry == 0 {
             let message = will.and_then(|will| self.will_message(key, &will, now));
-            self.remove_session(key);
+            self.end_session(key, state, now);
             self.publish_will(key, message, now);
             return;
         }
@@ -186,13 +186,36 @@ impl Core {
             return;
         };
         let (expires_at, will) = (absent.expires_at, absent.will.take());
+        let state = std::mem::take(&mut absent.state);
         self.timers.cancel(Timer::SessionExpiry(key), expires_at);
         let message = will.and_then(|(will, due)| {
             self.timers.cancel(Timer::Will(key), due);
             self.will_message(key, &will, now)
         });
-        self.remove_session(key);
+        self.end_session(key, state, now);
         self.publish_will(key, message, now);
+    }
+
+    /// Ends a session: what shared groups have given to it, and another member may have instead,
+    /// goes to one, whichever worker it is with. Where nobody is left of a group, its messages are
+    /// lost with the session, as its other messages are.
+    ///
+    /// A session that ends because its queue is full takes what is in it along: the next member
+    /// would be the next whose queue is full, and so on through the group.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.8.2-5, v5 U-32.
+    fn end_session(&mut self, key: SessionKey, mut state: SessionState, now: Instant) {
+        let entry = self.sessions.get(key);
+        let is_overflowed = entry.is_some_and(|entry| entry.is_overflowed);
+        self.remove_session(key);
+        if is_overflowed {
+            return;
+        }
+        for (group, message) in state.take_group_messages() {
+            self.hand_on(&message, GroupTag::new(group), key, now);
+        }
     }
 
     /// Notes that a session cannot take what it is owed. It is ended at the end of the call, not in

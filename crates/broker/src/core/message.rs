@@ -8,7 +8,7 @@ use mqttstack_session::{
     DeliveryOptions, Message, SessionState, SubscriptionIds,
     journal::{ParcelNumber, SessionNumber},
 };
-use mqttstack_topic::GroupId;
+use mqttstack_topic::GroupTag;
 
 use super::{
     keys::{ConnectionId, SessionKey, WorkerId},
@@ -62,7 +62,7 @@ pub struct Target {
     pub(super) retain: bool,
     pub(super) subscription_ids: SubscriptionIds,
     /// The shared group that it was chosen from.
-    pub(super) group: Option<GroupId>,
+    pub(super) group: Option<GroupTag>,
     /// Whether the session is kept in a store.
     pub(super) lasts: bool,
     /// The parcel of this worker that the message is in the store while it is held for the session.
@@ -75,6 +75,7 @@ impl Target {
             qos: self.qos,
             retain: self.retain,
             subscription_ids: self.subscription_ids.clone(),
+            group: self.group.map(GroupTag::get),
         }
     }
 }

@@ -8,12 +8,15 @@ use mqttstack_session::{
     Message, PublishError, SubscriptionIds,
     fault::{self, Fault},
 };
-use mqttstack_topic::{Availability, Choice, GroupId, Match, SharedGroup, TopicLimits, TopicName};
+use mqttstack_topic::{
+    Availability, Choice, GroupId, GroupTag, Match, SharedGroup, TopicLimits, TopicName,
+};
 
 use super::{
     Core,
     access::{Authorization, PublishRequest},
     directory::Granted,
+    end::CHECKED_BEFORE,
     keys::{ConnectionId, SessionKey, WorkerId},
     locations::Location,
     match_cache::Matched,
@@ -37,7 +40,7 @@ pub(super) struct Hit {
     session: SessionKey,
     granted: Granted,
     /// The shared group that it was chosen from.
-    group: Option<GroupId>,
+    group: Option<(GroupId, GroupTag)>,
 }
 
 impl Core {
@@ -484,15 +487,31 @@ impl Core {
         if is_coming {
             return self.hold(message, target, from);
         }
-        let Some(group) = target.group else { return };
-        let index = self.directory.subscriptions.read();
-        let chosen = index
-            .group(group)
-            .and_then(|group| choose_member(group, Some(session)));
-        drop(index);
-        if let Some(mut hit) = chosen {
-            self.fan_out(message, std::slice::from_mut(&mut hit), now);
+        if let Some(group) = target.group {
+            self.hand_on(message, group, session, now);
         }
+    }
+
+    /// Gives a message that a member of a shared group did not get to another member.
+    pub(super) fn hand_on(
+        &mut self,
+        message: &Message,
+        group: GroupTag,
+        but: SessionKey,
+        now: Instant,
+    ) {
+        let Ok(topic) = TopicName::with_limits(message.topic(), CHECKED_BEFORE) else {
+            return;
+        };
+        let index = self.directory.subscriptions.read();
+        let mut chosen: Vec<Hit> = index
+            .tagged(group)
+            .filter(|group| group.filter().matches(&topic))
+            .filter_map(|group| choose_member(group, Some(but)))
+            .collect();
+        drop(index);
+        self.work.count(1);
+        self.fan_out(message, &mut chosen, now);
     }
 
     fn hold(&mut self, message: &Message, mut target: Target, from: WorkerId) {
@@ -518,7 +537,7 @@ fn choose_member(
     Some(Hit {
         session,
         granted: *granted,
-        group: Some(group.id()),
+        group: Some((group.id(), group.tag())),
     })
 }
 
@@ -539,7 +558,7 @@ fn merge(message: &Message, hits: &[Hit]) -> Option<Target> {
     let keeps_retain = hits.iter().any(|hit| hit.granted.retain_as_published);
     Some(Target {
         session: first.session,
-        group: first.group,
+        group: first.group.map(|(_, tag)| tag),
         lasts: hits.iter().any(|hit| hit.granted.lasts),
         held_as: None,
         qos: match fault::is_on(Fault::RaiseQos) {

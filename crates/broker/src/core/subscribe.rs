@@ -306,6 +306,7 @@ impl Core {
                     // v5 MQTT-3.3.1-9, v3.1.1 MQTT-3.3.1-8
                     retain: true,
                     subscription_ids: granted.subscription_id().into_iter().collect(),
+                    group: None,
                 };
                 let Some(connection) = self.connection_mut(id) else {
                     return sent_any;

@@ -156,6 +156,7 @@ fn answer(session: &mut server::Session, event: server::Event, now: Instant) -> 
                 qos: QoS::AtLeastOnce,
                 retain: false,
                 subscription_ids: SubscriptionIds::None,
+                group: None,
             };
             session.publish(message, options, now)?;
             if let Some(packet_id) = packet_id {

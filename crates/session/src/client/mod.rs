@@ -192,6 +192,7 @@ impl Session {
             qos: message.qos(),
             retain: message.retain(),
             subscription_ids: SubscriptionIds::None,
+            group: None,
         };
         let limits = Arc::clone(&self.settings.limits);
         let result = match &mut self.phase {

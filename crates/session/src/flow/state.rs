@@ -1,6 +1,7 @@
 //! What a session keeps when its connection is gone.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use mqttstack_codec::{PacketId, QoS, ReasonCode};
 use mqttstack_limits::{Instant, Limits};
@@ -114,6 +115,22 @@ impl SessionState {
         if tracks {
             self.outbound.track();
         }
+    }
+
+    /// Empties the state of a session that is over, and returns the messages that a shared group gave
+    /// to it and another member is to get instead, each with the
+    /// [number](DeliveryOptions::group) of its group, in their order.
+    ///
+    /// They are those of QoS 1 that nobody has acknowledged, and those of QoS 1 and 2 that were
+    /// never sent. A QoS 2 message whose delivery has begun is not among them: its receiver may
+    /// have it. Nothing is recorded: whoever keeps a journal writes that the session is over.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.8.2-5, v5 U-32.
+    pub fn take_group_messages(&mut self) -> impl Iterator<Item = (NonZeroU32, Message)> + use<> {
+        self.inbound = Inbound::default();
+        self.outbound.take_group_messages()
     }
 
     /// Returns whether nothing is kept.

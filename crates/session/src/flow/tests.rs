@@ -26,6 +26,7 @@ fn options(qos: QoS) -> DeliveryOptions {
         qos,
         retain: false,
         subscription_ids: SubscriptionIds::None,
+        group: None,
     }
 }
 

@@ -9,8 +9,11 @@ use super::ReplayError;
 use crate::PublishToken;
 
 /// The first byte of what is written; it changes when older readers could no longer make sense of
-/// it.
-pub(super) const VERSION: u8 = 1;
+/// it. Since 2, a delivery may name a shared group.
+pub(super) const VERSION: u8 = 2;
+
+/// What was written under this version and later ones can still be read.
+const VERSION_MIN: u8 = 1;
 
 /// Kinds from here on may be skipped by readers that do not know them.
 const SKIPPABLE: u8 = 0x80;
@@ -260,7 +263,7 @@ impl<'a> Reader<'a> {
     /// Reads the version that everything begins with.
     pub(super) fn version(&mut self) -> Result<(), FormatError> {
         match self.byte()? {
-            VERSION => Ok(()),
+            VERSION_MIN..=VERSION => Ok(()),
             version => Err(FormatError::UnknownVersion { version }),
         }
     }

@@ -1,5 +1,7 @@
 //! The written form of a message and of how it is delivered.
 
+use core::num::NonZeroU32;
+
 use mqttstack_codec::{Borrowed, Properties, PropertyScope, QoS, Sender, validate_topic_name};
 use mqttstack_limits::Instant;
 
@@ -25,7 +27,9 @@ const ONE_ID: u8 = 0b0000_1000;
 const SEVERAL_IDS: u8 = 0b0001_0000;
 /// Whether the delivery has a deadline that does not follow from the message.
 const DELIVERY_DEADLINE: u8 = 0b0010_0000;
-const DELIVERY_RESERVED: u8 = 0b1100_0000;
+/// Whether the delivery is for a member of a shared group.
+const DELIVERY_GROUP: u8 = 0b0100_0000;
+const DELIVERY_RESERVED: u8 = 0b1000_0000;
 
 /// Writes how a message is delivered: options, and deadline where the message does not say it.
 pub(super) fn write_delivery(
@@ -50,7 +54,8 @@ pub(super) fn write_options(
             | flag(DELIVERY_RETAIN, options.retain)
             | flag(ONE_ID, ids.len() == 1)
             | flag(SEVERAL_IDS, ids.len() > 1)
-            | flag(DELIVERY_DEADLINE, deadline.is_some()),
+            | flag(DELIVERY_DEADLINE, deadline.is_some())
+            | flag(DELIVERY_GROUP, options.group.is_some()),
     );
     if ids.len() > 1 {
         out.number(u64::try_from(ids.len()).unwrap_or(u64::MAX));
@@ -60,6 +65,9 @@ pub(super) fn write_options(
     }
     if let Some(deadline) = deadline {
         out.instant(deadline);
+    }
+    if let Some(group) = options.group {
+        out.number(group.get().into());
     }
 }
 
@@ -87,14 +95,23 @@ pub(super) fn read_delivery(
     let subscription_ids = (0..count)
         .map(|_| from.number_u32(field))
         .collect::<Result<SubscriptionIds, _>>()?;
+    let expires_at = match flags & DELIVERY_DEADLINE {
+        0 => None,
+        _ => Some(from.instant()?),
+    };
+    let field = "shared group";
+    let group = match flags & DELIVERY_GROUP {
+        0 => None,
+        _ => {
+            let number = NonZeroU32::new(from.number_u32(field)?);
+            Some(number.ok_or(FormatError::OutOfRange { field })?)
+        }
+    };
     let options = DeliveryOptions {
         qos,
         retain: flags & DELIVERY_RETAIN != 0,
         subscription_ids,
-    };
-    let expires_at = match flags & DELIVERY_DEADLINE {
-        0 => None,
-        _ => Some(from.instant()?),
+        group,
     };
     Ok((options, expires_at))
 }

@@ -19,7 +19,7 @@ impl SessionState {
     ///
     /// # Format
     ///
-    /// One byte that says the version, 1, then records: a byte that says the kind, the length of the
+    /// One byte that says the version, 2, then records: a byte that says the kind, the length of the
     /// body, the body. Numbers take seven bits a byte, least first, the highest bit of a byte saying
     /// that more follow, in their shortest form. Deadlines are microseconds on the lasting clock of
     /// the [`Epoch`]; the largest number of 64 bits is never.
@@ -38,8 +38,9 @@ impl SessionState {
     /// | 0x80 totals | last token, messages dropped, messages expired |
     ///
     /// A delivery is a byte (bits 0-1 QoS, 2 RETAIN, 3 one Subscription Identifier, 4 several, 5
-    /// deadline), then the count if several, the identifiers, and the deadline if it does not follow
-    /// from the message. A message is a byte (bits 0-1 QoS, 2 RETAIN, 3 properties, 4 expires at a
+    /// deadline, 6 shared group), then the count if several, the identifiers, the deadline if it
+    /// does not follow from the message, and the number of the group if there is one; version 1
+    /// knows no groups, and is read as well. A message is a byte (bits 0-1 QoS, 2 RETAIN, 3 properties, 4 expires at a
     /// deadline, 5 expires after an interval), the deadline or the seconds, the topic and its length,
     /// the properties as MQTT 5.0 writes them and their length, and the payload, which takes the
     /// rest.

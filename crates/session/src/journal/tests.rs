@@ -1,7 +1,7 @@
 //! What waits for the store, and what is written.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::time::Duration;
+use core::{num::NonZeroU32, time::Duration};
 
 use mqttstack_codec::{
     Ack, Connect, Delivery, Packet, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Shared,
@@ -92,6 +92,7 @@ fn options(qos: QoS) -> DeliveryOptions {
         qos,
         retain: false,
         subscription_ids: SubscriptionIds::None,
+        group: None,
     }
 }
 
@@ -320,6 +321,7 @@ fn busy_state() -> SessionState {
     let options = DeliveryOptions {
         retain: true,
         subscription_ids: [3, 900_000].into_iter().collect(),
+        group: NonZeroU32::new(7),
         ..options(QoS::ExactlyOnce)
     };
     assert!(state.enqueue(message, options, &limits, at(0.0)).is_ok());
@@ -340,7 +342,7 @@ fn a_queued_message_takes_six_bytes_beside_topic_and_payload() {
     let mut state = SessionState::new();
     let limits = Limits::default();
     let (empty, _) = reread(&state);
-    assert_eq!(empty, [1]);
+    assert_eq!(empty, [2]);
     let payload = "x".repeat(64);
     for _ in 0..100 {
         let message = Message::builder("sensors/1/temperature", payload.clone());
@@ -367,9 +369,21 @@ fn records_that_may_be_skipped_are_and_others_are_not() {
         Err(FormatError::UnknownKind { kind: 0x7F })
     );
     assert_eq!(
-        SessionState::decode(&[2], Epoch::default()),
-        Err(FormatError::UnknownVersion { version: 2 })
+        SessionState::decode(&[3], Epoch::default()),
+        Err(FormatError::UnknownVersion { version: 3 })
     );
+}
+
+#[test]
+fn what_version_1_wrote_can_be_read() {
+    // It had everything but shared groups.
+    let mut state = SessionState::new();
+    let message = message("q1 a=x");
+    let options = options(QoS::AtLeastOnce);
+    let limits = Limits::default();
+    assert!(state.enqueue(message, options, &limits, at(0.0)).is_ok());
+    let written = [1, 1, 6, 1, 1, 1, 1, b'a', b'x', 0x80, 3, 1, 0, 0];
+    assert_eq!(SessionState::decode(&written, Epoch::default()), Ok(state));
 }
 
 #[test]
@@ -405,6 +419,17 @@ fn what_contradicts_itself_is_refused() {
         refused(&[1, 6, 1, 0, 1, 1, b'a', b'x']),
         FormatError::Replay(ReplayError::QosZero)
     ));
+    // Group 0, and one beyond 32 bits.
+    for group in [&[0][..], &[0x80, 0x80, 0x80, 0x80, 0x10]] {
+        let delivery = [&[1, 0x41], group, &[1, 1, b'a']].concat();
+        let len = u8::try_from(delivery.len()).expect("short");
+        assert_eq!(
+            refused(&[&[1, len][..], &delivery].concat()),
+            FormatError::OutOfRange {
+                field: "shared group"
+            }
+        );
+    }
     assert_eq!(refused(&[9, 1, 0]), FormatError::TrailingBytes { count: 1 });
 }
 
@@ -448,6 +473,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
             options: DeliveryOptions {
                 qos: QoS::from_u8(qos).expect("0 to 2"),
                 retain: qos == 1,
+                group: NonZeroU32::new(ids.len().try_into().expect("a few")),
                 subscription_ids: ids.into_iter().collect(),
             },
             expires_at: deadline.map_or(Instant::NEVER, |micros| at(0.0) + Duration::from_micros(micros.into())),

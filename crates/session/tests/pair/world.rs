@@ -395,6 +395,7 @@ impl World {
             qos,
             retain: false,
             subscription_ids: SubscriptionIds::None,
+            group: None,
         };
         let taken = match &mut self.stored {
             Some(state) => state.enqueue(message, options, &Limits::default(), NOW),

@@ -88,6 +88,8 @@ struct SharedAccount {
     account: Account,
     /// Which client may get it, and how.
     copies: BTreeSet<(usize, Copy)>,
+    /// Who was sent how many copies of it at QoS 1: if the session ends, somebody else may be.
+    holders: BTreeMap<usize, u64>,
 }
 
 impl Default for SharedAccount {
@@ -98,6 +100,7 @@ impl Default for SharedAccount {
             retain: false,
             account: Account::default(),
             copies: BTreeSet::new(),
+            holders: BTreeMap::new(),
         }
     }
 }
@@ -241,8 +244,8 @@ impl Accounts {
         }
     }
 
-    /// A client may have become a member of shared groups: a message on its way to one that is gone
-    /// may go to it.
+    /// A client may have become a member of shared groups: the messages of one that is gone may go to
+    /// it.
     pub(super) fn on_member(&mut self, index: usize, filter: &str, granted: Granted) {
         for (payload, shared) in &mut self.shared {
             let copy = granted.shared_copy(
@@ -266,7 +269,21 @@ impl Accounts {
             account.forgive();
             account.owed = account.sent;
         }
+        self.may_hand_on(Some(index));
         self.forgive_groups();
+    }
+
+    /// What a client was sent as a member of a shared group may go to another member, if its session
+    /// is over.
+    ///
+    /// # Specification
+    ///
+    /// v5 U-32.
+    pub(super) fn may_hand_on(&mut self, index: Option<usize>) {
+        let Some(index) = index else { return };
+        for shared in self.shared.values_mut() {
+            shared.account.owed += shared.holders.remove(&index).unwrap_or(0);
+        }
     }
 
     /// A shared group has changed: who has what for its members is not known.
@@ -335,12 +352,22 @@ impl Accounts {
             ));
         };
         if account.on_sent(copy.qos) {
+            self.note_holder(index, &copy);
             return Ok(());
         }
         let account = account.clone();
         Err(format!(
             "client {index} is sent too often {copy:?}: {account:?}"
         ))
+    }
+
+    fn note_holder(&mut self, index: usize, copy: &Copy) {
+        if copy.qos == QoS::AtLeastOnce
+            && copy.topic.starts_with(SHARED_TOPICS)
+            && let Some(shared) = self.shared.get_mut(&copy.payload)
+        {
+            *shared.holders.entry(index).or_default() += 1;
+        }
     }
 
     /// What is sent has not expired, and says how long it still lasts.

@@ -51,6 +51,9 @@ impl World {
                     });
                     if let Some(index) = self.books_of(station) {
                         let when = (at, has_properties);
+                        for client_id in self.comings.vague_ends() {
+                            self.accounts.may_hand_on(index_of(client_id));
+                        }
                         self.accounts.on_sent(index, link, &publish, when)?;
                     }
                 }
@@ -196,9 +199,7 @@ impl World {
                     if asked.filter.starts_with("$share") {
                         self.accounts.forgive_groups();
                     }
-                    if self.settings.workers > 1 {
-                        self.accounts.on_member(index, asked.filter, granted);
-                    }
+                    self.accounts.on_member(index, asked.filter, granted);
                 }
                 if self.settings.workers > 1 {
                     for consequence in self.comings.vague_wills() {

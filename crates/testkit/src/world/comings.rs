@@ -94,6 +94,16 @@ impl Comings {
         }
     }
 
+    /// Returns the clients whose sessions may have ended or not: a clean CONNECT is under way to the
+    /// worker that holds the session, or letters have crossed.
+    pub(super) fn vague_ends(&self) -> impl Iterator<Item = &str> {
+        let vague = self.lives.iter().filter(|(_, life)| {
+            let mut pending = life.pending.iter().filter_map(|it| self.terms.get(it));
+            life.is_uncertain || pending.any(|terms| terms.is_clean)
+        });
+        vague.map(|(client_id, _)| &**client_id)
+    }
+
     /// Returns the wills that may be published at any moment: a clean CONNECT is under way to the
     /// worker that holds the session.
     pub(super) fn vague_wills(&self) -> Vec<Consequence> {

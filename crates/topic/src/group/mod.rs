@@ -1,11 +1,19 @@
 //! Shared groups, and which member gets a message.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 mod runs;
 
-use crate::{SharedFilter, TopicFilter, arena::Id, hash::scramble, subscriptions::Roster};
+use crate::{
+    SharedFilter, TopicFilter,
+    arena::Id,
+    hash::{KeyedHash, scramble},
+    subscriptions::Roster,
+};
 use runs::Runs;
 
 /// The members of one `$share/{group}/{filter}`.
@@ -18,6 +26,7 @@ pub(crate) struct Group<K, V> {
     pub(crate) place: usize,
     /// Tells this group from one that had the same id before.
     pub(crate) generation: u32,
+    pub(crate) tag: GroupTag,
     members: Roster<K, V>,
     /// The places of the members that are marked as away.
     away: Runs,
@@ -32,6 +41,7 @@ impl<K: Copy + Ord, V> Group<K, V> {
             filter: filter_id,
             place: 0,
             generation,
+            tag: GroupTag::of(filter),
             members: Roster::new(),
             away: Runs::new(),
             turn: AtomicUsize::new(0),
@@ -81,12 +91,44 @@ impl<K, V> Group<K, V> {
 
 /// Names a group while it has members; a group that forms anew has another id.
 ///
-/// A message that waits for its acknowledgement keeps it: if the member's session ends first,
-/// [`SubscriptionIndex::group`](crate::SubscriptionIndex::group) finds those who are left.
+/// [`SubscriptionIndex::group`](crate::SubscriptionIndex::group) finds the group by it. What is
+/// kept for longer is kept with the [`GroupTag`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct GroupId {
     pub(crate) id: Id,
     pub(crate) generation: u32,
+}
+
+/// Recognises a group by its filter alone: the same in every index, whoever its members are, and
+/// after a restart.
+///
+/// A message that waits for its acknowledgement keeps it: if the member's session ends first,
+/// [`SubscriptionIndex::tagged`](crate::SubscriptionIndex::tagged) finds those who are left. Two
+/// groups may have the same tag, by one chance in four thousand million or because somebody went
+/// to the length of finding such names: hand nothing to a group whose filter does not match.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GroupTag(NonZeroU32);
+
+impl GroupTag {
+    /// Tags are stored, so this never changes.
+    const HASH: KeyedHash = KeyedHash::new(0);
+
+    fn of(filter: &TopicFilter<'_>) -> Self {
+        let hash = Self::HASH.text(filter.as_str());
+        Self(NonZeroU32::new(hash).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// Returns the tag that has this number, as a store gives it back.
+    #[must_use]
+    pub const fn new(number: NonZeroU32) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number of the tag.
+    #[must_use]
+    pub const fn get(self) -> NonZeroU32 {
+        self.0
+    }
 }
 
 /// A shared group of the index, of which one member gets each message.
@@ -151,6 +193,12 @@ impl<'a, K: Copy + Ord, V> SharedGroup<'a, K, V> {
     #[must_use]
     pub const fn id(&self) -> GroupId {
         self.id
+    }
+
+    /// Returns what to keep in order to recognise this group for longer than it lives.
+    #[must_use]
+    pub const fn tag(&self) -> GroupTag {
+        self.group.tag
     }
 
     /// Returns the filter with its `$share/{group}/`.

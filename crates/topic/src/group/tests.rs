@@ -269,21 +269,46 @@ fn a_mark_goes_with_its_member() {
 fn a_message_of_a_lost_member_is_handed_to_another() {
     // v5 U-32
     let mut index = group_of(2);
-    let id = group(&index).id();
+    let (id, tag) = (group(&index).id(), group(&index).tag());
+    let heir = |index: &Index| {
+        let group = index.tagged(tag).next()?;
+        group
+            .choose(Choice::RoundRobin, |_, ()| READY)
+            .map(|(key, ())| key)
+    };
     index.remove_all(&0);
-    let heir = index
-        .group(id)
-        .unwrap()
-        .choose(Choice::RoundRobin, |_, ()| READY);
-    assert_eq!(heir.map(|(key, _)| key), Some(1));
+    assert!(index.group(id).is_some());
+    assert_eq!(heir(&index), Some(1));
     index.remove_all(&1);
-    assert!(index.group(id).is_none(), "its last member is gone");
+    assert_eq!(heir(&index), None, "its last member is gone");
+    assert!(index.group(id).is_none());
     index.insert(&filter(), 2, ());
     assert!(
         index.group(id).is_none(),
-        "a group that forms anew is another"
+        "a group that forms anew has another id"
     );
-    assert_ne!(group(&index).id(), id);
+    assert_eq!(heir(&index), Some(2), "and the tag of its filter");
+    assert_eq!(index.tagged(tag).count(), 1);
+}
+
+#[test]
+fn a_tag_follows_from_the_filter_alone_and_for_ever() {
+    // They are in stores: these numbers may never change.
+    let cases = [
+        ("$share/g/a", 1_939_323_815),
+        ("$share/h/a", 3_056_782_156),
+        ("$share/workers/jobs/+/urgent/#", 1_868_384_638),
+    ];
+    for (text, number) in cases {
+        for seed in [1, 2] {
+            let mut index = Index::new(seed);
+            index.insert(&TopicFilter::new(text).unwrap(), 1, ());
+            let tag = GroupTag::new(NonZeroU32::new(number).unwrap());
+            assert_eq!(GroupTag::of(&TopicFilter::new(text).unwrap()), tag);
+            let found: Vec<_> = index.tagged(tag).map(|group| group.filter()).collect();
+            assert_eq!(found, [TopicFilter::new(text).unwrap()]);
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The subscription index: from a topic name to everyone who wants it.
 
+use alloc::collections::BTreeSet;
 use core::{hash::Hash, hint::black_box, ops::ControlFlow};
 
 mod batch;
@@ -10,7 +11,7 @@ mod trie;
 pub(crate) use roster::Roster;
 
 use crate::{
-    GroupId, SharedGroup, TopicFilter, TopicName,
+    GroupId, GroupTag, SharedGroup, TopicFilter, TopicName,
     arena::{Arena, Id},
     group::Group,
     hash::KeyedHash,
@@ -51,6 +52,9 @@ pub struct SubscriptionIndex<K, V> {
     by_filter: IdTable,
     /// Groups by their whole text.
     by_group: IdTable,
+    /// Groups by what is kept of them elsewhere. Peers can find filters of the same tag, so this
+    /// is no hash table.
+    by_tag: BTreeSet<(GroupTag, Id)>,
     wildcards: Trie,
     holdings: Holdings<K>,
     hash: KeyedHash,
@@ -80,6 +84,9 @@ pub enum Match<'a, K, V> {
     Group(SharedGroup<'a, K, V>),
 }
 
+/// How many groups of one tag are looked at.
+const SAME_TAG_MAX: usize = 8;
+
 impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
     /// Creates an empty index. The seed keys its hashes: peers must not be able to guess it.
     #[must_use]
@@ -93,6 +100,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
             groups: Arena::new(),
             by_filter: IdTable::new(),
             by_group: IdTable::new(),
+            by_tag: BTreeSet::new(),
             wildcards: Trie::new(hash),
             holdings: Holdings::new(hash),
             hash,
@@ -193,8 +201,24 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
     /// Returns the group with this id, unless its last member has left.
     #[must_use]
     pub fn group(&self, id: GroupId) -> Option<SharedGroup<'_, K, V>> {
-        let group = self.groups.get(id.id)?;
-        (group.generation == id.generation).then_some(SharedGroup { id, group })
+        self.shared_group(id.id).filter(|group| group.id == id)
+    }
+
+    /// Returns the groups that have a tag: one or none, unless somebody has chosen the names of
+    /// groups so that they share it. Of those, the first few are returned.
+    pub fn tagged(&self, tag: GroupTag) -> impl Iterator<Item = SharedGroup<'_, K, V>> {
+        self.by_tag
+            .range((tag, Id::FIRST)..)
+            .take_while(move |(other, _)| *other == tag)
+            .take(SAME_TAG_MAX)
+            .filter_map(|(_, id)| self.shared_group(*id))
+    }
+
+    fn shared_group(&self, id: Id) -> Option<SharedGroup<'_, K, V>> {
+        let group = self.groups.get(id)?;
+        let generation = group.generation;
+        let id = GroupId { id, generation };
+        Some(SharedGroup { id, group })
     }
 
     /// Returns the number of subscriptions.
@@ -338,12 +362,8 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
                     visit(Match::Subscriber { key, value })?;
                 }
                 for id in &many.groups {
-                    if let Some(group) = self.groups.get(*id) {
-                        let id = GroupId {
-                            id: *id,
-                            generation: group.generation,
-                        };
-                        visit(Match::Group(SharedGroup { id, group }))?;
+                    if let Some(group) = self.shared_group(*id) {
+                        visit(Match::Group(group))?;
                     }
                 }
             }
@@ -414,6 +434,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
             let place = filter.subscribers.add_group(id);
             if let Some(group) = self.groups.get_mut(id) {
                 group.place = place;
+                self.by_tag.insert((group.tag, id));
             }
         }
         id
@@ -445,6 +466,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
             return;
         };
         self.by_group.remove_id(self.hash.text(&group.text), id);
+        self.by_tag.remove(&(group.tag, id));
         let Some(filter) = self.filters.get_mut(group.filter) else {
             return;
         };

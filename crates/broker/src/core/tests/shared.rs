@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use mqttstack_limits::Overflow;
 use mqttstack_topic::{Match, TopicName};
 
 use super::*;
@@ -231,4 +232,187 @@ fn the_members_of_a_group_are_counted_where_they_live() {
     net.pass(seconds(10));
     assert_eq!(away_count(&net), 0);
     assert_eq!(net.cores[0].directory().subscription_count(), 0);
+}
+
+/// How the session of a member ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// It was to end with its connection.
+    WithConnection,
+    /// Its client stays away for too long.
+    Expired,
+    /// Its client comes back, here or elsewhere, and wants none of it.
+    CleanStart,
+    /// Its client leaves the group, says goodbye and has no answer for what it has.
+    AfterUnsubscribe,
+}
+
+#[test]
+fn what_a_lost_member_has_not_acknowledged_goes_to_another() {
+    // v5 U-32
+    use End::{AfterUnsubscribe, CleanStart, Expired, WithConnection};
+    for end in [WithConnection, Expired, CleanStart, AfterUnsubscribe] {
+        for (workers, is_durable) in [(1, false), (2, false), (1, true), (2, true)] {
+            let mut net = match is_durable {
+                false => Net::workers(workers),
+                true => Net::durable(workers),
+            };
+            let elsewhere = usize::from(workers) - 1;
+            let publisher = net.join_v5("p");
+            let lost = net.join_at(
+                elsewhere,
+                match end {
+                    WithConnection => clean(V5, "lost"),
+                    Expired | CleanStart | AfterUnsubscribe => lasting(V5, "lost", 10),
+                },
+            );
+            net.subscribe_with(lost, "$share/g/t/+", options(2), Some(5));
+            net.stop_answering(lost);
+            for (topic, qos) in [("t/1", 1), ("t/2", 0), ("t/3", 2), ("t/4", 1)] {
+                net.say(publisher, topic, "x", qos);
+            }
+            assert_eq!(net.hear(lost).len(), 4);
+            // The topic of the message decides, and the group: not just any that it matches.
+            let stranger = net.join_v5("stranger");
+            net.subscribe(stranger, "$share/other/#", 2);
+            let heir = net.join(lasting(V5, "heir", 100));
+            net.subscribe_with(heir, "$share/g/t/+", options(2), Some(6));
+            match end {
+                WithConnection => net.cut(lost),
+                Expired => {
+                    net.cut(lost);
+                    net.expect(heir, &[]);
+                    net.pass(seconds(11));
+                }
+                CleanStart => {
+                    net.cut(lost);
+                    net.expect(heir, &[]);
+                    net.join(clean(V5, "lost"));
+                }
+                AfterUnsubscribe => {
+                    net.unsubscribe(lost, &["$share/g/t/+"]);
+                    net.cut(lost);
+                    net.pass(seconds(11));
+                }
+            }
+            // v5 MQTT-4.8.2-5: the QoS 2 message has been sent to the one that is lost.
+            assert_eq!(
+                net.hear(heir),
+                [
+                    "t/1=x q1 {subscription identifier: 6}",
+                    "t/4=x q1 {subscription identifier: 6}"
+                ],
+                "{end:?}, {workers} workers, durable: {is_durable}"
+            );
+            net.expect(stranger, &[]);
+        }
+    }
+}
+
+#[test]
+fn what_waits_for_a_lost_member_goes_to_another_as_long_as_there_is_one() {
+    // v5 U-32
+    let mut net = Net::workers(2);
+    let publisher = net.join_v5("p");
+    let first = net.join(lasting(V5, "first", 10));
+    net.subscribe(first, "$share/g/t", 2);
+    net.cut(first);
+    for (payload, qos) in [("1", 1), ("2", 2), ("3", 1)] {
+        net.say(publisher, "t", payload, qos);
+    }
+    // Its heir is away, too, and so is the next.
+    let second = net.join_at(1, lasting(V5, "second", 20));
+    net.subscribe(second, "$share/g/t", 2);
+    net.cut(second);
+    net.pass(seconds(11));
+    let third = net.join(lasting(V5, "third", 20));
+    net.subscribe(third, "$share/g/t", 1);
+    net.stop_answering(third);
+    net.pass(seconds(10));
+    // At the QoS that each was granted (v5 MQTT-4.8.2-3).
+    net.expect(third, &["t=1 q1 id=1", "t=2 q1 id=2", "t=3 q1 id=3"]);
+    // There is nobody left: what was in the session goes with it.
+    net.cut(third);
+    net.pass(seconds(21));
+    let late = net.join_v5("late");
+    net.subscribe(late, "$share/g/t", 2);
+    net.expect(late, &[]);
+    assert_eq!(net.cores[0].directory().session_count(), 2);
+}
+
+#[test]
+fn a_message_that_has_expired_is_not_handed_over() {
+    // v5 U-32
+    let mut net = Net::new();
+    let publisher = net.join_v5("p");
+    let lost = net.join(lasting(V5, "lost", 10));
+    net.subscribe(lost, "$share/g/t", 1);
+    net.cut(lost);
+    for (payload, expiry) in [("short", 5), ("long", 50)] {
+        let mut publish = message("t", payload, 1);
+        publish.properties = Properties::builder()
+            .message_expiry_interval(expiry)
+            .build()
+            .expect("valid");
+        net.publish(publisher, publish);
+    }
+    let heir = net.join_v5("heir");
+    net.subscribe(heir, "$share/g/t", 1);
+    net.pass(seconds(11));
+    net.expect(heir, &["t=long q1 {message expiry interval: 40s}"]);
+}
+
+#[test]
+fn a_full_queue_does_not_fall_through_the_group() {
+    // v5 U-32
+    let mut net = Net::planned(Plan {
+        limits: Limits {
+            queue_messages_max: 2,
+            overflow: Overflow::EndSession,
+            ..Limits::default()
+        },
+        ..Plan::default()
+    });
+    let publisher = net.join_v5("p");
+    let members = ["a", "b", "c"].map(|name| {
+        let member = net.join(lasting(V5, name, 100));
+        net.subscribe(member, "$share/g/t", 1);
+        member
+    });
+    for member in members {
+        net.cut(member);
+    }
+    // Two each, and one too many for the first.
+    for n in 0..7 {
+        net.say(publisher, "t", &n.to_string(), 1);
+    }
+    let rejoined = ["a", "b", "c"].map(|name| net.join(lasting(V5, name, 100)));
+    assert_eq!(heard_by(&mut net, &rejoined), [0, 2, 2]);
+}
+
+#[test]
+fn a_restart_does_not_forget_whose_messages_wait() {
+    // v5 U-32
+    for is_cut_first in [false, true] {
+        let mut net = Net::durable(2);
+        let publisher = net.join_v5("p");
+        let lost = net.join(lasting(V5, "lost", 10));
+        net.subscribe(lost, "$share/g/t", 1);
+        net.stop_answering(lost);
+        if is_cut_first {
+            net.cut(lost);
+        }
+        net.say(publisher, "t", "x", 1);
+        let heir = net.join_at(1, lasting(V5, "heir", 1_000));
+        net.subscribe(heir, "$share/g/t", 1);
+        net.cut(heir);
+        let mut net = net.crash();
+        net.pass(seconds(11));
+        let heir = net.join_at(1, lasting(V5, "heir", 1_000));
+        net.expect(heir, &["t=x q1"]);
+        // It has been handed over in the store as well.
+        let mut net = net.crash();
+        let heir = net.join(lasting(V5, "heir", 1_000));
+        net.expect(heir, &[]);
+    }
 }

@@ -1,6 +1,7 @@
 //! What a message is on its way to one subscriber: its number, and how it is delivered.
 
 use alloc::boxed::Box;
+use core::num::NonZeroU32;
 
 use mqttstack_codec::QoS;
 
@@ -68,4 +69,9 @@ pub struct DeliveryOptions {
     pub retain: bool,
     /// The Subscription Identifiers to send along.
     pub subscription_ids: SubscriptionIds,
+    /// The shared group that the subscriber was chosen from, under any number that its owner gives
+    /// it: if the session ends first,
+    /// [`SessionState::take_group_messages`](crate::SessionState::take_group_messages) tells what
+    /// another member is to get.
+    pub group: Option<NonZeroU32>,
 }

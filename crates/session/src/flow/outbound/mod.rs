@@ -6,7 +6,10 @@ mod replay;
 mod undelivered;
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-use core::mem::replace;
+use core::{
+    mem::{replace, take},
+    num::NonZeroU32,
+};
 
 use mqttstack_codec::{Delivery, PacketId, QoS};
 use mqttstack_limits::{Instant, Limits, Overflow};
@@ -310,6 +313,26 @@ impl Outbound {
             }
         }
         taken_over
+    }
+
+    /// Takes out what a shared group gave to this subscriber and another member may have instead,
+    /// in order, and drops the rest.
+    pub(crate) fn take_group_messages(
+        &mut self,
+    ) -> impl Iterator<Item = (NonZeroU32, Message)> + use<> {
+        let Self {
+            mut window, queue, ..
+        } = take(self);
+        let in_flight = window.ids_in_order().into_iter();
+        let unacknowledged = in_flight.filter_map(move |id| match window.remove(id)? {
+            Awaited::PubAck(queued) => Some(queued),
+            // The peer may have it: if somebody else got it, it would be there twice.
+            Awaited::PubRec(_) | Awaited::PubComp(_) => None,
+            Awaited::SubAck { .. } | Awaited::UnsubAck { .. } => None,
+        });
+        unacknowledged
+            .chain(queue)
+            .filter_map(|queued| Some((queued.options.group?, queued.message)))
     }
 
     /// Puts a message back to the head of the queue.

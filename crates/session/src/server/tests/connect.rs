@@ -291,6 +291,7 @@ fn a_session_whose_connack_does_not_fit_stays_with_its_owner() {
         qos: QoS::AtLeastOnce,
         retain: false,
         subscription_ids: SubscriptionIds::default(),
+        group: None,
     };
     state
         .enqueue(message("a=x q1"), options, &quiet(), at(0.0))

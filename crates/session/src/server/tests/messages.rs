@@ -853,6 +853,7 @@ fn options(qos: QoS) -> DeliveryOptions {
         qos,
         retain: false,
         subscription_ids: SubscriptionIds::None,
+        group: None,
     }
 }
 

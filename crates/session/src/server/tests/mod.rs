@@ -116,6 +116,7 @@ impl Subject for Server {
                     qos: message.qos(),
                     retain: message.retain(),
                     subscription_ids: ids.subscription_identifiers().collect::<SubscriptionIds>(),
+                    group: None,
                 };
                 session.publish(message, options, now).expect("taken");
             }
