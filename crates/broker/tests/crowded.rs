@@ -6,11 +6,13 @@ mod common;
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::{Arc, Mutex, mpsc},
     thread,
 };
 
 use mqttstack_broker::{
     Broker, BrokerBuilder, ListenerSettings,
+    core::{Access, Authorization, PublishRequest},
     limits::BrokerLimits,
     transport::{
         IpNet, ProxyOptions, ProxyServer, TlsServer, TlsServerOptions, WebSocketServer,
@@ -159,4 +161,59 @@ fn those_who_wait_give_way_wherever_places_are_short_and_those_who_are_in_do_not
         drop((first, second, silent));
         stop(broker);
     }
+}
+
+/// Holds the worker while it decides about a message.
+struct Hold {
+    is_held: mpsc::Sender<()>,
+    go_on: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+impl Access for Hold {
+    fn authorize_publish(&mut self, _: &PublishRequest<'_>) -> Authorization {
+        self.is_held.send(()).expect("the test waits");
+        let go_on = self.go_on.lock().expect("one at a time");
+        go_on.recv().expect("the test goes on");
+        Authorization::of(true)
+    }
+}
+
+#[test]
+fn who_is_accepted_in_the_turn_in_which_places_run_out_stays() {
+    let ((is_held, held), (release, go_on)) = (mpsc::channel(), mpsc::channel());
+    let go_on = Arc::new(Mutex::new(go_on));
+    let broker = Broker::builder()
+        .listener(loopback())
+        .broker_limits(BrokerLimits {
+            pending_connections_max: 2,
+            ..BrokerLimits::default()
+        })
+        .access(move || {
+            let (is_held, go_on) = (is_held.clone(), Arc::clone(&go_on));
+            Box::new(Hold { is_held, go_on })
+        })
+        .workers(1)
+        .start()
+        .expect("starts");
+    let mut holder = open(address(&broker));
+    greet(&mut holder);
+    let mut first = open(address(&broker));
+    let mut silent = open(address(&broker));
+    while broker.directory().pending_count() < 2 {
+        thread::yield_now();
+    }
+    // While the worker is held, one of those who wait speaks, and then two more come.
+    holder.write_all(&hex("30 03 00 01 74")).expect("written");
+    held.recv().expect("held");
+    first.write_all(&hex(CONNECT)).expect("written");
+    let mut others = [open(address(&broker)), open(address(&broker))];
+    release.send(()).expect("held");
+    expect(&mut first, CONNACK_V311);
+    exchange(&mut first, "C0 00", "D0 00");
+    assert_eq!(read_to_end(&mut silent), []);
+    for other in &mut others {
+        greet(other);
+    }
+    drop((holder, first, silent, others));
+    stop(broker);
 }

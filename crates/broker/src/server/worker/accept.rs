@@ -99,9 +99,9 @@ impl Worker {
         loop {
             let permits = self.permits(terms);
             let oldest = match &permits {
-                Err(NoRoom::OfListener) => self.waiting.oldest_of(terms),
-                Err(NoRoom::OfAll) => self.waiting.oldest(),
-                Ok(_) if self.core.is_crowded() => self.waiting.oldest(),
+                Err(NoRoom::OfListener) => self.oldest_waiting(Some(terms)),
+                Err(NoRoom::OfAll) => self.oldest_waiting(None),
+                Ok(_) if self.core.is_crowded() => self.oldest_waiting(None),
                 Ok(_) => None,
             };
             match oldest.and_then(|oldest| self.remove_link(oldest)) {
@@ -110,6 +110,24 @@ impl Worker {
                     self.core.handle_displaced(link.id, now);
                 }
                 None => return permits.ok(),
+            }
+        }
+    }
+
+    /// Returns the link that has waited longest, among all or among those of a listener.
+    fn oldest_waiting(&mut self, of: Option<&Terms>) -> Option<Token> {
+        loop {
+            let token = match of {
+                Some(terms) => self.waiting.oldest_of(terms)?,
+                None => self.waiting.oldest()?,
+            };
+            let Some(Source::Link(link)) = self.sources.get_mut(token) else {
+                return None;
+            };
+            // It may have been accepted in this very turn, and keeps its place until it is written to.
+            match link.place.take_if(|_| self.core.is_accepted(link.id)) {
+                Some(place) => self.waiting.leave(&place),
+                None => return Some(token),
             }
         }
     }
