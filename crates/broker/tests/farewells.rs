@@ -23,7 +23,8 @@ use mqttstack_broker::{
 
 use common::{Authority, CONNECT_V311, address, hex, open, read_head, stop, upgrade};
 
-/// More than is read at once of what a peer sends.
+/// More than is read at once of what a peer sends while it opens its transport; once it is open, more
+/// is read.
 const MUCH: usize = 64 * 1024;
 
 fn broker(change: impl FnOnce(ListenerSettings) -> ListenerSettings) -> Broker {
@@ -158,7 +159,7 @@ fn a_client_that_breaks_the_rules_of_websockets_reads_the_close_frame() {
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
     // A frame without a mask, and much behind it.
     let mut bytes = hex("82 02 C0 00");
-    bytes.resize(MUCH, 0);
+    bytes.resize(8 * MUCH, 0);
     stream.write_all(&bytes).expect("written");
     // Close, for a protocol error (1002).
     assert_eq!(read_all(&mut stream), hex("88 02 03 EA"));
