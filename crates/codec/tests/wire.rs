@@ -5,12 +5,16 @@
 mod acknowledgements;
 #[path = "wire/connect.rs"]
 mod connect;
+#[path = "wire/count.rs"]
+mod count;
 #[path = "wire/encode.rs"]
 mod encode;
 #[path = "wire/fixed_header.rs"]
 mod fixed_header;
 #[path = "wire/hex.rs"]
 mod hex;
+#[path = "wire/hostile.rs"]
+mod hostile;
 #[path = "wire/lengths.rs"]
 mod lengths;
 #[path = "wire/pitfalls.rs"]

@@ -5,7 +5,7 @@ use mqttstack_codec::{DecodeError, Packet, PropertyId, PropertyScope, ReasonCode
 use super::hex::{check_canonical, check_exact, check_refused, v5};
 
 #[test]
-fn acks_may_leave_out_what_says_nothing() {
+pub(crate) fn acks_may_leave_out_what_says_nothing() {
     // v5 MQTT-2.2.2-1, v5 MQTT-3.4.2-1, v5 MQTT-3.5.2-1, v5 MQTT-3.6.2-1, v5 MQTT-3.7.2-1
     for first_byte in ["40", "50", "62", "70"] {
         let short = format!("{first_byte} | 000A");
@@ -32,7 +32,7 @@ fn acks_may_leave_out_what_says_nothing() {
 }
 
 #[test]
-fn acks_need_an_identifier() {
+pub(crate) fn acks_need_an_identifier() {
     for first_byte in ["40", "50", "62", "70"] {
         for (body, available) in [("", 0), ("0A", 1)] {
             check_refused(
@@ -48,7 +48,7 @@ fn acks_need_an_identifier() {
 }
 
 #[test]
-fn disconnect_may_leave_out_what_says_nothing() {
+pub(crate) fn disconnect_may_leave_out_what_says_nothing() {
     // v5 MQTT-3.14.2-1
     check_exact(v5(), "E0 00");
     check_canonical(v5(), "E0 01 00", "E0 00");
@@ -58,7 +58,7 @@ fn disconnect_may_leave_out_what_says_nothing() {
 }
 
 #[test]
-fn disconnect_has_properties_of_one_side() {
+pub(crate) fn disconnect_has_properties_of_one_side() {
     // v5 MQTT-3.14.2-2; v5 §3.14.2.2.5
     let expiry = "E0 | 00 05 11 00000000";
     let reference = "E0 | 9D 04 1C 0001 73";
@@ -81,7 +81,7 @@ fn disconnect_has_properties_of_one_side() {
 }
 
 #[test]
-fn auth_needs_a_method_but_in_its_shortest_form() {
+pub(crate) fn auth_needs_a_method_but_in_its_shortest_form() {
     // v5 U-27, v5 MQTT-3.15.2-1
     let Packet::Auth(auth) = check_exact(v5(), "F0 00") else {
         panic!("not an AUTH")

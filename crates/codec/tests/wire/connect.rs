@@ -5,7 +5,7 @@ use mqttstack_codec::{DecodeError, Packet, PropertyId, ProtocolVersion, QoS, Rea
 use super::hex::{check_canonical, check_exact, check_refused, decode, hex, v5, v31, v311};
 
 #[test]
-fn protocol_name_and_level_choose_the_version() {
+pub(crate) fn protocol_name_and_level_choose_the_version() {
     // v5 MQTT-3.1.2-1, v5 MQTT-3.1.2-2; v3.1.1 MQTT-3.1.2-1, v3.1.1 MQTT-3.1.2-2; V31-name,
     // BRG-bit, BRG-accept
     let cases = [
@@ -52,7 +52,7 @@ fn protocol_name_and_level_choose_the_version() {
 }
 
 #[test]
-fn unsupported_level_is_told_before_anything_else() {
+pub(crate) fn unsupported_level_is_told_before_anything_else() {
     // v5 MQTT-3.1.2-2; v3.1.1 MQTT-3.1.2-2; V31-mismatch, BRG-5
     let cases = [
         ("10 | 0004 4D515454 03 FF", 3),
@@ -72,7 +72,7 @@ fn unsupported_level_is_told_before_anything_else() {
 }
 
 #[test]
-fn unknown_protocol_name_is_refused() {
+pub(crate) fn unknown_protocol_name_is_refused() {
     // v5 MQTT-3.1.2-1; v3.1.1 MQTT-3.1.2-1
     for name in [
         "0000",
@@ -128,7 +128,7 @@ fn expected(version: ProtocolVersion, flags: u8) -> Option<DecodeError> {
 }
 
 #[test]
-fn all_connect_flags_are_judged() {
+pub(crate) fn all_connect_flags_are_judged() {
     // v5 MQTT-3.1.2-3, v5 MQTT-3.1.2-9, v5 MQTT-3.1.2-11, v5 MQTT-3.1.2-12, v5 MQTT-3.1.2-13,
     // v5 MQTT-3.1.2-17, v5 MQTT-3.1.2-19, v5 MQTT-3.1.3-1;
     // v3.1.1 MQTT-3.1.2-3, v3.1.1 MQTT-3.1.2-9, v3.1.1 MQTT-3.1.2-11, v3.1.1 MQTT-3.1.2-13,
@@ -174,7 +174,7 @@ fn all_connect_flags_are_judged() {
 }
 
 #[test]
-fn connect_needs_every_field_that_its_flags_announce() {
+pub(crate) fn connect_needs_every_field_that_its_flags_announce() {
     // v5 MQTT-3.1.2-9, v5 MQTT-3.1.2-16 to v5 MQTT-3.1.2-19, v5 MQTT-3.1.3-3;
     // v5 MQTT-3.1.2-17, v5 MQTT-3.1.2-18; v3.1.1 MQTT-3.1.2-18, v3.1.1 MQTT-3.1.2-19,
     // v3.1.1 MQTT-3.1.2-20, v3.1.1 MQTT-3.1.2-21, v3.1.1 MQTT-3.1.3-3
@@ -200,7 +200,7 @@ fn connect_needs_every_field_that_its_flags_announce() {
 }
 
 #[test]
-fn v31_connect_may_end_before_user_name_and_password() {
+pub(crate) fn v31_connect_may_end_before_user_name_and_password() {
     // V31-userflag
     let cases = [
         ("C2", "", None, None),
@@ -239,7 +239,7 @@ fn v31_connect_may_end_before_user_name_and_password() {
 }
 
 #[test]
-fn empty_client_id_is_for_the_session_to_judge() {
+pub(crate) fn empty_client_id_is_for_the_session_to_judge() {
     // v5 MQTT-3.1.3-3; v3.1.1 MQTT-3.1.3-3
     check_exact(v311(), "10 | 0004 4D515454 04 00 003C 0000");
     check_exact(v5(), "10 | 0004 4D515454 05 00 003C 00 0000");
@@ -247,7 +247,7 @@ fn empty_client_id_is_for_the_session_to_judge() {
 }
 
 #[test]
-fn will_topic_is_a_topic_name() {
+pub(crate) fn will_topic_is_a_topic_name() {
     // v5 MQTT-3.1.3-11, v5 MQTT-4.7.3-1; v3.1.1 MQTT-3.1.3-10
     let cases = [
         "10 | 0004 4D515454 04 06 003C 0000 0000 0000",
@@ -266,7 +266,7 @@ fn will_topic_is_a_topic_name() {
 }
 
 #[test]
-fn password_is_binary_and_needs_no_user_name_in_v5() {
+pub(crate) fn password_is_binary_and_needs_no_user_name_in_v5() {
     // v5 MQTT-3.1.2-19; v3.1.1 MQTT-3.1.2-21
     check_exact(v5(), "10 | 0004 4D515454 05 42 003C 00 0001 61 0003 00FFC0");
     check_exact(
@@ -276,7 +276,7 @@ fn password_is_binary_and_needs_no_user_name_in_v5() {
 }
 
 #[test]
-fn authentication_data_needs_a_method() {
+pub(crate) fn authentication_data_needs_a_method() {
     // v5 U-10
     let error = DecodeError::AuthenticationDataWithoutMethod;
     check_refused(
@@ -293,7 +293,7 @@ fn authentication_data_needs_a_method() {
 }
 
 #[test]
-fn connack_flags_are_judged() {
+pub(crate) fn connack_flags_are_judged() {
     // v5 MQTT-3.2.2-1, v5 MQTT-3.2.2-6; v3.1.1 MQTT-3.2.2-4; X311-3.2.2.1-a
     for flags in 2..=u8::MAX {
         let error = DecodeError::ReservedConnAckFlags { flags };
@@ -306,7 +306,7 @@ fn connack_flags_are_judged() {
 }
 
 #[test]
-fn v31_connack_flags_are_not_looked_at() {
+pub(crate) fn v31_connack_flags_are_not_looked_at() {
     // V31-connack
     for flags in ["00", "01", "FF"] {
         let text = format!("20 | {flags} 00");
@@ -319,7 +319,7 @@ fn v31_connack_flags_are_not_looked_at() {
 }
 
 #[test]
-fn return_codes_of_v3_are_zero_to_five() {
+pub(crate) fn return_codes_of_v3_are_zero_to_five() {
     // v3.1.1 MQTT-3.2.2-6
     for code in 0..=u8::MAX {
         for decoder in [v311(), v31()] {
@@ -335,7 +335,7 @@ fn return_codes_of_v3_are_zero_to_five() {
 }
 
 #[test]
-fn connack_has_all_its_properties() {
+pub(crate) fn connack_has_all_its_properties() {
     let properties = "11 00000001 12 0001 63 13 0001 15 0001 58 16 0001 01 1A 0001 72 1C 0001 73 \
                       1F 0001 74 21 0001 22 0002 24 01 25 00 26 0001 6B 0001 76 27 00000100 28 00 \
                       29 00 2A 00";

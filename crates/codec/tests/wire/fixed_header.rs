@@ -87,7 +87,7 @@ fn wrong_first_bytes_are_malformed_packets() {
 }
 
 #[test]
-fn v31_duplicates_of_other_packets_are_accepted() {
+pub(crate) fn v31_duplicates_of_other_packets_are_accepted() {
     // V31-dup; the bit is not kept
     check_canonical(v31(), "6A 02 00 0A", "62 02 00 0A");
     check_canonical(v31(), "8A | 0001 0001 61 00", "82 | 0001 0001 61 00");
@@ -192,7 +192,7 @@ fn packet_over_the_limit_is_refused_from_its_header() {
 }
 
 #[test]
-fn fixed_sizes_are_exact() {
+pub(crate) fn fixed_sizes_are_exact() {
     // X311-2.2.3-b
     for first_byte in ["20", "40", "50", "62", "70", "B0", "C0", "D0", "E0"] {
         let size = if matches!(first_byte, "C0" | "D0" | "E0") {
@@ -220,7 +220,7 @@ fn fixed_sizes_are_exact() {
 }
 
 #[test]
-fn bytes_left_over_are_malformed() {
+pub(crate) fn bytes_left_over_are_malformed() {
     // X311-2.2.3-b; v5 §2
     let cases = [
         (v5(), "10 | 0004 4D515454 05 02 003C 00 0001 61 00"),

@@ -1,5 +1,7 @@
 //! Bytes from text, and the two checks that vectors go through.
 
+use std::{cell::RefCell, collections::BTreeSet};
+
 use bytes::BytesMut;
 use mqttstack_codec::{DecodeError, Decoder, Packet, PacketRef, ProtocolVersion};
 
@@ -58,8 +60,43 @@ pub(crate) fn v31() -> Decoder {
     Decoder::new().with_version(ProtocolVersion::V31)
 }
 
+thread_local! {
+    /// The wires that this thread has seen: version, whether legal, bytes.
+    static JUDGED: RefCell<BTreeSet<(ProtocolVersion, bool, Vec<u8>)>> = const {
+        RefCell::new(BTreeSet::new())
+    };
+}
+
+/// Returns rows of a table: how many different wires of each version have been seen by this thread.
+pub(crate) fn judged() -> [String; 3] {
+    let count = |version, is_legal| {
+        JUDGED.with_borrow(|wires| {
+            let same = wires
+                .iter()
+                .filter(|it| it.0 == version && it.1 == is_legal);
+            same.count()
+        })
+    };
+    [
+        ProtocolVersion::V31,
+        ProtocolVersion::V311,
+        ProtocolVersion::V5,
+    ]
+    .map(|it| format!("| {it} | {} | {} |", count(it, true), count(it, false)))
+}
+
 /// Decodes bytes that are one packet with both faces, which have to agree, and with every cut.
 pub(crate) fn decode(decoder: Decoder, bytes: &[u8]) -> Result<Packet, DecodeError> {
+    let result = decode_uncounted(decoder, bytes);
+    let version = match &result {
+        Ok(Packet::Connect(connect)) => connect.version,
+        Ok(_) | Err(_) => decoder.version,
+    };
+    JUDGED.with_borrow_mut(|wires| wires.insert((version, result.is_ok(), bytes.to_vec())));
+    result
+}
+
+fn decode_uncounted(decoder: Decoder, bytes: &[u8]) -> Result<Packet, DecodeError> {
     let borrowed = decoder.decode_ref(bytes);
     let mut buffer = BytesMut::from(bytes);
     let owned = decoder.decode(&mut buffer);

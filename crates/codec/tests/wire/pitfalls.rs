@@ -5,7 +5,7 @@ use mqttstack_codec::{DecodeError, Packet, Sender};
 use super::hex::{check_canonical, check_exact, decode, hex, v5, v31, v311};
 
 #[test]
-fn illegal_packets_that_others_take_are_refused() {
+pub(crate) fn illegal_packets_that_others_take_are_refused() {
     let v5_wires = [
         (
             "bytes after the end of CONNECT",
@@ -57,7 +57,7 @@ fn illegal_packets_that_others_take_are_refused() {
 }
 
 #[test]
-fn legal_packets_that_others_refuse_are_taken() {
+pub(crate) fn legal_packets_that_others_refuse_are_taken() {
     let wires = [
         ("DISCONNECT without a body", "E0 00"),
         ("DISCONNECT with a reason only", "E0 | 04"),
@@ -139,7 +139,7 @@ fn short_field_in_a_whole_packet_is_never_a_call_for_more() {
 }
 
 #[test]
-fn packets_before_connect_are_for_the_session_to_refuse() {
+pub(crate) fn packets_before_connect_are_for_the_session_to_refuse() {
     // v3.1.1 MQTT-3.1.0-1: the bytes are a packet all the same.
     check_exact(v311().with_sender(Sender::Client), "40 02 00 01");
 }

@@ -106,7 +106,7 @@ fn company(scope: PropertyScope, id: u8) -> &'static str {
 }
 
 #[test]
-fn each_property_is_accepted_where_it_belongs_and_refused_elsewhere() {
+pub(crate) fn each_property_is_accepted_where_it_belongs_and_refused_elsewhere() {
     // v5 U-02
     for (scope, allowed) in PLACES {
         for (id, sample) in SAMPLES {
@@ -129,7 +129,7 @@ fn each_property_is_accepted_where_it_belongs_and_refused_elsewhere() {
 }
 
 #[test]
-fn undefined_identifiers_are_malformed() {
+pub(crate) fn undefined_identifiers_are_malformed() {
     // v5 U-02
     for id in 0..=u8::MAX {
         if PropertyId::from_u8(id).is_none() {
@@ -152,7 +152,7 @@ fn undefined_identifiers_are_malformed() {
 }
 
 #[test]
-fn only_user_properties_and_published_identifiers_repeat() {
+pub(crate) fn only_user_properties_and_published_identifiers_repeat() {
     // v5 U-03, v5 U-22
     for (scope, allowed) in PLACES {
         for (id, sample) in SAMPLES.iter().filter(|(id, _)| allowed.contains(id)) {
@@ -171,7 +171,7 @@ fn only_user_properties_and_published_identifiers_repeat() {
 }
 
 #[test]
-fn values_out_of_range_are_protocol_errors() {
+pub(crate) fn values_out_of_range_are_protocol_errors() {
     // v5 U-08, v5 U-09
     use PropertyScope as S;
     let flags = [
@@ -213,7 +213,7 @@ fn values_out_of_range_are_protocol_errors() {
 }
 
 #[test]
-fn values_that_run_past_the_block_are_malformed() {
+pub(crate) fn values_that_run_past_the_block_are_malformed() {
     // v5 U-02
     for (scope, allowed) in PLACES {
         for (id, sample) in SAMPLES.iter().filter(|(id, _)| allowed.contains(id)) {
@@ -234,7 +234,7 @@ fn values_that_run_past_the_block_are_malformed() {
 }
 
 #[test]
-fn property_length_is_always_there() {
+pub(crate) fn property_length_is_always_there() {
     // v5 MQTT-2.2.2-1
     for (scope, _) in PLACES {
         let text = packet(scope, "");
@@ -264,7 +264,7 @@ fn property_length_is_always_there() {
 }
 
 #[test]
-fn property_length_is_a_minimal_integer() {
+pub(crate) fn property_length_is_a_minimal_integer() {
     // v5 MQTT-1.5.5-1
     check_refused(
         v5(),
@@ -465,7 +465,7 @@ fn builder_says_when_its_buffer_is_full() {
 }
 
 #[test]
-fn without_leaves_out_and_keeps_the_rest_as_it_was() {
+pub(crate) fn without_leaves_out_and_keeps_the_rest_as_it_was() {
     let text = "30 | 0001 61 15 26 0001 61 0000 23 0001 0B 01 26 0001 62 0000 0B 02 01 01";
     let Ok(Packet::Publish(publish)) = decode(v5().with_sender(Sender::Server), &hex(text)) else {
         panic!("not a PUBLISH")

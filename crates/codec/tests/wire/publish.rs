@@ -5,7 +5,7 @@ use mqttstack_codec::{DecodeError, Delivery, Packet, PacketId, PropertyId, Prope
 use super::hex::{check_exact, check_refused, v5, v31, v311};
 
 #[test]
-fn packet_id_is_there_above_qos_0_only() {
+pub(crate) fn packet_id_is_there_above_qos_0_only() {
     // v5 MQTT-2.2.1-2; v3.1.1 MQTT-2.3.1-1, v3.1.1 MQTT-2.3.1-5
     let packet_id = PacketId::new(10).expect("not 0");
     let cases = [
@@ -61,7 +61,7 @@ fn packet_id_is_there_above_qos_0_only() {
 }
 
 #[test]
-fn packet_id_zero_is_refused() {
+pub(crate) fn packet_id_zero_is_refused() {
     // v5 MQTT-2.2.1-3, v5 MQTT-2.2.1-4; v3.1.1 MQTT-2.3.1-1; V31-msgid
     let v3 = [
         "32 | 0001 61 0000",
@@ -94,7 +94,7 @@ fn packet_id_zero_is_refused() {
 }
 
 #[test]
-fn empty_payload_is_legal_at_every_qos() {
+pub(crate) fn empty_payload_is_legal_at_every_qos() {
     // X311-3.3.3-a
     for text in [
         "30 | 0001 61",
@@ -111,7 +111,7 @@ fn empty_payload_is_legal_at_every_qos() {
 }
 
 #[test]
-fn topic_is_the_first_field_and_not_empty() {
+pub(crate) fn topic_is_the_first_field_and_not_empty() {
     // v5 MQTT-3.3.2-1, v5 MQTT-4.7.3-1, v5 U-19; v3.1.1 MQTT-3.3.2-1, v3.1.1 MQTT-4.7.3-1
     check_refused(v5(), "30 | 0000 00", DecodeError::EmptyTopicWithoutAlias);
     check_refused(
@@ -129,7 +129,7 @@ fn topic_is_the_first_field_and_not_empty() {
 }
 
 #[test]
-fn topic_alias_is_not_zero() {
+pub(crate) fn topic_alias_is_not_zero() {
     // v5 MQTT-3.3.2-8, v5 U-20
     check_refused(v5(), "30 | 0001 61 03 23 0000", DecodeError::TopicAliasZero);
     check_refused(v5(), "30 | 0000 03 23 0000", DecodeError::TopicAliasZero);
@@ -141,7 +141,7 @@ fn topic_alias_is_not_zero() {
 }
 
 #[test]
-fn subscription_identifiers_come_from_servers_only() {
+pub(crate) fn subscription_identifiers_come_from_servers_only() {
     // v5 MQTT-3.3.4-6, v5 U-22
     let text = "30 | 0001 61 04 0B 01 0B 02";
     let Packet::Publish(publish) = check_exact(v5().with_sender(Sender::Server), text) else {
@@ -171,7 +171,7 @@ fn subscription_identifiers_come_from_servers_only() {
 }
 
 #[test]
-fn fields_that_run_over_the_end_are_malformed() {
+pub(crate) fn fields_that_run_over_the_end_are_malformed() {
     // X311-2.2.3-b; v5 §2
     let truncated = |needed, available| DecodeError::FieldTruncated { needed, available };
     let cases = [

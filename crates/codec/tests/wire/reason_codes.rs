@@ -30,7 +30,7 @@ const AUTH_SERVER: &[u8] = &[0x00, 0x18];
 type Case<'c> = (PacketType, &'c str, &'c str, &'c [u8], &'c [u8]);
 
 #[test]
-fn each_packet_has_its_codes() {
+pub(crate) fn each_packet_has_its_codes() {
     // v5 MQTT-3.2.2-8, v5 MQTT-3.4.2-1, v5 MQTT-3.5.2-1, v5 MQTT-3.6.2-1, v5 MQTT-3.7.2-1,
     // v5 MQTT-3.9.3-2, v5 MQTT-3.11.3-2, v5 MQTT-3.14.2-1, v5 MQTT-3.15.2-1
     let method = "04 15 0001 58";

@@ -8,7 +8,7 @@ use mqttstack_codec::{
 use super::hex::{check_exact, check_refused, decode, hex, v5, v31, v311};
 
 #[test]
-fn all_subscription_options_are_judged() {
+pub(crate) fn all_subscription_options_are_judged() {
     // v5 MQTT-3.8.3-5, v5 U-25; v3.1.1 MQTT-3.8.3-4
     for options in 0..=u8::MAX {
         let text = format!("82 | 0001 00 0001 61 {options:02X}");
@@ -39,7 +39,7 @@ fn all_subscription_options_are_judged() {
 }
 
 #[test]
-fn options_are_read() {
+pub(crate) fn options_are_read() {
     let Packet::Subscribe(subscribe) = check_exact(v5(), "82 | 0001 00 0001 61 2E 0001 62 11")
     else {
         panic!("not a SUBSCRIBE")
@@ -69,7 +69,7 @@ fn options_are_read() {
 }
 
 #[test]
-fn no_local_is_not_for_shared_subscriptions() {
+pub(crate) fn no_local_is_not_for_shared_subscriptions() {
     // v5 MQTT-3.8.3-4
     let shared = "000A 24 73 68 61 72 65 2F 67 2F 61";
     let error = DecodeError::NoLocalOnShared;
@@ -80,7 +80,7 @@ fn no_local_is_not_for_shared_subscriptions() {
 }
 
 #[test]
-fn lists_are_not_empty() {
+pub(crate) fn lists_are_not_empty() {
     // v5 MQTT-3.8.3-2, v5 MQTT-3.10.3-2, v5 U-26; v3.1.1 MQTT-3.8.3-3, v3.1.1 MQTT-3.10.3-2;
     // V31-sub-empty
     let cases = [
@@ -102,7 +102,7 @@ fn lists_are_not_empty() {
 }
 
 #[test]
-fn unsubscribe_has_no_options() {
+pub(crate) fn unsubscribe_has_no_options() {
     // v5 MQTT-3.10.3-1; v3.1.1 MQTT-3.10.3-1
     let Packet::Unsubscribe(unsubscribe) = check_exact(v311(), "A2 | 000A 0003 612F62 0003 632F64")
     else {
@@ -116,7 +116,7 @@ fn unsubscribe_has_no_options() {
 }
 
 #[test]
-fn subscription_identifier_stands_once_and_is_not_zero() {
+pub(crate) fn subscription_identifier_stands_once_and_is_not_zero() {
     // v5 U-22
     let property = PropertyId::SubscriptionIdentifier;
     check_refused(
@@ -153,7 +153,7 @@ fn subscription_identifier_stands_once_and_is_not_zero() {
 }
 
 #[test]
-fn codes_stand_in_the_order_of_the_filters() {
+pub(crate) fn codes_stand_in_the_order_of_the_filters() {
     // v5 MQTT-3.9.3-2, v5 MQTT-3.11.3-2; v3.1.1 MQTT-3.8.4-5, v3.1.1 MQTT-3.9.3-1,
     // v3.1.1 MQTT-3.9.3-2; V31-suback
     let Packet::SubAck(suback) = check_exact(v311(), "90 | 000A 02 80 00 01") else {
@@ -182,7 +182,7 @@ fn codes_stand_in_the_order_of_the_filters() {
 }
 
 #[test]
-fn unsuback_of_v3_has_no_codes() {
+pub(crate) fn unsuback_of_v3_has_no_codes() {
     let Packet::UnsubAck(unsuback) = check_exact(v311(), "B0 02 00 0A") else {
         panic!("UNSUBACK")
     };

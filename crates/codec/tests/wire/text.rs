@@ -112,7 +112,7 @@ fn packets_with(string: &str) -> Vec<(bool, &'static str, String)> {
 }
 
 #[test]
-fn ill_formed_utf8_is_refused_in_every_field() {
+pub(crate) fn ill_formed_utf8_is_refused_in_every_field() {
     // v5 MQTT-1.5.4-1, v5 MQTT-1.5.7-1, v5 MQTT-3.1.3-4, v5 MQTT-3.1.3-11, v5 MQTT-3.1.3-12,
     // v5 MQTT-3.3.2-1, v5 MQTT-3.3.2-13, v5 MQTT-3.3.2-19, v5 MQTT-3.8.3-1, v5 MQTT-3.10.3-1;
     // v3.1.1 MQTT-1.5.3-1, v3.1.1 MQTT-3.1.3-4, v3.1.1 MQTT-3.1.3-10, v3.1.1 MQTT-3.1.3-11,
@@ -131,7 +131,7 @@ fn ill_formed_utf8_is_refused_in_every_field() {
 }
 
 #[test]
-fn nul_is_refused_in_every_field() {
+pub(crate) fn nul_is_refused_in_every_field() {
     // v5 MQTT-1.5.4-2, v5 MQTT-4.7.3-2; v3.1.1 MQTT-1.5.3-2; V31-utf8
     for string in [
         "00",
@@ -152,7 +152,7 @@ fn nul_is_refused_in_every_field() {
 }
 
 #[test]
-fn byte_order_mark_is_kept() {
+pub(crate) fn byte_order_mark_is_kept() {
     // v5 MQTT-1.5.4-3; v3.1.1 MQTT-1.5.3-3
     for (is_v5, field, text) in packets_with("EF BB BF 61") {
         println!("{field}");
@@ -163,7 +163,7 @@ fn byte_order_mark_is_kept() {
 }
 
 #[test]
-fn legal_text_of_all_lengths_is_accepted() {
+pub(crate) fn legal_text_of_all_lengths_is_accepted() {
     for length in 0..29 {
         for character in ["61", "7F", "C2 80", "EF BF BD", "F4 8F BF BF"] {
             let string = character.repeat(length);
@@ -177,7 +177,7 @@ fn legal_text_of_all_lengths_is_accepted() {
 }
 
 #[test]
-fn discouraged_code_points_are_a_policy_for_topics() {
+pub(crate) fn discouraged_code_points_are_a_policy_for_topics() {
     // v5 U-01; X311-1.5.3-a
     let cases = [
         ("01", 0x01),
@@ -227,7 +227,7 @@ fn ascii(text: &str) -> String {
 }
 
 #[test]
-fn topic_names_hold_no_wildcards() {
+pub(crate) fn topic_names_hold_no_wildcards() {
     // v5 MQTT-3.3.2-2, v5 MQTT-3.3.2-14, v5 MQTT-4.7.0-1; v3.1.1 MQTT-3.3.2-2, v3.1.1 MQTT-4.7.1-1
     for name in [
         "+",
@@ -263,7 +263,7 @@ fn topic_names_hold_no_wildcards() {
 }
 
 #[test]
-fn filters_place_wildcards_by_levels() {
+pub(crate) fn filters_place_wildcards_by_levels() {
     // v5 MQTT-4.7.1-1, v5 MQTT-4.7.1-2, v5 MQTT-4.7.3-1; v3.1.1 MQTT-4.7.1-2,
     // v3.1.1 MQTT-4.7.1-3, v3.1.1 MQTT-4.7.3-1
     let legal = [
@@ -320,7 +320,7 @@ fn filters_place_wildcards_by_levels() {
 }
 
 #[test]
-fn shared_filters_have_a_name_and_a_filter() {
+pub(crate) fn shared_filters_have_a_name_and_a_filter() {
     // v5 MQTT-4.8.2-1, v5 MQTT-4.8.2-2
     for filter in [
         "$share/g/a",
