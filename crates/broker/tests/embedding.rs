@@ -147,6 +147,40 @@ fn a_client_in_the_program_is_a_client_like_any_other() {
 }
 
 #[test]
+fn packets_of_all_sizes_come_through_a_socket_unchanged_and_in_order() {
+    let broker = builder().workers(1).start().expect("starts");
+    let mut sender = open(address(&broker));
+    exchange(&mut sender, CONNECT_V311, CONNACK_V311);
+    let mut receiver = open(address(&broker));
+    let connect = "10 0D 00 04 4D 51 54 54 04 02 00 3C 00 01 78";
+    exchange(&mut receiver, connect, CONNACK_V311);
+    exchange(&mut receiver, "82 06 00 01 00 01 75 00", "90 03 00 01 00");
+    // QoS 0 to "u"; the lengths take one to four bytes.
+    let sizes = [
+        20, 70_000, 70_000, 300, 16_384, 400_000, 1, 66_000, 2_200_000, 5,
+    ];
+    let mut packets = Vec::new();
+    for (number, size) in (0_u8..).zip(sizes.iter().cycle().take(40)) {
+        packets.push(0x30);
+        let mut rest: usize = size + 3;
+        while rest > 0x7F {
+            packets.push((rest % 0x80 + 0x80).to_le_bytes()[0]);
+            rest /= 0x80;
+        }
+        packets.push(rest.to_le_bytes()[0]);
+        packets.extend([0, 1, b'u']);
+        packets.extend((0..*size).map(|index: usize| number ^ (index % 251).to_le_bytes()[0]));
+    }
+    let expected = packets.clone();
+    let sending = thread::spawn(move || sender.write_all(&packets).expect("written"));
+    let mut got = vec![0; expected.len()];
+    receiver.read_exact(&mut got).expect("it comes");
+    assert!(got == expected);
+    sending.join().expect("sent");
+    stop(broker);
+}
+
+#[test]
 fn a_broker_for_this_program_alone_needs_no_listener_and_ends_in_good_order() {
     let broker = Broker::builder().local_only().start().expect("starts");
     assert!(broker.local_addresses().is_empty());

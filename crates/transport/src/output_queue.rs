@@ -236,7 +236,8 @@ impl Pending {
     /// Puts the open buffer in line, so that something can follow it by reference.
     fn close(&mut self) {
         if !self.open.is_empty() {
-            let open = std::mem::take(&mut self.open).freeze();
+            // What follows has the rest of the same memory.
+            let open = self.open.split().freeze();
             self.closed_len += open.len();
             self.closed.push_back(open);
         }

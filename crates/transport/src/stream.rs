@@ -1,7 +1,7 @@
 //! The byte stream that every transport implements, and every layer stacks on.
 
 use core::fmt;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 
 use mio::event::Source;
 
@@ -47,6 +47,21 @@ pub trait Stream: Send {
     /// when the connection broke, `UnexpectedEof` when a layer misses the peer's goodbye,
     /// `InvalidData` when the peer broke the rules of a layer.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads what is there into `slices`, in order, up to their lengths together.
+    ///
+    /// So the rest of a large packet goes where it stays, and what follows it elsewhere, with one
+    /// system call. A stream that cannot do it fills the first that has room.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    fn read_vectored(&mut self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match slices.iter_mut().find(|slice| !slice.is_empty()) {
+            Some(slice) => self.read(slice),
+            None => Ok(0),
+        }
+    }
 
     /// Writes as much of `bytes` as fits now, and returns how much that was.
     ///
@@ -192,6 +207,10 @@ impl fmt::Debug for dyn Stream {
 impl<S: Stream + ?Sized> Stream for Box<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (**self).read(buffer)
+    }
+
+    fn read_vectored(&mut self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (**self).read_vectored(slices)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

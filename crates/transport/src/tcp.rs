@@ -1,7 +1,7 @@
 //! A TCP connection as a [`Stream`].
 
 use std::{
-    io::{self, IoSlice, Read as _, Write as _},
+    io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
     net::{self, Shutdown, SocketAddr},
 };
 
@@ -110,6 +110,11 @@ impl Stream for TcpStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut socket = self.established()?;
         uninterrupted(|| socket.read(buffer))
+    }
+
+    fn read_vectored(&mut self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut socket = self.established()?;
+        uninterrupted(|| socket.read_vectored(slices))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -1,7 +1,7 @@
 //! A Unix domain socket as a [`Stream`].
 
 use std::{
-    io::{self, IoSlice, Read as _, Write as _},
+    io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
     net::Shutdown,
     os::unix::net,
     path::Path,
@@ -77,6 +77,10 @@ impl UnixStream {
 impl Stream for UnixStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| self.socket.read(buffer))
+    }
+
+    fn read_vectored(&mut self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        uninterrupted(|| self.socket.read_vectored(slices))
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

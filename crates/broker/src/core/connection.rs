@@ -9,6 +9,7 @@ use mqttstack_session::{ProtocolError, journal::OperationSequence, server::Sessi
 use slab::Slab;
 
 use super::{
+    intake::Intake,
     keys::{ConnectionId, SessionKey},
     peer::Peer,
     questions::Question,
@@ -42,6 +43,8 @@ pub(super) struct Connection {
     pub(super) admission: Option<Box<Admission>>,
     /// Bytes that have not been handled: the beginning of a packet, or everything behind a pause.
     unread: Vec<u8>,
+    /// A large packet that is ahead of them.
+    pub(super) intake: Option<Box<Intake>>,
     /// How many bytes make it worth to look at `unread` again.
     wanted: usize,
     /// When the packet at the head of `unread` began; `NEVER` when none has.
@@ -110,6 +113,7 @@ impl Connection {
             key: None,
             admission: None,
             unread: Vec::new(),
+            intake: None,
             wanted: 0,
             begun_at: Instant::NEVER,
             output_after: OperationSequence::default(),
@@ -164,6 +168,9 @@ impl Connection {
     /// The buffer grows with what arrives, never by what is claimed, and ends at the size of the
     /// packet: a payload that shares it holds no more memory than it is counted with.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
+        if let Some(intake) = self.intake.as_deref_mut().filter(|it| !it.is_complete()) {
+            return intake.append(bytes);
+        }
         let len = self.unread.len().saturating_add(bytes.len());
         if len > self.unread.capacity() && len <= self.wanted {
             let capacity = len.saturating_mul(2).min(self.wanted);
@@ -174,9 +181,15 @@ impl Connection {
         self.unread.extend_from_slice(bytes);
     }
 
+    /// Puts back what was taken: it is ahead of all that is kept.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        let behind = std::mem::replace(&mut self.unread, bytes.to_vec());
+        self.unread.extend_from_slice(&behind);
+    }
+
     /// Returns how many bytes make it worth to look again; all there are if that is not known.
     pub(super) fn missing(&self) -> usize {
-        match self.wanted.checked_sub(self.unread.len()) {
+        match self.wanted.checked_sub(self.unread_len()) {
             None | Some(0) => usize::MAX,
             Some(missing) => missing,
         }
@@ -190,7 +203,7 @@ impl Connection {
 
     /// Returns when the packet that an accepted client has begun has to be whole.
     pub(super) fn packet_deadline(&self) -> Instant {
-        if self.key.is_none() || self.unread.len() >= self.wanted {
+        if self.key.is_none() || self.unread_len() >= self.wanted {
             return Instant::NEVER;
         }
         self.begun_at + self.limits.packet_timeout
@@ -198,6 +211,10 @@ impl Connection {
 
     /// Takes what is kept, if it is worth looking at.
     pub(super) fn take_unread(&mut self) -> Option<Bytes> {
+        if let Some(intake) = self.intake.take_if(|intake| intake.is_complete()) {
+            self.wanted = 0;
+            return Some(intake.into_bytes());
+        }
         if self.unread.is_empty() || self.unread.len() < self.wanted {
             return None;
         }
@@ -219,18 +236,39 @@ impl Connection {
         connect.saturating_add(question)
     }
 
+    /// Returns the beginning of a packet, if that is all there is and its length is known: so many
+    /// bytes.
+    pub(super) fn begun(&self) -> Option<(&[u8], usize)> {
+        let is_begun = self.intake.is_none() && self.wanted > self.unread.len();
+        is_begun.then_some((&self.unread, self.wanted))
+    }
+
+    /// Goes on with that packet in a buffer of its own.
+    pub(super) fn take_in(&mut self, intake: Box<Intake>) {
+        self.unread = Vec::new();
+        self.intake = Some(intake);
+    }
+
     pub(super) fn has_unread(&self) -> bool {
-        !self.unread.is_empty()
+        self.unread_len() > 0
+    }
+
+    /// Returns how many bytes are kept.
+    fn unread_len(&self) -> usize {
+        let filled = self.intake.as_ref().map_or(0, |intake| intake.filled());
+        self.unread.len().saturating_add(filled)
     }
 
     /// Returns how much memory is taken for bytes that have not been handled.
     pub(super) fn unread_capacity(&self) -> usize {
-        self.unread.capacity()
+        let intake = self.intake.as_ref().map_or(0, |intake| intake.capacity());
+        self.unread.capacity().saturating_add(intake)
     }
 
     /// Drops what is kept: nobody will look at it.
     pub(super) fn drop_unread(&mut self) {
         self.unread = Vec::new();
+        self.intake = None;
     }
 
     /// Handles the packet at the head of `bytes`, copying a payload that is to be kept.

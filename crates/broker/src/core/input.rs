@@ -1,5 +1,6 @@
 //! What comes in from a connection: bytes become packets, and packets what a session asks for.
 
+use bytes::Bytes;
 use mqttstack_codec::ReasonCode;
 use mqttstack_limits::Instant;
 use mqttstack_session::server::Event;
@@ -36,6 +37,7 @@ impl Core {
             rest = after;
             self.handle_unread(id, now);
         }
+        self.begin_intake(id);
         self.end_hoarding(id, now);
         self.settle(id);
         self.drop_overflowed(now);
@@ -80,15 +82,16 @@ impl Core {
 
     /// Handles bytes that were kept.
     pub(super) fn handle_unread(&mut self, id: ConnectionId, now: Instant) {
-        let Some(connection) = self.connection_mut(id) else {
-            return;
-        };
-        if connection.is_paused() {
-            return;
+        while let Some(connection) = self.connection_mut(id).filter(|it| !it.is_paused()) {
+            let Some(unread) = connection.take_unread() else {
+                return;
+            };
+            self.handle_kept(id, unread, now);
         }
-        let Some(mut rest) = connection.take_unread() else {
-            return;
-        };
+    }
+
+    fn handle_kept(&mut self, id: ConnectionId, kept: Bytes, now: Instant) {
+        let mut rest = kept;
         while !rest.is_empty() {
             let Some(connection) = self.connection_mut(id) else {
                 return;
@@ -97,7 +100,7 @@ impl Core {
                 return;
             }
             if connection.is_paused() {
-                connection.keep(&rest);
+                connection.put_back(&rest);
                 return;
             }
             self.work.count(1);
@@ -113,7 +116,7 @@ impl Core {
                     rest = rest.slice(len.min(rest.len())..);
                 }
                 Step::Wanted(wanted) => {
-                    connection.keep(&rest);
+                    connection.put_back(&rest);
                     connection.want(wanted, now);
                     return;
                 }

@@ -7,6 +7,7 @@ mod directory;
 mod end;
 mod handover;
 mod input;
+mod intake;
 mod journal;
 mod keys;
 mod locations;
@@ -56,6 +57,7 @@ pub use self::{
 };
 use self::{
     connection::Connection,
+    intake::SpareBuffers,
     journal::Journal,
     match_cache::MatchCache,
     memory::Memory,
@@ -111,6 +113,8 @@ pub struct Core {
     matches: Vec<match_cache::Matched>,
     /// Used again for each packet.
     scratch: Vec<u8>,
+    /// Used again for large packets.
+    spare_buffers: Arc<SpareBuffers>,
 }
 
 impl Core {
@@ -151,6 +155,7 @@ impl Core {
             hits: Vec::new(),
             matches: Vec::new(),
             scratch: Vec::new(),
+            spare_buffers: Arc::default(),
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub(super) is_named: bool,
     /// Whether the peer broke the rules of a layer: it is heard no more, but may read why.
     pub(super) has_failed: bool,
+    /// Whether the last that came of it was a part of a large packet.
+    pub(super) is_bulky: bool,
     /// Whether it has sent anything.
     pub(super) has_begun: bool,
     /// What holds for all connections of its listener.
@@ -78,6 +80,7 @@ impl Link {
             has_more: false,
             is_named: false,
             has_failed: false,
+            is_bulky: false,
             has_begun: false,
         }
     }

@@ -4,7 +4,7 @@ mod accept;
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    io,
+    io::{self, IoSliceMut},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -30,11 +30,20 @@ use crate::core::{Core, Drained, WorkerMessage};
 
 /// How many bytes one read takes.
 const READ_BYTES: usize = 128 * 1024;
+/// How many bytes are read in search of the beginning of a large packet, or along with its end: they
+/// are copied, all others of such a packet are read to where they stay.
+const READ_AHEAD_BYTES: usize = 2 * 1024;
 /// How many bytes are read from one connection before the others have their turn.
 const READ_BUDGET_BYTES: usize = 256 * 1024;
 /// What one read takes of that at least: a layer may go through far more than it hands on, such as
 /// frames of WebSockets that carry nothing.
 const READ_COST_MIN_BYTES: usize = 16 * 1024;
+/// By how much less bytes of large packets count there: nobody looks at them, and a packet of a
+/// megabyte that is read in one go is still in the caches when it is written.
+const IN_PLACE_DISCOUNT: usize = 4;
+/// After so many bytes of large packets, what came of them is written before more is read: it is still
+/// in the caches, and so is its memory when the next packets take it.
+const IN_PLACE_FLUSH_BYTES: usize = 256 * 1024;
 /// How many bytes are written to one connection before the others have their turn.
 const WRITE_BUDGET_BYTES: usize = 1024 * 1024;
 /// How long the last bytes of a connection may take, and how long its peer's end is awaited.
@@ -90,6 +99,8 @@ pub(super) struct Worker {
     accept_log: AcceptLog,
     crowd_log: CrowdLog,
     buffer: Box<[u8]>,
+    /// How many bytes of large packets have been read since the last flush.
+    unflushed: usize,
     /// Memory for output, used in turn.
     spare: SpareBuffer,
 }
@@ -139,6 +150,7 @@ impl Worker {
             accept_log: AcceptLog::default(),
             crowd_log: CrowdLog::default(),
             buffer: vec![0; READ_BYTES].into(),
+            unflushed: 0,
             spare: SpareBuffer::default(),
         })
     }
@@ -160,12 +172,14 @@ impl Worker {
             let left_over = self.ready.len();
             for event in events.iter() {
                 self.on_event(event, now);
+                self.flush_large(now);
             }
             for _ in 0..left_over {
                 let Some(token) = self.ready.pop_front() else {
                     break;
                 };
                 self.on_ready(token, now);
+                self.flush_large(now);
             }
             self.core.handle_timeout(now);
             self.on_deadlines(now);
@@ -329,27 +343,34 @@ impl Worker {
                 }
                 return;
             }
-            let result = if link.has_failed {
-                link.stream.discard(&mut self.buffer)
-            } else {
-                link.stream.read(&mut self.buffer)
-            };
-            match result {
-                Ok(0) => {
+            match read_once(link, &mut self.core, &mut self.buffer) {
+                Ok(Read { count: 0, .. }) => {
                     link.is_readable = false;
                     return self.on_peer_end(token, now);
                 }
-                Ok(count) => {
-                    budget = budget.saturating_sub(count.max(READ_COST_MIN_BYTES));
+                Ok(Read {
+                    count,
+                    in_place,
+                    room,
+                }) => {
+                    let cost = count - in_place + in_place / IN_PLACE_DISCOUNT;
+                    budget = budget.saturating_sub(cost.max(READ_COST_MIN_BYTES));
+                    self.unflushed += in_place;
                     // Asking again would be a system call for nothing.
-                    let is_all = count < self.buffer.len() && link.stream.is_bare();
+                    let is_all = count < room && link.stream.is_bare();
                     link.is_readable = !is_all || link.is_ending;
                     if link.phase == LinkPhase::Open {
-                        let input = self.buffer.get(..count).unwrap_or_default();
+                        let input = self.buffer.get(..count - in_place).unwrap_or_default();
                         if !std::mem::replace(&mut link.has_begun, true) {
                             log::first_input(&link.stream.peer().address, input);
                         }
-                        self.core.handle_input(link.id, input, now);
+                        if in_place > 0 {
+                            self.core.handle_input_in_place(link.id, in_place, now);
+                        }
+                        if !input.is_empty() {
+                            self.core.handle_input(link.id, input, now);
+                        }
+                        link.is_bulky = in_place > 0 || self.core.input_place(link.id).is_some();
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -402,8 +423,16 @@ impl Worker {
         Some(link)
     }
 
+    /// Writes what large packets came to before the turn ends.
+    fn flush_large(&mut self, now: Instant) {
+        if self.unflushed >= IN_PLACE_FLUSH_BYTES {
+            self.flush(now);
+        }
+    }
+
     /// Writes once for each connection that has something to send.
     fn flush(&mut self, now: Instant) {
+        self.unflushed = 0;
         while let Some((_, handle)) = self.core.poll_dirty() {
             self.write(Token::from_u64(handle), now);
         }
@@ -527,4 +556,49 @@ impl Worker {
             log::notice(&notice);
         }
     }
+}
+
+/// What one read came to.
+struct Read {
+    count: usize,
+    /// How many of them belong to a large packet, and are where they stay.
+    in_place: usize,
+    /// How many there was room for.
+    room: usize,
+}
+
+/// Reads once: the rest of a large packet to where it stays, everything else into the buffer.
+fn read_once(link: &mut Link, core: &mut Core, buffer: &mut [u8]) -> io::Result<Read> {
+    if link.has_failed {
+        return Ok(Read {
+            count: link.stream.discard(buffer)?,
+            in_place: 0,
+            room: buffer.len(),
+        });
+    }
+    let is_open = link.phase == LinkPhase::Open;
+    if let Some(place) = core.input_place(link.id).filter(|_| is_open) {
+        let ahead = buffer.get_mut(..READ_AHEAD_BYTES).unwrap_or_default();
+        let room = place.len() + ahead.len();
+        let place_len = place.len();
+        let mut slices = [IoSliceMut::new(place), IoSliceMut::new(ahead)];
+        let count = link.stream.read_vectored(&mut slices)?;
+        return Ok(Read {
+            count,
+            in_place: count.min(place_len),
+            room,
+        });
+    }
+    let room = match link.is_bulky {
+        true => READ_AHEAD_BYTES.min(buffer.len()),
+        false => buffer.len(),
+    };
+    let count = link
+        .stream
+        .read(buffer.get_mut(..room).unwrap_or_default())?;
+    Ok(Read {
+        count,
+        in_place: 0,
+        room,
+    })
 }

@@ -22,6 +22,13 @@ fn a_connection_carries_bytes_both_ways_and_names_both_ends() {
     let slices = [IoSlice::new(b"po"), IoSlice::new(b""), IoSlice::new(b"ng")];
     assert_eq!(server.write_vectored(&slices).unwrap(), 4);
     assert_eq!(turns.read(&mut client, 4), b"pong");
+    server.write(b"scatter").unwrap();
+    let (mut first, mut second) = ([0; 3], [0; 8]);
+    let count = turns.until(|| {
+        let mut slices = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        unless_blocked(client.read_vectored(&mut slices))
+    });
+    assert_eq!((count, &first, &second[..4]), (7, b"sca", &b"tter"[..]));
 
     assert_eq!(kind(client.read(&mut [0; 8])), io::ErrorKind::WouldBlock);
     assert_eq!(server.peer().address, client.local_address().unwrap());

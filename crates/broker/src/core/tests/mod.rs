@@ -5,6 +5,7 @@ mod connect;
 mod crash;
 mod durable;
 mod fuzz;
+mod large;
 mod limits;
 mod memory;
 mod metrics;
