@@ -255,6 +255,33 @@ fn debug_is_without_what_waits() {
 }
 
 #[test]
+fn debug_of_what_was_found_is_without_secrets() {
+    let method_and_data = [
+        0x15, 0, 1, b'X', 0x16, 0, 6, b's', b'e', b'c', b'r', b'e', b't',
+    ];
+    let mut bytes = vec![0xF0, 15, 0x18, 13];
+    bytes.extend(method_and_data);
+    let frame = Decoder::new()
+        .split_ref(&bytes)
+        .expect("legal")
+        .expect("whole");
+    let auth = frame.auth().expect("legal").expect("an AUTH");
+    assert_eq!(auth.properties.authentication_data(), Some(&b"secret"[..]));
+    for text in [
+        format!("{frame:?}"),
+        format!("{auth:?}"),
+        format!("{:?}", auth.properties),
+        format!("{:?}", auth.properties.iter()),
+        format!("{:?}", auth.properties.iter().nth(1)),
+    ] {
+        assert!(
+            !text.contains("secret") && !text.contains("115, 101"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn failure_stays() {
     let mut stream = StreamDecoder::new(Decoder::new());
     stream.handle_input(&[0x00]);

@@ -151,8 +151,29 @@ pub(crate) fn take<'a>(length: usize, input: &'a [u8]) -> Parsed<'a, &'a [u8]> {
 /// A field with a two-byte length: Binary Data, or a string that is yet to be checked.
 #[inline]
 pub(crate) fn field(input: &[u8]) -> Parsed<'_, &[u8]> {
+    #[cfg(all(test, feature = "std"))]
+    work::add_field();
     let (input, length) = two_bytes(input)?;
     take(usize::from(length), input)
+}
+
+/// Counts what is read, for tests of how much work a packet is.
+#[cfg(all(test, feature = "std"))]
+pub(crate) mod work {
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static FIELDS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add_field() {
+        FIELDS.set(FIELDS.get().saturating_add(1));
+    }
+
+    /// Returns how many fields the thread has read since it was last asked.
+    pub(crate) fn take_fields() -> usize {
+        FIELDS.take()
+    }
 }
 
 /// A Packet Identifier.

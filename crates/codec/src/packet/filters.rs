@@ -452,3 +452,56 @@ fn write_entry(out: &mut impl Sink, filter: &[u8], options: &[u8]) -> Result<(),
     writer.finish();
     Ok(())
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use alloc::vec::Vec;
+
+    use crate::decode::primitive::work;
+    use crate::{Decoder, Packet, PacketId, Properties, QoS, Subscribe, Unsubscribe};
+
+    use super::*;
+
+    /// Returns how many fields are read of a packet, to decode it and to walk through its filters,
+    /// of which it has as many.
+    fn work(packet: &Packet, count: usize) -> (usize, usize) {
+        let mut bytes = Vec::new();
+        packet
+            .encode(ProtocolVersion::V311, &mut bytes)
+            .expect("legal");
+        let decoder = Decoder::new().with_version(ProtocolVersion::V311);
+        work::take_fields();
+        let (packet, _) = decoder.decode_ref(&bytes).expect("legal").expect("whole");
+        let to_decode = work::take_fields();
+        let walked = if let Packet::Subscribe(subscribe) = &packet {
+            subscribe.filters.iter().count()
+        } else if let Packet::Unsubscribe(unsubscribe) = &packet {
+            unsubscribe.filters.iter().count()
+        } else {
+            0
+        };
+        assert_eq!(walked, count);
+        (to_decode, work::take_fields())
+    }
+
+    #[test]
+    fn a_hundred_thousand_filters_take_linear_work() {
+        for count in [25_000, 100_000] {
+            let entries = core::iter::repeat_n(Subscription::new("a/b", QoS::AtMostOnce), count);
+            let subscribe = Packet::Subscribe(Subscribe {
+                packet_id: PacketId::MIN,
+                properties: Properties::empty(),
+                filters: SubscribeFilters::new(entries).expect("legal"),
+            });
+            let filters = core::iter::repeat_n("a/b", count);
+            let unsubscribe = Packet::Unsubscribe(Unsubscribe {
+                packet_id: PacketId::MIN,
+                properties: Properties::empty(),
+                filters: UnsubscribeFilters::new(filters).expect("legal"),
+            });
+            // The end of the list is looked at as well.
+            assert_eq!(work(&subscribe, count), (count, count + 1));
+            assert_eq!(work(&unsubscribe, count), (count, count + 1));
+        }
+    }
+}

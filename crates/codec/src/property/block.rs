@@ -287,7 +287,7 @@ impl<'a, S: Storage> IntoIterator for &'a Properties<S> {
 }
 
 /// The properties of a packet, one by one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PropertiesIter<'a> {
     rest: Walk<'a>,
 }
@@ -302,8 +302,14 @@ impl<'a> Iterator for PropertiesIter<'a> {
     }
 }
 
+impl fmt::Debug for PropertiesIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
 /// Steps through properties that have been validated; stops at their end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Walk<'a> {
     rest: &'a [u8],
 }
