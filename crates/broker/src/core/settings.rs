@@ -20,7 +20,7 @@ pub struct Settings {
     /// Gives a number that nobody can guess, for each Client Identifier that the broker chooses.
     pub unguessable: Box<dyn FnMut() -> u128 + Send>,
     /// How often the first worker publishes the state of the broker below `$SYS`, once
-    /// [`Core::start_status`] was called; zero is never.
+    /// [`Core::start_status`](super::Core::start_status) was called; zero is never.
     pub status_interval: Duration,
     /// Whether 3.x clients may say that they are bridges (bit 0x80 of the protocol level), and get
     /// No Local and Retain As Published for it. A claim that anyone can make.
