@@ -120,7 +120,8 @@ fn ids(line: &str) -> Vec<String> {
     for word in line.split(|c| !is_part(c)).filter(|word| !word.is_empty()) {
         let word = word.trim_end_matches(['.', '-']);
         let is_numbered = word.starts_with("MQTT-") && matches!(before, "v5" | "v3.1.1");
-        if is_numbered {
+        let is_unnumbered = is_rule_without_number(word) && before == "v5";
+        if is_numbered || is_unnumbered {
             found.push(format!("{before} {word}"));
         } else if ["X311-", "V31-", "BRG-"]
             .iter()
@@ -131,6 +132,12 @@ fn ids(line: &str) -> Vec<String> {
         before = word;
     }
     found
+}
+
+/// Whether it is `U-` and two digits.
+fn is_rule_without_number(word: &str) -> bool {
+    let digits = word.strip_prefix("U-").unwrap_or_default();
+    digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -154,6 +161,7 @@ mod tests {
             ["v3.1.1 MQTT", "-1.2-3"],
             ["X3", "11-1-a"],
         );
+        let rule = ["v5 U", "-01"].concat();
         let (v5, v3, extra) = (v5.concat(), v3.concat(), extra.concat());
         let cases = [
             (format!("// {v5}, {v3}."), vec![v5.clone(), v3.clone()]),
@@ -162,6 +170,8 @@ mod tests {
                 vec![v5.clone(), extra.clone()],
             ),
             (format!("[{v5}]"), vec![v5.clone()]),
+            (format!("// {v5}, {rule}"), vec![v5.clone(), rule.clone()]),
+            (["U-", "01, v5 U-1, v5 U-x1"].concat(), vec![]),
             ("MQTT-1.2.3-4 without a version".to_owned(), vec![]),
         ];
         for (line, expected) in cases {

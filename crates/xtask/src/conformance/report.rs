@@ -17,7 +17,17 @@ pub(super) struct Report<'a> {
 #[derive(Default)]
 struct Count {
     tested: usize,
+    not_applicable: usize,
     all: usize,
+}
+
+/// How a statement stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict<'a> {
+    Tested,
+    /// It asks for what is not done here, for this reason.
+    NotApplicable(&'a str),
+    Open,
 }
 
 impl<'a> Report<'a> {
@@ -25,11 +35,19 @@ impl<'a> Report<'a> {
         Self { statements, claims }
     }
 
+    fn verdict(&self, statement: &'a Statement) -> Verdict<'a> {
+        match &statement.not_applicable {
+            _ if self.claims.contains_key(&statement.id) => Verdict::Tested,
+            Some(reason) => Verdict::NotApplicable(reason),
+            None => Verdict::Open,
+        }
+    }
+
     /// The statements of these layers, of all where none is named, that no test names.
     pub(super) fn open(&self, layers: &[String]) -> Vec<&str> {
         let is_asked =
             |statement: &&Statement| layers.is_empty() || layers.contains(&statement.layer);
-        let is_open = |statement: &&Statement| !self.claims.contains_key(&statement.id);
+        let is_open = |statement: &&Statement| self.verdict(statement) == Verdict::Open;
         let open = self.statements.iter().filter(is_asked).filter(is_open);
         open.map(|statement| &*statement.id).collect()
     }
@@ -54,16 +72,21 @@ impl<'a> Report<'a> {
             for layer in [&*statement.layer, "all"] {
                 let count = counts.entry((statement.document, layer)).or_default();
                 count.all += 1;
-                count.tested += usize::from(self.claims.contains_key(&statement.id));
+                match self.verdict(statement) {
+                    Verdict::Tested => count.tested += 1,
+                    Verdict::NotApplicable(_) => count.not_applicable += 1,
+                    Verdict::Open => {}
+                }
             }
         }
-        let mut text =
-            String::from("| document | layer | tested | of |\n| --- | --- | --- | --- |\n");
+        let mut text = String::from(
+            "| document | layer | tested | not applicable | of |\n| --- | --- | --- | --- | --- |\n",
+        );
         for ((document, layer), count) in counts {
             let _ = writeln!(
                 text,
-                "| {document} | {layer} | {} | {} |",
-                count.tested, count.all
+                "| {document} | {layer} | {} | {} | {} |",
+                count.tested, count.not_applicable, count.all
             );
         }
         text
@@ -100,7 +123,11 @@ impl<'a> Report<'a> {
                 statement.layer,
                 statement.level,
                 shortened(&statement.requirement),
-                if tests.is_some() { "tested" } else { "open" },
+                match self.verdict(statement) {
+                    Verdict::Tested => "tested".into(),
+                    Verdict::NotApplicable(reason) => format!("not applicable: {reason}"),
+                    Verdict::Open => "open".into(),
+                },
                 names.join(" "),
             );
         }
@@ -139,6 +166,7 @@ mod tests {
             layer: layer.into(),
             level: "MUST".into(),
             requirement: "a | b".into(),
+            not_applicable: None,
         }
     }
 
@@ -153,7 +181,7 @@ mod tests {
         let report = Report::new(&statements, &claims);
         assert_eq!(report.open(&[]), ["b", "c"]);
         assert_eq!(report.open(&["topic".into()]), ["c"]);
-        assert!(report.summary().contains("| MQTT | codec | 1 | 2 |"));
+        assert!(report.summary().contains("| MQTT | codec | 1 | 0 | 2 |"));
         assert!(
             report
                 .to_markdown()
@@ -164,6 +192,26 @@ mod tests {
                 .to_markdown()
                 .contains("| b | codec | MUST | a \\| b | open |  |")
         );
+    }
+
+    #[test]
+    fn what_does_not_apply_is_not_open_and_says_why() {
+        let mut far = statement("a", "codec");
+        far.not_applicable = Some("no such thing".into());
+        let statements = [far, statement("b", "codec")];
+        let none = Claims::new();
+        let report = Report::new(&statements, &none);
+        assert_eq!(report.open(&[]), ["b"]);
+        assert!(report.summary().contains("| MQTT | codec | 0 | 1 | 2 |"));
+        assert!(
+            report
+                .to_markdown()
+                .contains("| not applicable: no such thing |")
+        );
+        // A test that names it shows that it does apply.
+        let claims = Claims::from([("a".into(), BTreeSet::from(["x::y".into()]))]);
+        let report = Report::new(&statements, &claims);
+        assert!(report.summary().contains("| MQTT | codec | 1 | 0 | 2 |"));
     }
 
     #[test]
