@@ -259,6 +259,12 @@ impl Connection {
         self.unread.len().saturating_add(filled)
     }
 
+    /// Returns how much memory is taken that only the client can give back.
+    pub(super) fn hoarded_bytes(&self) -> usize {
+        let aliases = self.session.alias_bytes();
+        self.unread_capacity().saturating_add(aliases)
+    }
+
     /// Returns how much memory is taken for bytes that have not been handled.
     pub(super) fn unread_capacity(&self) -> usize {
         let intake = self.intake.as_ref().map_or(0, |intake| intake.capacity());

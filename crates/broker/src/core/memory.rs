@@ -1,7 +1,7 @@
 //! What clients make the broker hold, all together, and what happens as it nears the limit.
 //!
 //! Counted are packets that have begun to arrive, messages that wait or are in flight, packets on
-//! their way out, wills, filters, sessions, connections and retained messages. A message that several
+//! their way out, topics with an alias, wills, filters, sessions, connections and retained messages. A message that several
 //! queues share counts in each of them: the figure is an upper bound. Each worker keeps its own sum
 //! and adds to that of all in steps, so that counting costs no traffic between processors.
 
@@ -21,7 +21,8 @@ use super::{
 
 /// By how many bytes a worker's sum may differ from what the others know of it.
 const STEP_BYTES: i64 = 64 * 1024;
-/// How much of a packet that is not whole a connection may hold when memory is full.
+/// How much a connection may hold when memory is full of packets that are not whole, and of topics that
+/// have an alias.
 const HOARD_BYTES_MAX: usize = 64 * 1024;
 /// What a connection counts as, beside what it holds.
 const CONNECTION_BYTES: u64 = 1_024;
@@ -191,7 +192,7 @@ impl Core {
             return;
         }
         if let Some(connection) = self.connection_mut(id)
-            && connection.unread_capacity() > HOARD_BYTES_MAX
+            && connection.hoarded_bytes() > HOARD_BYTES_MAX
         {
             connection.session.disconnect(ReasonCode::QuotaExceeded);
             self.handle_events(id, now);
@@ -221,6 +222,7 @@ impl Core {
             .unread_capacity()
             .saturating_add(connection.output_bytes)
             .saturating_add(connection.session.response_bytes())
+            .saturating_add(connection.session.alias_bytes())
             .saturating_add(connection.asked_bytes());
         let after = CONNECTION_BYTES
             .saturating_add(wide(messages).saturating_mul(MESSAGE_BYTES))

@@ -1,6 +1,6 @@
 //! Topic aliases: a number in place of a topic, for one direction of one connection.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use crate::{
     ProtocolError,
@@ -13,8 +13,11 @@ use crate::{
 /// the connection (v5 MQTT-3.3.2-7).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InboundAliases {
-    topics: Vec<Option<Box<str>>>,
+    /// By alias, less one; empty where none is known.
+    topics: Vec<String>,
     maximum: u16,
+    /// The bytes of the topics.
+    bytes: usize,
 }
 
 impl InboundAliases {
@@ -22,6 +25,7 @@ impl InboundAliases {
         Self {
             topics: Vec::new(),
             maximum,
+            bytes: 0,
         }
     }
 
@@ -38,29 +42,88 @@ impl InboundAliases {
         }
         let index = usize::from(alias).saturating_sub(1);
         if topic.is_empty() {
-            let known = self.topics.get(index).and_then(Option::as_deref);
+            let known = self.topics.get(index).map(String::as_str);
+            let known = known.filter(|topic| !topic.is_empty());
             return known.ok_or(ProtocolError::TopicAliasUnknown { alias });
         }
         if self.topics.len() <= index {
-            self.topics.resize(index.saturating_add(1), None);
+            self.topics.resize(index.saturating_add(1), String::new());
         }
         if let Some(slot) = self.topics.get_mut(index)
-            && slot.as_deref() != Some(topic)
+            && *slot != topic
         {
-            *slot = Some(topic.into());
+            self.bytes = self.bytes.saturating_sub(slot.capacity());
+            set(slot, topic);
+            self.bytes = self.bytes.saturating_add(slot.capacity());
         }
         Ok(topic)
     }
+
+    /// Returns how much memory the topics take.
+    pub(crate) fn bytes(&self) -> usize {
+        let slots = self.topics.capacity().saturating_mul(size_of::<String>());
+        slots.saturating_add(self.bytes)
+    }
 }
 
-/// The numbers that this side uses for topics it sends often: the least recently used one is given
-/// to the next topic.
+/// Puts a topic in the place of another: a peer that gives one alias to topic after topic costs no
+/// allocation for each. A place that is much too large is given up.
+fn set(slot: &mut String, topic: &str) {
+    /// So many bytes may be left over.
+    const SPARE_MAX: usize = 256;
+    slot.clear();
+    if slot.capacity() > topic.len().saturating_add(SPARE_MAX) {
+        *slot = String::new();
+    }
+    slot.push_str(topic);
+}
+
+/// The numbers that this side uses for topics that it sends often.
+///
+/// To name a topic costs a few bytes and a copy of it, and pays only if the topic comes again. So
+/// a topic gets a number when it comes the second time, and takes that of another only if it has come
+/// twice since the other was last used. Topics that take turns, more of them than there are numbers,
+/// do not drive each other out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OutboundAliases {
-    /// By alias, less one: the topic and when it was last used.
-    entries: Vec<(Box<str>, u64)>,
-    maximum: usize,
-    uses: u64,
+    maximum: u16,
+    /// Made for the first message.
+    table: Option<Box<Table>>,
+}
+
+/// How many topics are remembered that came once.
+const SEEN_MAX: usize = 32;
+/// For how many messages one of them keeps its place from others.
+const PATIENCE: u32 = 256;
+/// What an alias takes in a packet: a topic that is no longer saves nothing.
+const ALIAS_LEN: usize = 3;
+
+#[derive(Clone, Debug, Default)]
+struct Table {
+    /// By alias, less one, apart from the entries: these are all that most lookups read.
+    fingerprints: Vec<u32>,
+    entries: Vec<Entry>,
+    /// By their fingerprints: topics without an alias.
+    seen: [Seen; SEEN_MAX],
+    /// Counts messages; it may begin anew, which makes an odd choice at most.
+    uses: u32,
+    /// Which entry is the next that may have to go.
+    hand: usize,
+    /// The bytes of the topics.
+    bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    topic: Box<str>,
+    last_use: u32,
+}
+
+/// A topic that came at a time; at 0, none did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    fingerprint: u32,
+    at: u32,
 }
 
 /// A topic alias to put into a PUBLISH.
@@ -74,9 +137,8 @@ pub(crate) struct AliasUse {
 impl OutboundAliases {
     pub(crate) fn new(maximum: u16) -> Self {
         Self {
-            entries: Vec::new(),
-            maximum: maximum.into(),
-            uses: 0,
+            maximum,
+            table: None,
         }
     }
 
@@ -85,40 +147,127 @@ impl OutboundAliases {
         self.maximum > 0
     }
 
-    /// Returns the alias for `topic`, or `None` if none may be used.
+    /// Returns the alias for `topic`, or `None` if it has none.
     pub(crate) fn assign(&mut self, topic: &str) -> Option<AliasUse> {
-        if self.maximum == 0 {
+        if self.maximum == 0 || topic.len() <= ALIAS_LEN {
             return None;
         }
-        self.uses = self.uses.saturating_add(1);
-        let uses = self.uses;
-        if let Some(index) = self.entries.iter().position(|(known, _)| **known == *topic) {
-            if let Some((_, last_use)) = self.entries.get_mut(index) {
-                *last_use = uses;
-            }
+        let table = self.table.get_or_insert_default();
+        table.assign(topic, self.maximum)
+    }
+
+    /// Returns how much memory is taken.
+    pub(crate) fn bytes(&self) -> usize {
+        let Some(table) = &self.table else { return 0 };
+        let slots = table.entries.capacity().saturating_mul(size_of::<Entry>());
+        let fingerprints = table
+            .fingerprints
+            .capacity()
+            .saturating_mul(size_of::<u32>());
+        size_of::<Table>()
+            .saturating_add(slots)
+            .saturating_add(fingerprints)
+            .saturating_add(table.bytes)
+    }
+}
+
+impl Table {
+    fn assign(&mut self, topic: &str, maximum: u16) -> Option<AliasUse> {
+        self.uses = self.uses.wrapping_add(1);
+        let fingerprint = fingerprint(topic);
+        let known = self.fingerprints.iter().position(|it| *it == fingerprint);
+        if let Some(index) = known {
+            // Another topic with the same fingerprint goes without.
+            let entry = self.entries.get_mut(index);
+            let entry = entry.filter(|entry| *entry.topic == *topic)?;
+            entry.last_use = self.uses;
             return Some(AliasUse {
                 alias: alias_of(index),
                 known: true,
             });
         }
-        if self.entries.len() < self.maximum {
-            self.entries.push((topic.into(), uses));
-            return Some(AliasUse {
-                alias: alias_of(self.entries.len().saturating_sub(1)),
-                known: fault::is_on(Fault::UnknownAlias),
-            });
-        }
-        let (index, entry) = self
-            .entries
-            .iter_mut()
-            .enumerate()
-            .min_by_key(|(_, (_, last_use))| *last_use)?;
-        *entry = (topic.into(), uses);
+        let before = self.meet(fingerprint)?;
+        let index = self.place(before, maximum)?;
+        self.fill(index, topic, fingerprint);
+        self.forget(fingerprint);
         Some(AliasUse {
             alias: alias_of(index),
-            known: false,
+            known: fault::is_on(Fault::UnknownAlias),
         })
     }
+
+    /// Notes a topic without an alias; returns for how long it has been known, in messages, if it came
+    /// before.
+    fn meet(&mut self, fingerprint: u32) -> Option<u32> {
+        let seen = self.seen.get_mut(place_of(fingerprint))?;
+        let age = self.uses.wrapping_sub(seen.at);
+        let is_free = seen.at == 0 || age > PATIENCE;
+        let is_known = !is_free && seen.fingerprint == fingerprint;
+        if is_free || is_known {
+            let at = self.uses;
+            *seen = Seen { fingerprint, at };
+        }
+        is_known.then_some(age)
+    }
+
+    /// A topic has an alias now: its place among those without is free.
+    fn forget(&mut self, fingerprint: u32) {
+        if let Some(seen) = self.seen.get_mut(place_of(fingerprint)) {
+            *seen = Seen::default();
+        }
+    }
+
+    /// Returns the place for a topic that has been known so long: a free one, or that of a topic which
+    /// has not been used meanwhile. One is looked at for each message that would like to have it.
+    fn place(&mut self, known_for: u32, maximum: u16) -> Option<usize> {
+        let len = self.entries.len();
+        if len < usize::from(maximum) {
+            return Some(len);
+        }
+        let index = self.hand.checked_rem(len)?;
+        self.hand = index.saturating_add(1);
+        let entry = self.entries.get(index)?;
+        (self.uses.wrapping_sub(entry.last_use) > known_for).then_some(index)
+    }
+
+    fn fill(&mut self, index: usize, topic: &str, fingerprint: u32) {
+        let last_use = self.uses;
+        let topic: Box<str> = topic.into();
+        self.bytes = self.bytes.saturating_add(topic.len());
+        let entry = Entry { topic, last_use };
+        match (
+            self.entries.get_mut(index),
+            self.fingerprints.get_mut(index),
+        ) {
+            (Some(old), Some(old_fingerprint)) => {
+                self.bytes = self.bytes.saturating_sub(old.topic.len());
+                *old = entry;
+                *old_fingerprint = fingerprint;
+            }
+            _ => {
+                self.entries.push(entry);
+                self.fingerprints.push(fingerprint);
+            }
+        }
+    }
+}
+
+/// Tells most topics apart. Whoever makes two alike spoils an alias, and nothing else.
+fn fingerprint(topic: &str) -> u32 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut state: u64 = 0;
+    let mut mix = |word: u64| state = (state.rotate_left(5) ^ word).wrapping_mul(FACTOR);
+    let (words, rest) = topic.as_bytes().as_chunks::<8>();
+    for word in words {
+        mix(u64::from_le_bytes(*word));
+    }
+    let rest = rest.iter().rev();
+    mix(rest.fold(1, |word, byte| word << 8 | u64::from(*byte)));
+    u32::try_from(state >> 32).unwrap_or(0)
+}
+
+fn place_of(fingerprint: u32) -> usize {
+    usize::try_from(fingerprint).unwrap_or(0) % SEEN_MAX
 }
 
 fn alias_of(index: usize) -> u16 {
@@ -152,57 +301,104 @@ mod tests {
         assert_eq!(aliases.resolve("", Some(1)), Err(expected));
     }
 
+    /// What comes of a topic that is sent.
+    fn sent(aliases: &mut OutboundAliases, topic: &str) -> &'static str {
+        match aliases.assign(topic) {
+            None => "topic",
+            Some(AliasUse { known: false, .. }) => "both",
+            Some(AliasUse { known: true, .. }) => "alias",
+        }
+    }
+
     #[test]
-    fn the_least_recently_used_alias_is_given_away() {
+    fn a_topic_gets_an_alias_when_it_comes_again() {
         // v5 MQTT-3.3.2-11
         let mut aliases = OutboundAliases::new(2);
-        assert_eq!(
-            aliases.assign("a"),
-            Some(AliasUse {
-                alias: 1,
-                known: false
-            })
-        );
-        assert_eq!(
-            aliases.assign("b"),
-            Some(AliasUse {
-                alias: 2,
-                known: false
-            })
-        );
-        assert_eq!(
-            aliases.assign("a"),
-            Some(AliasUse {
-                alias: 1,
-                known: true
-            })
-        );
-        assert_eq!(
-            aliases.assign("c"),
-            Some(AliasUse {
-                alias: 2,
-                known: false
-            })
-        );
-        assert_eq!(
-            aliases.assign("b"),
-            Some(AliasUse {
-                alias: 1,
-                known: false
-            })
-        );
-        assert_eq!(
-            aliases.assign("c"),
-            Some(AliasUse {
-                alias: 2,
-                known: true
-            })
-        );
+        let topics = [
+            "one/a", "one/b", "one/a", "one/b", "one/a", "one/b", "one/b",
+        ];
+        let came = topics.map(|topic| sent(&mut aliases, topic));
+        let expected = ["topic", "topic", "both", "both", "alias", "alias", "alias"];
+        assert_eq!(came, expected);
+        let numbers = ["one/a", "one/b"].map(|topic| aliases.assign(topic).map(|it| it.alias));
+        assert_eq!(numbers, [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn a_topic_that_is_as_short_as_an_alias_gets_none() {
+        let mut aliases = OutboundAliases::new(2);
+        for _ in 0..3 {
+            assert_eq!(aliases.assign("a/b"), None);
+        }
+        assert_eq!(aliases.bytes(), 0);
+    }
+
+    #[test]
+    fn topics_that_take_turns_do_not_drive_each_other_out() {
+        for (topics, maximum, hits_min) in [(40, 32, 32 * 19), (1_000, 32, 0), (3, 2, 2 * 19)] {
+            let mut aliases = OutboundAliases::new(maximum);
+            let (mut given, mut hits) = (0, 0);
+            for _ in 0..100 {
+                for number in 0..topics {
+                    match sent(&mut aliases, &alloc::format!("plant/line/{number}")) {
+                        "both" => given += 1,
+                        "alias" => hits += 1,
+                        _ => {}
+                    }
+                }
+            }
+            // Each number was given once.
+            assert!(given <= maximum, "{topics}: {given}");
+            assert!(hits >= hits_min, "{topics}: {hits}");
+        }
+    }
+
+    #[test]
+    fn topics_that_each_come_once_cost_nothing() {
+        let mut aliases = OutboundAliases::new(32);
+        for number in 0..10_000 {
+            assert_eq!(aliases.assign(&alloc::format!("topic/{number}")), None);
+        }
+        assert_eq!(aliases.bytes(), size_of::<Table>());
+    }
+
+    #[test]
+    fn new_topics_take_the_aliases_of_those_that_are_no_longer_sent() {
+        let mut aliases = OutboundAliases::new(4);
+        for round in 0..10 {
+            let topic = |number: u32| alloc::format!("round/{round}/{number}");
+            for _ in 0..50 {
+                for number in 0..4 {
+                    sent(&mut aliases, &topic(number));
+                }
+            }
+            // At the end of a round all have one, and those of the round before have none.
+            for number in 0..4 {
+                assert_eq!(sent(&mut aliases, &topic(number)), "alias", "{round}");
+            }
+        }
+        // Memory is that of four topics.
+        assert!(aliases.bytes() < size_of::<Table>() + 4 * 100);
+    }
+
+    #[test]
+    fn an_alias_for_topic_after_topic_takes_the_memory_of_the_largest_at_most() {
+        let mut aliases = InboundAliases::new(4);
+        for number in 0..10_000 {
+            let topic = alloc::format!("topic/{number}");
+            assert_eq!(aliases.resolve(&topic, Some(1)), Ok(&*topic));
+        }
+        assert!(aliases.bytes() < 4 * size_of::<String>() + 64);
+        let long = "x".repeat(65_535);
+        assert_eq!(aliases.resolve(&long, Some(1)), Ok(&*long));
+        assert!(aliases.bytes() >= 65_535);
+        assert_eq!(aliases.resolve("a", Some(1)), Ok("a"));
+        assert!(aliases.bytes() < 1_000);
     }
 
     #[test]
     fn no_alias_is_used_when_the_peer_allows_none() {
         // v5 MQTT-3.1.2-27, v5 MQTT-3.2.2-18
-        assert_eq!(OutboundAliases::new(0).assign("a"), None);
+        assert_eq!(OutboundAliases::new(0).assign("a topic"), None);
     }
 }

@@ -252,6 +252,12 @@ impl Flow {
             .saturating_add(self.gate.as_ref().map_or(0, |gate| gate.bytes()))
     }
 
+    /// Returns how many bytes of memory the topics take that have an alias.
+    pub(crate) fn alias_bytes(&self) -> usize {
+        let inbound = self.inbound_aliases.bytes();
+        inbound.saturating_add(self.outbound_aliases.bytes())
+    }
+
     /// Checks that a peer that keeps asking also reads the answers.
     pub(crate) fn check_backlog(&self) -> Result<(), ProtocolError> {
         let bytes = self.response_bytes();

@@ -48,6 +48,7 @@ impl Session {
     /// v5 MQTT-3.14.0-1: DISCONNECT goes to accepted clients only; others get a CONNACK.
     pub(super) fn end(&mut self, cause: EndCause, farewell: Option<Farewell>) {
         let over = Phase::Ended(Box::new(Remains::nothing()));
+        let mut dropped = 0;
         let (remains, will, session_expiry_interval) =
             match core::mem::replace(&mut self.phase, over) {
                 ended @ Phase::Ended(_) => {
@@ -60,6 +61,7 @@ impl Session {
                 Phase::Connected(mut connected) => {
                     let will = connected.will.take().map(|will| *will);
                     let expiry = connected.session_expiry;
+                    dropped = connected.flow.state.queue_status().dropped;
                     (Remains::of_connected(*connected, farewell), will, expiry)
                 }
             };
@@ -68,6 +70,7 @@ impl Session {
             cause,
             will,
             session_expiry_interval,
+            dropped,
         })));
     }
 }

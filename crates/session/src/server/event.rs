@@ -45,6 +45,10 @@ pub struct Ended {
     pub will: Option<Will<Shared>>,
     /// The Session Expiry Interval in force, in seconds; `u32::MAX` is never.
     pub session_expiry_interval: u32,
+    /// How many messages the session has dropped, as in
+    /// [`QueueStatus::dropped`](crate::QueueStatus::dropped), before those at QoS 0 went with the
+    /// connection that waited for it.
+    pub dropped: u64,
 }
 
 /// Why a connection ended.

@@ -507,6 +507,15 @@ impl Session {
         }
     }
 
+    /// Returns how many bytes of memory the topics take that have an alias, in both directions.
+    #[must_use]
+    pub fn alias_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Connected(connected) => connected.flow.alias_bytes(),
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) | Phase::Ended(_) => 0,
+        }
+    }
+
     /// Takes the state of the session out of a connection that is over; `None` if there was no
     /// session, or it has been taken.
     #[must_use]

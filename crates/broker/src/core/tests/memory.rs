@@ -188,6 +188,34 @@ fn everything_that_is_given_back_is_counted_back() {
 }
 
 #[test]
+fn r2_topics_that_clients_give_aliases_to_are_counted() {
+    let mut net = Net::new();
+    let client = net.join_v5("c");
+    let before = net.cores[0].memory_balance();
+    for alias in 1..=32_u16 {
+        let mut publish = message(&"x".repeat(60_000), "", 0);
+        publish.properties = Properties::builder()
+            .topic_alias(alias)
+            .build()
+            .expect("valid");
+        net.publish(client, publish);
+    }
+    assert!(net.cores[0].memory_balance() >= before + 32 * 60_000);
+    // In place of another a topic takes what it takes.
+    for alias in 1..=32_u16 {
+        let mut publish = message("short", "", 0);
+        publish.properties = Properties::builder()
+            .topic_alias(alias)
+            .build()
+            .expect("valid");
+        net.publish(client, publish);
+    }
+    assert!(net.cores[0].memory_balance() <= before + 32 * 512);
+    net.cut(client);
+    assert_eq!(net.cores[0].memory_balance(), 0);
+}
+
+#[test]
 fn what_cannot_be_retained_is_delivered_all_the_same() {
     // R5
     let mut net = Net::planned(Plan {

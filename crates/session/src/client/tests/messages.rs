@@ -299,11 +299,14 @@ fn aliases_work_both_ways() {
         settings,
         "id=c session=9",
         "CONNACK amax=1",
-        "! publish a=1
-         < PUBLISH a=1 alias=1
+        "! publish topic=1
+         < PUBLISH topic=1
          * done 1 Sent
-         ! publish q1 a=2
-         < PUBLISH q1 #1 =2 alias=1
+         ! publish topic=2
+         < PUBLISH topic=2 alias=1
+         * done 2 Sent
+         ! publish q1 topic=3
+         < PUBLISH q1 #1 =3 alias=1
          > PUBLISH b=1 alias=2
          * message b=1
          > PUBLISH =2 alias=2
@@ -314,7 +317,7 @@ fn aliases_work_both_ways() {
          < CONNECT id=c amax=2 session=9
          > CONNACK present
          * connected present
-         < PUBLISH q1 #1 dup a=2
+         < PUBLISH q1 #1 dup topic=3
          > PUBLISH =3 alias=2
          < DISCONNECT 82
          * ended TopicAliasUnknown",
