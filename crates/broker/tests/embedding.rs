@@ -13,7 +13,7 @@ use mqttstack_broker::{
     Broker, BrokerBuilder, Resolver,
     codec::ReasonCode,
     core::{
-        Access, Answer, Authentication, Authorization, ConnectRequest, PublishRequest,
+        Access, Answer, AuthRequest, Authentication, Authorization, ConnectRequest, PublishRequest,
         SubscribeRequest, Ticket,
     },
 };
@@ -63,6 +63,50 @@ impl Access for Elsewhere {
     fn authorize_subscribe(&mut self, request: &SubscribeRequest<'_>) -> Authorization {
         self.ask(request.ticket, Authorization::of(request.filter == "t"));
         Authorization::Deferred
+    }
+}
+
+/// Asks for the answer to a number, twice; who answers is known by the second answer.
+struct Riddles;
+
+impl Riddles {
+    /// What the client is asked first, and what it has to answer.
+    const FIRST: (&[u8], &[u8]) = (b"6x7", b"42");
+    const SECOND: &[u8] = b"who";
+}
+
+impl Access for Riddles {
+    fn authenticate(&mut self, request: &ConnectRequest<'_>) -> Authentication {
+        match request.connect.properties.authentication_method() {
+            Some("riddle") => Authentication::Continue {
+                data: Self::FIRST.0.into(),
+                note: b"first"[..].into(),
+            },
+            Some(_) => Authentication::Refuse(ReasonCode::BadAuthenticationMethod),
+            None => Authentication::Accept { identity: None },
+        }
+    }
+
+    fn authenticate_step(&mut self, request: &AuthRequest<'_>) -> Authentication {
+        let said = request.auth.properties.authentication_data();
+        let begins_again = request.auth.reason_code == ReasonCode::ReAuthenticate;
+        assert_eq!(begins_again, request.note.is_empty());
+        assert_eq!(request.is_connected, request.identity.is_some());
+        match (request.note, said) {
+            (b"", _) => Authentication::Continue {
+                data: Self::FIRST.0.into(),
+                note: b"first"[..].into(),
+            },
+            (b"first", Some(said)) if said == Self::FIRST.1 => Authentication::Continue {
+                data: Self::SECOND.into(),
+                note: b"second"[..].into(),
+            },
+            (b"second", Some(name)) => Authentication::AcceptWith {
+                identity: Some(String::from_utf8_lossy(name).into()),
+                data: b"welcome"[..].into(),
+            },
+            _ => Authentication::Refuse(ReasonCode::NotAuthorized),
+        }
     }
 }
 
@@ -233,5 +277,82 @@ fn many_threads_use_a_broker_at_once() {
             });
         }
     });
+    stop(broker);
+}
+
+/// AUTH with the method "riddle", and some data.
+fn auth(reason: u8, data: &str) -> String {
+    let mut properties = hex("15 00 06 72 69 64 64 6C 65");
+    if !data.is_empty() {
+        properties.extend([0x16, 0, u8::try_from(data.len()).expect("short")]);
+        properties.extend(data.bytes());
+    }
+    let len = u8::try_from(properties.len()).expect("short");
+    let bytes = [&[0xF0, len + 2, reason, len][..], &properties].concat();
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+#[test]
+fn a_client_proves_itself_in_several_steps_and_again_when_it_is_connected() {
+    // v5 MQTT-4.12.0-1, v5 MQTT-4.12.0-2, v5 MQTT-4.12.0-3, v5 MQTT-4.12.0-4, v5 MQTT-4.12.0-5
+    // v5 MQTT-4.12.1-1, v5 MQTT-4.12.1-2
+    let broker = builder()
+        .access(|| Box::new(Riddles))
+        .start()
+        .expect("starts");
+    // CONNECT with the method.
+    let connect = "10 17 00 04 4D 51 54 54 05 02 00 3C 09 15 00 06 72 69 64 64 6C 65 00 01 78";
+    let connack = "20 1C 00 00 19 21 04 00 22 00 20 15 00 06 72 69 64 64 6C 65 \
+                   16 00 07 77 65 6C 63 6F 6D 65";
+    let connected = |name: &str| {
+        let mut client = open(address(&broker));
+        exchange(&mut client, connect, &auth(0x18, "6x7"));
+        exchange(&mut client, &auth(0x18, "42"), &auth(0x18, "who"));
+        exchange(&mut client, &auth(0x18, name), connack);
+        client
+    };
+    let mut client = connected("ann");
+    // Once more, while messages flow.
+    exchange(&mut client, &auth(0x19, ""), &auth(0x18, "6x7"));
+    exchange(&mut client, "C0 00", "D0 00");
+    exchange(&mut client, &auth(0x18, "42"), &auth(0x18, "who"));
+    exchange(&mut client, &auth(0x18, "ann"), &auth(0x00, "welcome"));
+    exchange(&mut client, "C0 00", "D0 00");
+    // It cannot become somebody else.
+    exchange(&mut client, &auth(0x19, ""), &auth(0x18, "6x7"));
+    exchange(&mut client, &auth(0x18, "42"), &auth(0x18, "who"));
+    exchange(&mut client, &auth(0x18, "bob"), "E0 01 87");
+    assert!(read_to_end(&mut client).is_empty());
+    // A wrong answer, before CONNACK and after it.
+    let mut client = open(address(&broker));
+    exchange(&mut client, connect, &auth(0x18, "6x7"));
+    exchange(&mut client, &auth(0x18, "41"), "20 03 00 87 00");
+    assert!(read_to_end(&mut client).is_empty());
+    let mut client = connected("ann");
+    exchange(&mut client, &auth(0x19, ""), &auth(0x18, "6x7"));
+    exchange(&mut client, &auth(0x18, "41"), "E0 01 87");
+    assert!(read_to_end(&mut client).is_empty());
+    // Out of turn: an answer that nobody asked for, something else in between, another method.
+    for (steps, told) in [
+        (vec![auth(0x18, "42"), auth(0x19, "")], "20 03 00 82 00"),
+        (vec!["C0 00".to_owned()], "20 03 00 82 00"),
+    ] {
+        let mut client = open(address(&broker));
+        exchange(&mut client, connect, &auth(0x18, "6x7"));
+        for step in steps {
+            client.write_all(&hex(&step)).expect("written");
+        }
+        let rest = read_to_end(&mut client);
+        assert!(rest.ends_with(&hex(told)), "{rest:02X?}");
+    }
+    // A client without a method cannot begin.
+    let mut client = open(address(&broker));
+    exchange(
+        &mut client,
+        "10 0E 00 04 4D 51 54 54 05 02 00 3C 00 00 01 79",
+        "20 09 00 00 06 21 04 00 22 00 20",
+    );
+    exchange(&mut client, &auth(0x19, ""), "E0 01 82");
+    assert!(read_to_end(&mut client).is_empty());
     stop(broker);
 }

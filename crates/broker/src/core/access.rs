@@ -1,7 +1,8 @@
 //! Who may connect, publish and subscribe, and who hears of it: what the program around the broker has
 //! to say.
 
-use mqttstack_codec::{Connect, QoS, ReasonCode, Shared, Will};
+use bytes::Bytes;
+use mqttstack_codec::{Auth, Connect, QoS, ReasonCode, Shared, Will};
 use mqttstack_session::{Message, server::EndCause};
 
 use super::{ConnectionId, Peer, WorkerId};
@@ -29,6 +30,28 @@ impl Ticket {
 pub struct ConnectRequest<'a> {
     /// The packet.
     pub connect: &'a Connect<Shared>,
+    /// Where it comes from, and what is known of the client by its transport.
+    pub peer: &'a Peer,
+    /// For an answer that comes later.
+    pub ticket: Ticket,
+}
+
+/// A step of a client in an exchange that proves who it is (enhanced authentication, MQTT 5.0): the
+/// answer to [`Authentication::Continue`], or, once it is connected, the beginning of another exchange.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug)]
+pub struct AuthRequest<'a> {
+    /// The packet: the Authentication Method, which is that of CONNECT, and the Authentication Data.
+    pub auth: &'a Auth<Shared>,
+    /// The Client Identifier; empty if the broker is to choose one.
+    pub client_id: &'a str,
+    /// Whom it has proved to be, if it is connected: it has to stay that.
+    pub identity: Option<&'a str>,
+    /// Whether it is connected.
+    pub is_connected: bool,
+    /// What was noted with the last [`Authentication::Continue`] of this exchange; empty at its
+    /// beginning.
+    pub note: &'a [u8],
     /// Where it comes from, and what is known of the client by its transport.
     pub peer: &'a Peer,
     /// For an answer that comes later.
@@ -75,7 +98,7 @@ pub struct SubscribeRequest<'a> {
     pub ticket: Ticket,
 }
 
-/// The answer to a [`ConnectRequest`].
+/// The answer to a [`ConnectRequest`] or an [`AuthRequest`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Authentication {
@@ -84,7 +107,24 @@ pub enum Authentication {
         /// Whom the credentials prove; `None` for an anonymous client.
         identity: Option<Box<str>>,
     },
-    /// Kept out, with the code for CONNACK.
+    /// As [`Accept`](Self::Accept), with the last word of an exchange of several steps: the
+    /// Authentication Data of CONNACK, or of the AUTH that ends a re-authentication.
+    AcceptWith {
+        /// Whom the exchange proves.
+        identity: Option<Box<str>>,
+        /// What the client gets.
+        data: Bytes,
+    },
+    /// The client is to take another step, which comes as an [`AuthRequest`]: for clients that have
+    /// named an Authentication Method in CONNECT, and within
+    /// [`Limits::connect_timeout`](mqttstack_limits::Limits::connect_timeout).
+    Continue {
+        /// What it is asked: the Authentication Data of the AUTH that it gets.
+        data: Bytes,
+        /// What the next step is to know of this one, such as what was asked.
+        note: Bytes,
+    },
+    /// Kept out, with the code for CONNACK, or for DISCONNECT if it is connected.
     Refuse(ReasonCode),
     /// Not known yet: [`Core::resolve`](super::Core::resolve) gives the answer.
     Deferred,
@@ -119,7 +159,7 @@ impl Authorization {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// To a [`ConnectRequest`].
+    /// To a [`ConnectRequest`] or an [`AuthRequest`].
     Authentication(Authentication),
     /// To any other request.
     Authorization(Authorization),
@@ -154,6 +194,14 @@ pub trait Access: Send {
         Authentication::Accept {
             identity: request.peer.certified_name().map(Into::into),
         }
+    }
+
+    /// Decides about a further step of an exchange that [`authenticate`](Self::authenticate) has begun
+    /// with `Continue`, or that a connected client begins to prove itself anew. A connected client has
+    /// to stay who it is. Unless overridden, the client is kept out.
+    fn authenticate_step(&mut self, request: &AuthRequest<'_>) -> Authentication {
+        let _ = request;
+        Authentication::Refuse(ReasonCode::BadAuthenticationMethod)
     }
 
     /// Decides about a message. Unless overridden, [`may_publish`](Self::may_publish) does.

@@ -83,6 +83,8 @@ pub(super) struct Admission {
     pub(super) client_id: Box<str>,
     /// Whether the broker chose the Client Identifier.
     pub(super) is_assigned: bool,
+    /// The last word of an exchange that proved who the client is.
+    pub(super) authentication_data: Option<Bytes>,
 }
 
 /// What came of looking at received bytes.

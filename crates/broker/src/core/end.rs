@@ -51,6 +51,10 @@ impl Core {
             self.access.on_disconnect(&entry.client(), &ended.cause);
         }
         let client_id = entry.map(|entry| entry.client_id.clone());
+        if let Some(key) = key {
+            // What was dropped since its last turn.
+            self.note_drops(key, ended.dropped, now);
+        }
         match (key, state) {
             (Some(key), Some(state)) => self.leave(key, state, limits, &ended, now),
             // Whoever was accepted has a state; without one there is no session to keep.
@@ -77,6 +81,7 @@ impl Core {
         let expiry = ended.session_expiry_interval;
         if expiry == 0 {
             let message = will.and_then(|will| self.will_message(key, &will, now));
+            self.note_last_words(key, message.as_ref());
             self.end_session(key, state, now);
             self.publish_will(key, message, now);
             return;
@@ -141,6 +146,15 @@ impl Core {
         Some(message)
     }
 
+    /// A session that ends publishes its will when it is gone: to whom is not known yet.
+    fn note_last_words(&mut self, key: SessionKey, message: Option<&Message>) {
+        if message.is_some()
+            && let Some(entry) = self.sessions.get_mut(key)
+        {
+            entry.published_elsewhere = true;
+        }
+    }
+
     pub(super) fn publish_will(&mut self, key: SessionKey, message: Option<Message>, now: Instant) {
         if let Some(message) = message {
             self.publish(Some(key), &message, CHECKED_BEFORE, now);
@@ -192,6 +206,7 @@ impl Core {
             self.timers.cancel(Timer::Will(key), due);
             self.will_message(key, &will, now)
         });
+        self.note_last_words(key, message.as_ref());
         self.end_session(key, state, now);
         self.publish_will(key, message, now);
     }
@@ -272,7 +287,7 @@ impl Core {
                 == REMOVED_PER_STEP
             {}
         }
-        self.directory.remove(&entry.client_id, key);
+        self.release_name(entry);
     }
 
     /// Says why a connection that was never accepted is refused.

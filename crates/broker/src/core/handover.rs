@@ -41,6 +41,7 @@ impl Core {
     /// A client of this worker has connected to another one.
     pub(super) fn on_take_over(&mut self, request: TakeOver, now: Instant) {
         let key = request.session;
+        let is_echo = self.give_up_name(&request.client_id, Some(key));
         let location = self.directory.locations.of(key);
         let is_here = self.sessions.get(key).is_some();
         let is_coming = !is_here && location.is_some_and(|it| it.worker == self.worker);
@@ -55,7 +56,9 @@ impl Core {
             clean_start,
             ..
         } = request;
-        let outcome = if !is_here {
+        let outcome = if is_echo {
+            HandOverOutcome::Moved(None)
+        } else if !is_here {
             HandOverOutcome::NotHere
         } else if !self.may_take_over(key, identity.as_deref()) {
             HandOverOutcome::Refused(ReasonCode::NotAuthorized)
@@ -64,6 +67,8 @@ impl Core {
             if clean_start {
                 self.end_absent(key, now);
             }
+            // The move waits for what is under way, whether the session is still there or not.
+            self.give_up_name(&client_id, Some(key));
             HandOverOutcome::Moved(self.take_out(key, from).map(Box::new))
         };
         let has_moved = matches!(outcome, HandOverOutcome::Moved(_));
@@ -235,6 +240,8 @@ impl Core {
     fn on_arrived(&mut self, key: SessionKey, complete: Complete, now: Instant) {
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.is_arriving = false;
+            entry.drops.miss(complete.lost);
+            self.tell_drops(key, now);
         }
         let present = self.connection_of(key);
         for id in [complete.connection, present].into_iter().flatten() {

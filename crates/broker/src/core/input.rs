@@ -1,7 +1,6 @@
 //! What comes in from a connection: bytes become packets, and packets what a session asks for.
 
 use bytes::Bytes;
-use mqttstack_codec::ReasonCode;
 use mqttstack_limits::Instant;
 use mqttstack_session::server::Event;
 
@@ -140,15 +139,7 @@ impl Core {
                 Event::UnsubscribeRequested(unsubscribe) => self.on_unsubscribe(id, &unsubscribe),
                 Event::ConnectRequested(connect) => self.on_connect(id, connect, now),
                 Event::Ended(ended) => self.on_ended(id, *ended, now),
-                // No exchange of several steps is supported, neither at CONNECT nor afterwards.
-                Event::AuthReceived(_) => {
-                    let session = &mut connection.session;
-                    if session.is_deciding() {
-                        session.refuse(ReasonCode::BadAuthenticationMethod);
-                    } else {
-                        session.disconnect(ReasonCode::NotAuthorized);
-                    }
-                }
+                Event::AuthReceived(auth) => self.on_auth(id, &auth, now),
                 // The list of events is open; what is not known here asks for nothing.
                 _ => {}
             }

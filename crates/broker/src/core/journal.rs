@@ -144,7 +144,9 @@ impl Journal {
             WorkerMessage::HandOver(_) => true,
             WorkerMessage::TakeOver(_)
             | WorkerMessage::Moved { .. }
-            | WorkerMessage::Passed { .. } => false,
+            | WorkerMessage::Passed { .. }
+            | WorkerMessage::Fence { .. }
+            | WorkerMessage::Reached => false,
         };
         let after = self.recorded();
         if self.letters.is_empty() && (!promises || self.is_stored(after)) {

@@ -43,6 +43,13 @@ pub enum WorkerMessage {
         /// Where it was.
         from: WorkerId,
     },
+    /// Answer with [`Reached`](Self::Reached) when you have handled everything that I have sent you.
+    Fence {
+        /// Who asks.
+        from: WorkerId,
+    },
+    /// The answer to [`Fence`](Self::Fence).
+    Reached,
     /// A worker has sent everything that it sends to the old place of a session. The old place
     /// passes this on to the new one.
     Passed {

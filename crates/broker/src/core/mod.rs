@@ -4,7 +4,9 @@ mod access;
 mod connection;
 mod deadlines;
 mod directory;
+mod echoes;
 mod end;
+mod exchange;
 mod handover;
 mod input;
 mod intake;
@@ -41,8 +43,8 @@ use slab::Slab;
 
 pub use self::{
     access::{
-        Access, AllowAll, Answer, Authentication, Authorization, Client, ConnectRequest,
-        PublishRequest, SubscribeRequest, Ticket, WillRequest,
+        Access, AllowAll, Answer, AuthRequest, Authentication, Authorization, Client,
+        ConnectRequest, PublishRequest, SubscribeRequest, Ticket, WillRequest,
     },
     directory::Directory,
     journal::Durability,
@@ -57,6 +59,8 @@ pub use self::{
 };
 use self::{
     connection::Connection,
+    echoes::Echoes,
+    exchange::Exchanges,
     intake::SpareBuffers,
     journal::Journal,
     match_cache::MatchCache,
@@ -90,6 +94,8 @@ pub struct Core {
     sessions: SessionTable,
     /// Sessions on their way between workers.
     moves: Moves,
+    /// Sessions that have ended, and are still to be heard of elsewhere.
+    echoes: Echoes,
     journal: Journal,
     /// Sessions that must end because they cannot take what they are owed.
     overflowed: VecDeque<SessionKey>,
@@ -102,6 +108,8 @@ pub struct Core {
     worker_messages: VecDeque<(WorkerId, WorkerMessage)>,
     notices: VecDeque<Notice>,
     is_shutting_down: bool,
+    /// Who is being asked to prove who it is, and what is to be known of that.
+    exchanges: Exchanges,
     /// Numbers the questions to the program around the broker.
     questions_asked: u32,
     work: Work,
@@ -138,6 +146,7 @@ impl Core {
             pending_connections: 0,
             sessions: SessionTable::new(settings.worker, locations),
             moves: Moves::default(),
+            echoes: Echoes::default(),
             journal: Journal::new(settings.durability),
             overflowed: VecDeque::new(),
             memory: Memory::new(memory, memory_max),
@@ -149,6 +158,7 @@ impl Core {
             worker_messages: VecDeque::new(),
             notices: VecDeque::new(),
             is_shutting_down: false,
+            exchanges: Exchanges::default(),
             questions_asked: 0,
             work: Work::default(),
             match_cache: MatchCache::default(),
@@ -236,6 +246,7 @@ impl Core {
             self.timers
                 .cancel(Timer::Connection(id), connection.timer_at);
             self.uncount_connection(id);
+            self.exchanges.forget(id);
             let slot = usize::try_from(id.slot).unwrap_or(usize::MAX);
             self.connections.try_remove(slot);
             self.directory.note_closed();
@@ -273,6 +284,8 @@ impl Core {
             WorkerMessage::HandOver(answer) => self.on_hand_over(*answer, now),
             WorkerMessage::Moved { session, from } => self.on_moved(session, from),
             WorkerMessage::Passed { session, worker } => self.on_passed(session, worker, now),
+            WorkerMessage::Fence { from } => self.send_letter(from, WorkerMessage::Reached),
+            WorkerMessage::Reached => self.on_fence_reached(),
         }
         self.drop_overflowed(now);
     }
@@ -299,6 +312,9 @@ impl Core {
     /// Returns something for another worker.
     #[must_use]
     pub fn poll_worker_message(&mut self) -> Option<(WorkerId, WorkerMessage)> {
+        if self.worker_messages.is_empty() {
+            self.fence_echoes();
+        }
         self.worker_messages.pop_front()
     }
 

@@ -51,6 +51,8 @@ struct Arrival {
     awaited: Option<Vec<WorkerId>>,
     held: VecDeque<(WorkerId, Message, Target)>,
     held_bytes: usize,
+    /// How many messages there was no room for.
+    lost: u64,
     /// Who wants the session next.
     next: Vec<TakeOver>,
     /// The connection for which it came.
@@ -71,6 +73,8 @@ pub(super) struct Arrived {
 pub(super) struct Complete {
     pub(super) connection: Option<ConnectionId>,
     pub(super) next: Vec<TakeOver>,
+    /// How many messages there was no room for meanwhile.
+    pub(super) lost: u64,
 }
 
 impl Moves {
@@ -134,6 +138,7 @@ impl Moves {
         let arrival = self.arrivals.entry(target.session).or_default();
         let bytes = arrival.held_bytes.saturating_add(message.size());
         if arrival.held.len() >= HELD_MESSAGES_MAX || bytes > HELD_BYTES_MAX {
+            arrival.lost = arrival.lost.saturating_add(1);
             return false;
         }
         arrival.held_bytes = bytes;
@@ -158,6 +163,7 @@ impl Moves {
             complete: complete.map(|arrival| Complete {
                 connection: arrival.connection,
                 next: arrival.next,
+                lost: arrival.lost,
             }),
         }
     }
@@ -282,6 +288,9 @@ mod tests {
         }
         assert!(!hold(&mut moves, 1, &payload));
         assert!(hold(&mut moves, 1, "small"));
+        moves.arrive(KEY, connection(), vec![worker(1)]);
+        let complete = moves.note_arrived(KEY, worker(1)).complete;
+        assert_eq!(complete.map(|it| it.lost), Some(1));
         let mut moves = Moves::default();
         assert!((0..HELD_MESSAGES_MAX).all(|_| hold(&mut moves, 1, "")));
         assert!(!hold(&mut moves, 1, ""));

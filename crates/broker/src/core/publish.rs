@@ -203,7 +203,11 @@ impl Core {
         };
         let is_nobody = hits.is_empty();
         self.work.count_lookup(hits.len(), steps);
-        self.fan_out(message, &mut hits, now);
+        let went_elsewhere = self.fan_out(message, &mut hits, now);
+        if went_elsewhere && let Some(entry) = publisher.and_then(|key| self.sessions.get_mut(key))
+        {
+            entry.published_elsewhere = true;
+        }
         hits.clear();
         self.hits = hits;
         // What cannot be retained reaches those who are here all the same.
@@ -316,8 +320,9 @@ impl Core {
         }
     }
 
-    /// Delivers to each session once, whatever the number of its subscriptions that match.
-    fn fan_out(&mut self, message: &Message, hits: &mut [Hit], now: Instant) {
+    /// Delivers to each session once, whatever the number of its subscriptions that match. Returns
+    /// whether some of them are with other workers.
+    fn fan_out(&mut self, message: &Message, hits: &mut [Hit], now: Instant) -> bool {
         let is_sorted = hits.is_sorted_by(|a, b| a.session < b.session);
         if !is_sorted {
             hits.sort_unstable_by_key(|hit| (hit.session, hit.group, hit.granted.subscription_id));
@@ -342,11 +347,13 @@ impl Core {
                 _ => self.deliver(message, target, self.worker, now),
             }
         }
+        let went_elsewhere = !others.is_empty();
         for (index, targets) in (0..).zip(others) {
             if !targets.is_empty() {
                 self.send_batch(WorkerId::new(index), message.clone(), targets);
             }
         }
+        went_elsewhere
     }
 
     fn send_batch(&mut self, worker: WorkerId, message: Message, targets: Vec<Target>) {
@@ -422,7 +429,7 @@ impl Core {
     fn note_shed(&mut self, key: SessionKey, now: Instant) {
         self.counts.messages_shed.add(1);
         if let Some(entry) = self.sessions.get_mut(key) {
-            entry.drops.shed();
+            entry.drops.miss(1);
             self.tell_drops(key, now);
         }
     }
@@ -459,7 +466,7 @@ impl Core {
     }
 
     /// Tells the log of messages that were dropped, but not of each.
-    fn tell_drops(&mut self, key: SessionKey, now: Instant) {
+    pub(super) fn tell_drops(&mut self, key: SessionKey, now: Instant) {
         if let Some(entry) = self.sessions.get_mut(key)
             && let Some(count) = entry.drops.tell(now)
         {
@@ -517,8 +524,10 @@ impl Core {
     fn hold(&mut self, message: &Message, mut target: Target, from: WorkerId) {
         let parcel = self.write_parcel(message, std::slice::from_ref(&target));
         target.held_as = parcel.and_then(|parcel| NonZeroU64::new(parcel.number));
-        // What there is no room for is lost, as in a queue that is full.
+        // What there is no room for is lost, as in a queue that is full; the log is told when the
+        // session is here.
         if !self.moves.hold(from, message.clone(), target) {
+            self.counts.messages_dropped.add(1);
             self.write_taken(parcel);
         }
     }

@@ -28,6 +28,8 @@ pub(super) struct Question {
 pub(super) enum About {
     /// Who the client is.
     Connect,
+    /// Whether a connected client has proved anew who it is.
+    AuthAgain,
     /// Whether it may leave its will.
     Will,
     Publish {
@@ -117,13 +119,8 @@ impl Core {
             }
         };
         match about {
-            About::Connect => {
-                let answer = match answer {
-                    Answer::Authentication(answer) => answer,
-                    Answer::Authorization(_) => Authentication::Refuse(ReasonCode::NotAuthorized),
-                };
-                self.on_authentication(id, answer, now);
-            }
+            About::Connect => self.on_authentication(id, authentication_of(answer), now),
+            About::AuthAgain => self.on_authenticated_again(id, authentication_of(answer)),
             About::Will => match verdict {
                 Ok(()) => self.find_session(id, now),
                 Err(reason) => self.refuse(id, reason, now),
@@ -171,11 +168,19 @@ impl Core {
     }
 }
 
+/// An answer of the wrong kind, or none in time, keeps the client out.
+fn authentication_of(answer: Answer) -> Authentication {
+    match answer {
+        Answer::Authentication(answer) => answer,
+        Answer::Authorization(_) => Authentication::Refuse(ReasonCode::NotAuthorized),
+    }
+}
+
 impl Question {
     /// Returns the bytes of what it is about.
     pub(super) fn bytes(&self) -> usize {
         match &self.about {
-            About::Connect | About::Will => 0,
+            About::Connect | About::AuthAgain | About::Will => 0,
             About::Publish { message, .. } => message.size(),
             About::Subscribe { subscribe, .. } => {
                 subscribe.filters.iter().map(|it| it.filter.len()).sum()

@@ -37,6 +37,8 @@ pub(super) struct Entry {
     pub(super) is_overflowed: bool,
     /// Whether its client says that it is a bridge.
     pub(super) is_bridge: bool,
+    /// Whether something that its client published has gone to other workers.
+    pub(super) published_elsewhere: bool,
     /// Whether it has come from another worker, and letters that went to its old place may still
     /// be under way.
     pub(super) is_arriving: bool,
@@ -65,6 +67,7 @@ impl Entry {
             owed: BTreeMap::new(),
             is_overflowed: false,
             is_bridge: false,
+            published_elsewhere: false,
             is_arriving: false,
             number: None,
             presence,
@@ -95,9 +98,9 @@ pub(super) struct Drops {
 }
 
 impl Drops {
-    /// Counts a message that never came to the queue, because memory was short.
-    pub(super) fn shed(&mut self) {
-        self.untold = self.untold.saturating_add(1);
+    /// Counts messages that never came to the queue, because there was no memory or no room for them.
+    pub(super) fn miss(&mut self, count: u64) {
+        self.untold = self.untold.saturating_add(count);
     }
 
     /// Notes how many the queue has counted; returns how many are new.

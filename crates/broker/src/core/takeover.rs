@@ -16,6 +16,7 @@ use super::{
     access::{Authentication, Authorization, Client, ConnectRequest, WillRequest},
     connection::{Admission, find},
     directory::Lookup,
+    exchange::with_data,
     keys::{ConnectionId, SessionKey},
     memory::MemoryStage,
     message::TakeOver,
@@ -54,6 +55,7 @@ impl Core {
                 identity: None,
                 client_id,
                 is_assigned: false,
+                authentication_data: None,
             }));
         }
         if answer == Authentication::Deferred {
@@ -69,8 +71,12 @@ impl Core {
         answer: Authentication,
         now: Instant,
     ) {
-        let identity = match answer {
-            Authentication::Accept { identity } => identity,
+        let (identity, data) = match answer {
+            Authentication::Accept { identity } => (identity, None),
+            Authentication::AcceptWith { identity, data } => (identity, Some(data)),
+            Authentication::Continue { data, note } => {
+                return self.ask_client(id, &data, note, now);
+            }
             Authentication::Refuse(reason) => return self.refuse(id, reason, now),
             Authentication::Deferred => return,
         };
@@ -82,6 +88,7 @@ impl Core {
             return;
         };
         admission.identity = identity;
+        admission.authentication_data = data;
         if admission.client_id.is_empty() {
             let number = (self.unguessable)();
             let Some(connection) = self.connection_mut(id) else {
@@ -153,6 +160,8 @@ impl Core {
                 self.limits.sessions_max
             }
         };
+        // What is under way from here stays ahead of what is sent from here.
+        self.give_up_name(&client_id, None);
         let found = self
             .directory
             .find_or_enter(&client_id, sessions_max, self.worker);
@@ -306,7 +315,7 @@ impl Core {
             assigned_client_id: admission
                 .is_assigned
                 .then(|| Utf8Bytes::from(&*admission.client_id)),
-            ..Acceptance::default()
+            properties: with_data(admission.authentication_data.as_deref()),
         };
         connection.session.accept(acceptance, now)?;
         if !lasts {

@@ -110,3 +110,55 @@ fn what_a_client_never_takes_is_counted_and_told_once() {
     net.join(lasting(V5, "away", 100));
     assert_eq!(net.cores[0].directory().metrics().messages_dropped, 3);
 }
+
+#[test]
+fn what_is_dropped_just_before_the_end_is_counted() {
+    let mut net = Net::planned(Plan {
+        limits: Limits {
+            queue_messages_max: 2,
+            ..Limits::default()
+        },
+        ..Plan::default()
+    });
+    let client = net.join(clean(V311, "c"));
+    net.subscribe(client, "t", 1);
+    // Five messages to itself and a packet that there is not, without a turn between them.
+    let messages: String = (1..=5)
+        .map(|id| format!("32 06 00 01 74 00 0{id} 78"))
+        .collect();
+    net.send_hex(client, &format!("{messages} F0 00"));
+    assert_eq!(net.cores[0].directory().metrics().messages_dropped, 3);
+}
+
+#[test]
+fn what_is_lost_while_a_session_moves_is_counted_and_told() {
+    let mut net = Net::workers(2);
+    let away = net.join_at(0, lasting(V5, "s", 100));
+    net.subscribe(away, "t", 1);
+    net.cut(away);
+    let publisher = net.join_at(1, clean(V5, "p"));
+    net.holds_worker_messages = true;
+    let back = net.dial_at(1, lasting(V5, "s", 100));
+    // The session is on its way, and 64 MiB wait for it.
+    net.pass_to(&[0]);
+    let payload = "x".repeat(1024 * 1024);
+    for _ in 0..66 {
+        net.say(publisher, "t", &payload, 1);
+    }
+    net.holds_worker_messages = false;
+    net.pump();
+    let received = net
+        .hear(back)
+        .iter()
+        .filter(|it| it.starts_with("t="))
+        .count();
+    assert_eq!(received, 63);
+    assert_eq!(net.cores[0].directory().metrics().messages_dropped, 3);
+    let told = net.notices.iter().filter_map(|notice| {
+        if let Notice::MessagesDropped { client_id, count } = notice {
+            return Some((&**client_id, *count));
+        }
+        None
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [("s", 3)]);
+}

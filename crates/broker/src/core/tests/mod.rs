@@ -606,6 +606,31 @@ impl Net {
         }
     }
 
+    /// Hands over only those letters that are for some of the cores; the others stay on the way.
+    pub(super) fn pass_to(&mut self, cores: &[u8]) {
+        assert!(self.holds_worker_messages);
+        loop {
+            self.pump();
+            let is_meant = |letter: &(WorkerId, _)| cores.contains(&letter.0.index());
+            let Some(at) = self.on_the_way.iter().position(is_meant) else {
+                return;
+            };
+            let (worker, letter) = self.on_the_way.remove(at).expect("it is there");
+            self.cores[usize::from(worker.index())].handle_worker_message(letter, self.now);
+        }
+    }
+
+    /// Lets all letters go on, the messages from one core first: only letters of the same core keep
+    /// their order.
+    pub(super) fn pass_all_but_first_from(&mut self, core: u8) {
+        let is_first = |letter: &(WorkerId, WorkerMessage)| matches!(&letter.1, WorkerMessage::Deliver { from, .. } if from.index() == core);
+        let (first, rest): (VecDeque<_>, VecDeque<_>) =
+            self.on_the_way.drain(..).partition(is_first);
+        self.on_the_way = first.into_iter().chain(rest).collect();
+        self.holds_worker_messages = false;
+        self.pump();
+    }
+
     fn drain(&mut self, who: Who) {
         let now = self.now;
         loop {

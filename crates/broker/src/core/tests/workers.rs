@@ -82,3 +82,61 @@ fn connections_are_counted_together() {
     net.cut(clients[2]);
     assert!(net.try_open(0).is_some());
 }
+
+#[test]
+fn a_client_that_ends_its_session_and_comes_again_elsewhere_does_not_overtake_itself() {
+    for has_will in [false, true] {
+        let mut net = Net::workers(3);
+        let watcher = net.join_at(2, clean(V5, "w"));
+        net.subscribe(watcher, "#", 0);
+        let connect = if has_will {
+            with_will(clean(V5, "c"), 0)
+        } else {
+            clean(V5, "c")
+        };
+        let client = net.join_at(0, connect);
+        net.holds_worker_messages = true;
+        if !has_will {
+            net.say(client, "t", "old", 0);
+        }
+        net.cut(client);
+        // It is let in while what it said is still on its way to the third worker.
+        let client = net.dial_at(1, clean(V5, "c"));
+        net.pass_to(&[0, 1]);
+        net.say(client, "t", "new", 0);
+        net.pass_all_but_first_from(1);
+        let first = if has_will {
+            "will/c=gone q0"
+        } else {
+            "t=old q0"
+        };
+        net.expect(watcher, &[first, "t=new q0"]);
+        // The name is free again: of the two clients there is one session each.
+        assert_eq!(net.cores[0].directory().session_count(), 2);
+        net.cut(client);
+        assert_eq!(net.cores[0].directory().session_count(), 1);
+    }
+}
+
+#[test]
+fn a_name_is_free_at_once_where_the_session_was_and_if_nothing_is_under_way() {
+    let mut net = Net::workers(2);
+    let watcher = net.join_at(1, clean(V5, "w"));
+    net.subscribe(watcher, "t", 0);
+    net.holds_worker_messages = true;
+    // Nothing was published.
+    let client = net.join_at(0, clean(V5, "c"));
+    net.cut(client);
+    assert_eq!(net.cores[0].directory().session_count(), 1);
+    // Something was: the name is kept from others, not from the same worker.
+    for payload in ["1", "2", "3"] {
+        let client = net.join_at(0, clean(V5, "c"));
+        net.say(client, "t", payload, 0);
+        net.cut(client);
+        assert_eq!(net.cores[0].directory().session_count(), 2);
+    }
+    net.holds_worker_messages = false;
+    net.pump();
+    net.expect(watcher, &["t=1 q0", "t=2 q0", "t=3 q0"]);
+    assert_eq!(net.cores[0].directory().session_count(), 1);
+}
