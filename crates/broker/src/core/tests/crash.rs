@@ -200,7 +200,7 @@ fn run(seed: u64) {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_and_qos_2_comes_once() {
+fn m2_nothing_acknowledged_is_lost_and_qos_2_comes_once() {
     // v5 MQTT-4.3.2-4, v5 MQTT-4.3.3-8, v5 MQTT-4.3.3-10, v3.1.1 MQTT-4.3.3-2
     for seed in 0..60 {
         run(seed);

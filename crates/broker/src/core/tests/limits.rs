@@ -208,7 +208,7 @@ fn only_so_many_sessions_connections_and_retained_messages() {
 }
 
 #[test]
-fn a_client_that_does_not_read_costs_so_much_and_no_more() {
+fn r3_a_client_that_does_not_read_costs_so_much_and_no_more() {
     // R3
     let mut net = Net::planned(Plan {
         limits: Limits {
@@ -241,7 +241,7 @@ fn a_client_that_does_not_read_costs_so_much_and_no_more() {
 }
 
 #[test]
-fn a_client_that_asks_and_does_not_read_is_not_heard_out() {
+fn r3_a_client_that_asks_and_does_not_read_is_not_heard_out() {
     // R3
     let mut net = Net::planned(Plan {
         limits: Limits {
@@ -262,7 +262,7 @@ fn a_client_that_asks_and_does_not_read_is_not_heard_out() {
 }
 
 #[test]
-fn a_claimed_size_reserves_nothing() {
+fn f1_a_claimed_size_reserves_nothing() {
     // F1
     let mut net = Net::new();
     let client = net.join_v5("c");
@@ -279,7 +279,7 @@ fn a_claimed_size_reserves_nothing() {
 }
 
 #[test]
-fn a_packet_that_comes_byte_by_byte_is_looked_at_once() {
+fn f4_a_packet_that_comes_byte_by_byte_is_looked_at_once() {
     // F4: with a look at all of it for each byte this would take hours
     let mut net = Net::new();
     let subscriber = net.join_v5("s");
@@ -316,7 +316,7 @@ fn packets_larger_than_announced_end_the_connection() {
 }
 
 #[test]
-fn limits_at_their_extremes_do_not_break_anything() {
+fn n1_limits_at_their_extremes_do_not_break_anything() {
     // N1
     for value in [0, 1, u32::MAX] {
         let small = u16::try_from(value).unwrap_or(u16::MAX);
@@ -357,7 +357,7 @@ fn limits_at_their_extremes_do_not_break_anything() {
 }
 
 #[test]
-fn legal_packets_over_and_over_leave_nothing_behind() {
+fn r2_legal_packets_over_and_over_leave_nothing_behind() {
     // R2
     let mut net = Net::new();
     let client = net.join_v5("c");
@@ -383,7 +383,7 @@ fn legal_packets_over_and_over_leave_nothing_behind() {
 }
 
 #[test]
-fn topics_of_any_depth_are_survived() {
+fn r1_topics_of_any_depth_are_survived() {
     // R1
     let slashes = "/".repeat(65_535);
     let mut net = Net::new();
