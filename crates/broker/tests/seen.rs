@@ -508,7 +508,7 @@ fn what_waits_tells_how_long_it_has_left_and_a_session_ends_in_its_time() {
     let mut head = [0; 13];
     stream.read_exact(&mut head).expect("a message");
     let (rest, left) = (&head[..12], head[12]);
-    assert_eq!(rest, hex("32 0D 00 01 74 00 01 05 02 00 00 00"));
+    assert_eq!(rest, hex("32 0C 00 01 74 00 01 05 02 00 00 00"));
     assert!((1..=99).contains(&left), "{left}");
     drop(stream);
     thread::sleep(Duration::from_millis(1_300));

@@ -487,7 +487,8 @@ impl Core {
     ) {
         let session = target.session;
         let location = self.directory.locations.of(session);
-        let is_coming = location.is_some_and(|location| location.worker == self.worker);
+        // One that has an entry here has ended, and keeps only its name.
+        let is_coming = location.is_some_and(|it| it.worker == self.worker && it.entry.is_none());
         if let (Some(worker), Some(_)) = (self.moves.destination(session), location) {
             return self.send_batch(worker, message.clone(), vec![target]);
         }

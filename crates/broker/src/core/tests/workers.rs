@@ -140,3 +140,22 @@ fn a_name_is_free_at_once_where_the_session_was_and_if_nothing_is_under_way() {
     net.expect(watcher, &["t=1 q0", "t=2 q0", "t=3 q0"]);
     assert_eq!(net.cores[0].directory().session_count(), 1);
 }
+
+#[test]
+fn what_comes_for_a_session_that_keeps_only_its_name_is_not_held() {
+    // M1, R2
+    let mut net = Net::workers(2);
+    let watcher = net.join_at(1, clean(V5, "w"));
+    net.subscribe(watcher, "t", 0);
+    let client = net.join_at(0, clean(V5, "c"));
+    net.subscribe(client, "s", 0);
+    net.say(client, "t", "1", 0);
+    net.holds_worker_messages = true;
+    net.say(watcher, "s", "2", 0);
+    net.cut(client);
+    let key = net.cores[0].directory().find("c").expect("its name");
+    net.holds_worker_messages = false;
+    net.pump();
+    assert!(!net.cores[0].moves.is_arriving(key));
+    assert_eq!(net.cores[0].directory().find("c"), None);
+}
