@@ -1,6 +1,6 @@
 //! `mqttstack match`: does a topic filter match a topic name?
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use mqttstack_topic::{TopicLimits, Verdict};
 use serde::Serialize;
@@ -38,6 +38,10 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// The longest line that is read, in bytes: a filter and a topic of the longest there are, the tab and
+/// the end of the line. Of a longer one nothing is kept.
+const LINE_BYTES_MAX: usize = 2 * 65_535 + 3;
+
 /// What there is to say of one filter and one topic, as it is written.
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
@@ -63,10 +67,12 @@ fn judge_all(args: &Args) -> Result<u8, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut worst = Verdict::Match.exit_code();
     if args.lines {
-        for line in io::stdin().lock().split(b'\n') {
-            let line = line.map_err(|error| Failure::input("standard input", &error))?;
-            let answer = judge_line(&line);
-            worst = worst.max(write(&mut out, &answer, args.json)?);
+        let mut input = io::stdin().lock();
+        let mut line = Vec::new();
+        while read_line(&mut input, &mut line)
+            .map_err(|error| Failure::input("standard input", &error))?
+        {
+            worst = worst.max(write(&mut out, &judge_line(&line), args.json)?);
         }
     } else {
         let filter = args.filter.as_deref().unwrap_or_default();
@@ -101,7 +107,25 @@ fn judge<'a>(filter: &'a str, topic: &'a str) -> Answer<'a> {
 
 const ILL_FORMED: &str = "ill_formed";
 
+/// Reads the next line, its end included, as far as it is not longer than the longest by more than a
+/// byte, and skips the rest of it; returns whether there was one.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let most = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
+    input
+        .by_ref()
+        .take(most.saturating_add(1))
+        .read_until(b'\n', line)?;
+    if line.len() > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
+    }
+    Ok(!line.is_empty())
+}
+
 fn judge_line(line: &[u8]) -> Answer<'_> {
+    let is_too_long = line.len() > LINE_BYTES_MAX;
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let ill_formed = |reason: &str| Answer {
         filter: "",
         topic: "",
@@ -109,6 +133,9 @@ fn judge_line(line: &[u8]) -> Answer<'_> {
         reason: Some(reason.to_owned()),
         exit_code: 2,
     };
+    if is_too_long {
+        return ill_formed("line: longer than a filter and a topic can be");
+    }
     match std::str::from_utf8(line).map(|text| text.split_once('\t')) {
         Ok(Some((filter, topic))) => judge(filter, topic),
         Ok(None) => ill_formed("line: no tab between filter and topic"),
@@ -149,5 +176,28 @@ mod tests {
             assert_eq!((answer.verdict, answer.exit_code), expected, "{line:?}");
         }
         assert_eq!(judge_line(b"\xFF\ta").exit_code, 2);
+    }
+
+    #[test]
+    fn lines_end_as_they_do_anywhere_and_none_is_too_long_to_pass_over() {
+        let longest = format!("{}\t{}", "f".repeat(65_535), "f".repeat(65_535));
+        let input = [
+            "a\ta\r\n",
+            "a\ta\n",
+            "\n",
+            &format!("{longest}\r\n"),
+            &format!("{longest}x\r\n"),
+            &format!("{longest}{longest}{longest}\n"),
+            "a\ta",
+        ]
+        .concat();
+        let mut input = input.as_bytes();
+        let mut line = Vec::new();
+        let mut codes = Vec::new();
+        while read_line(&mut input, &mut line).expect("from memory") {
+            assert!(line.len() <= LINE_BYTES_MAX + 1);
+            codes.push(judge_line(&line).exit_code);
+        }
+        assert_eq!(codes, [0, 0, 2, 0, 2, 2, 0]);
     }
 }

@@ -126,8 +126,11 @@ pub struct Limits {
     /// each that it matches, to a session that is in several groups as often. A further one is
     /// refused in its SUBACK (0x97).
     pub shared_subscriptions_max: u32,
-    /// How many filters a SUBSCRIBE or UNSUBSCRIBE may have. Default 10,000; beyond it the connection
-    /// ends (0x97).
+    /// How many bytes the filters of all subscriptions of a session may have. Default 4,194,304; a
+    /// further filter is refused in its SUBACK (0x97).
+    pub filter_bytes_max: u64,
+    /// How many filters a SUBSCRIBE or UNSUBSCRIBE may have: what it asks for is done in one go.
+    /// Default 1,000; beyond it the connection ends (0x97).
     pub filters_per_packet_max: u32,
     /// The Maximum QoS that is announced. Default 2.
     pub maximum_qos: QoS,
@@ -171,7 +174,8 @@ impl Default for Limits {
             response_bytes_max: 1024 * 1024,
             subscriptions_max: 10_000,
             shared_subscriptions_max: 100,
-            filters_per_packet_max: 10_000,
+            filter_bytes_max: 4 * 1024 * 1024,
+            filters_per_packet_max: 1_000,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
             wildcard_subscriptions: true,
@@ -206,8 +210,9 @@ pub struct BrokerLimits {
     /// How many retained messages are kept. Default 1,000,000; a message to a further
     /// topic reaches those who subscribe, but is not kept (0x97).
     pub retained_messages_max: u32,
-    /// How many bytes the retained messages take, topics, properties and payloads counted. Default
-    /// 1,073,741,824; a message beyond it reaches those who subscribe, but is not kept (0x97).
+    /// How many bytes the retained messages take, topics, properties and payloads counted, and 64 for
+    /// each level of a topic and two more, its place in the index. Default 1,073,741,824; a message
+    /// beyond it reaches those who subscribe, but is not kept (0x97).
     pub retained_bytes_max: u64,
     /// How many bytes clients may make the broker hold, all together: packets that have begun to
     /// arrive, messages that wait or are in flight, packets on their way out, wills, subscriptions,

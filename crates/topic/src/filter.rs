@@ -75,6 +75,25 @@ impl<'a> TopicFilter<'a> {
         Self::parse(text, text, &census, limits)
     }
 
+    /// Parses a filter of a 3.1 or 3.1.1 client as a broker reads it that has shared subscriptions
+    /// for these clients, too: what [`with_limits`](Self::with_limits) takes for a shared filter is
+    /// one, and what it refuses for its `$share/` alone is an [`ordinary`](Self::ordinary) filter, as
+    /// their standards have it.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the text breaks.
+    pub fn before_v5(text: &'a str, limits: TopicLimits) -> Result<Self, TopicError> {
+        match Self::with_limits(text, limits) {
+            Err(
+                TopicError::ShareNameEmpty
+                | TopicError::ShareFilterEmpty
+                | TopicError::WildcardInShareName { .. },
+            ) => Self::ordinary(text, limits),
+            other => other,
+        }
+    }
+
     /// `filter` is the part of `text` that is matched, `census` its own.
     fn parse(
         text: &'a str,
@@ -456,6 +475,20 @@ mod tests {
         let ordinary = TopicFilter::ordinary("$share/g/a", TopicLimits::DEFAULT).unwrap();
         assert_eq!(ordinary.shared(), None);
         assert_eq!(ordinary.filter(), "$share/g/a");
+    }
+
+    #[test]
+    fn share_means_nothing_to_older_clients_unless_it_makes_a_shared_filter() {
+        // v3.1.1 MQTT-4.7.1-2, v3.1.1 MQTT-4.7.1-3
+        let read = |text| TopicFilter::before_v5(text, TopicLimits::DEFAULT);
+        for text in ["$share/", "$share/x", "$share//x", "$share/+/x", "$share/#"] {
+            let filter = read(text).unwrap();
+            assert_eq!((filter.filter(), filter.shared()), (text, None));
+        }
+        assert_eq!(read("$share/g/a").unwrap().shared_group(), Some("g"));
+        for text in ["$share/#/x", "$share/x+", "$share/g/a#", ""] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -37,6 +37,6 @@ pub use name::{Levels, TopicName, TopicNameBuf};
 pub use retained::{Cursor, RetainedIndex};
 pub use rewrite::{Bound, RewriteError, TopicRewrite};
 #[cfg(feature = "std")]
-pub use shared::{ReadGuard, Shared, WriteGuard};
+pub use shared::{ReadGuard, Shared, Versioned, WriteGuard};
 pub use subscriptions::{Match, SubscriptionIndex};
 pub use verdict::Verdict;

@@ -81,6 +81,8 @@ pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
     if wide == "+/#" && narrow == "#" {
         return true; // Every name has a first level, so these two are one.
     }
+    // No name is empty, so what is below an empty first level has a second one.
+    let narrow = if narrow == "/#" { "/+/#" } else { narrow };
     let mut narrows = narrow.split('/');
     for level in wide.split('/') {
         match (level, narrows.next()) {
@@ -99,7 +101,57 @@ pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::{format, string::String, vec, vec::Vec};
+
     use super::*;
+
+    /// All texts of one to so many of these levels.
+    fn texts_of(levels: &[&str], depth: usize) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        let mut last = vec![String::new()];
+        for count in 0..depth {
+            last = last
+                .iter()
+                .flat_map(|stem| {
+                    levels.iter().map(move |level| match count {
+                        0 => String::from(*level),
+                        _ => format!("{stem}/{level}"),
+                    })
+                })
+                .collect();
+            all.extend(last.iter().cloned());
+        }
+        all
+    }
+
+    #[test]
+    fn a_filter_covers_another_exactly_if_no_name_tells_them_apart() {
+        let filters = texts_of(&["", "a", "+", "$x", "#"], 3);
+        let filters: Vec<_> = filters
+            .iter()
+            .filter_map(|text| TopicFilter::new(text).ok())
+            .collect();
+        // One level that no filter names, and one level more than any filter has.
+        let names = texts_of(&["", "a", "b", "$x"], 4);
+        let names: Vec<_> = names
+            .iter()
+            .filter_map(|text| TopicName::new(text).ok())
+            .collect();
+        let matched: Vec<Vec<bool>> = filters
+            .iter()
+            .map(|filter| names.iter().map(|name| matches(filter, name)).collect())
+            .collect();
+        assert!(filters.len() > 100, "{}", filters.len());
+        for (wide, by_wide) in filters.iter().zip(&matched) {
+            for (narrow, by_narrow) in filters.iter().zip(&matched) {
+                let expected = by_narrow
+                    .iter()
+                    .zip(by_wide)
+                    .all(|(narrow, wide)| *wide || !*narrow);
+                assert_eq!(wide.covers(narrow), expected, "{wide} over {narrow}");
+            }
+        }
+    }
 
     fn check(filter: &str, name: &str, expected: bool) {
         let filter = TopicFilter::new(filter).unwrap();

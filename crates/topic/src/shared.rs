@@ -8,6 +8,12 @@ use std::{
     },
 };
 
+/// Something that counts its changes.
+pub trait Versioned {
+    /// Returns a number that grows with every change of what a lookup finds, and only then.
+    fn version(&self) -> u64;
+}
+
 /// A handle to an index that worker threads read often and change seldom.
 ///
 /// Readers hold the index together and never wait for one another, only for writers: a writer waits
@@ -24,13 +30,14 @@ struct Inner<T> {
     version: AtomicU64,
 }
 
-impl<T> Shared<T> {
+impl<T: Versioned> Shared<T> {
     /// Shares an index.
     #[must_use]
     pub fn new(index: T) -> Self {
+        let version = AtomicU64::new(index.version());
         Self(Arc::new(Inner {
             index: RwLock::new(index),
-            version: AtomicU64::new(0),
+            version,
         }))
     }
 
@@ -53,7 +60,8 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Returns a number that grows with every change, without waiting for anyone.
+    /// Returns the [version](Versioned::version) of the index, without waiting for anyone. Who
+    /// [writes](Self::write) and changes nothing leaves it as it is.
     ///
     /// What was looked up at a version still holds while the version is the same: a worker can
     /// keep the answers for its busiest names. Read the version before the lookup.
@@ -81,14 +89,14 @@ impl<T> Deref for ReadGuard<'_, T> {
     }
 }
 
-/// An index lent for changes. The version grows when the guard goes.
+/// An index lent for changes. Its version is that of the index when the guard goes.
 #[derive(Debug)]
-pub struct WriteGuard<'a, T> {
+pub struct WriteGuard<'a, T: Versioned> {
     index: RwLockWriteGuard<'a, T>,
     version: &'a AtomicU64,
 }
 
-impl<T> Deref for WriteGuard<'_, T> {
+impl<T: Versioned> Deref for WriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -96,16 +104,16 @@ impl<T> Deref for WriteGuard<'_, T> {
     }
 }
 
-impl<T> DerefMut for WriteGuard<'_, T> {
+impl<T: Versioned> DerefMut for WriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.index
     }
 }
 
-impl<T> Drop for WriteGuard<'_, T> {
+impl<T: Versioned> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
         // Still under the lock: whoever sees the change sees the version too.
-        self.version.fetch_add(1, Ordering::Release);
+        self.version.store(self.index.version(), Ordering::Release);
     }
 }
 
@@ -174,8 +182,32 @@ mod tests {
         assert_eq!(shared.version(), 0);
         let _ = keys(&shared.read(), "a");
         assert_eq!(shared.version(), 0);
+        let filters = ["a", "$share/g/a"].map(|text| TopicFilter::new(text).unwrap());
+        let mut last = 0;
+        let mut has_changed = |expected: bool| {
+            let version = shared.clone().version();
+            assert_eq!(version > last, expected);
+            last = version;
+        };
+        for filter in &filters {
+            shared.write().remove(filter, &1);
+            has_changed(false);
+            shared.write().insert(filter, 1, 0);
+            has_changed(true);
+            shared.write().insert(filter, 1, 7);
+            has_changed(true);
+            shared.write().remove(filter, &2);
+            shared.write().remove_all(&2);
+            drop(shared.write());
+            has_changed(false);
+        }
+        // Who is away is asked for when a member is chosen, not when the group is found.
+        shared.write().set_away(&1, true);
+        has_changed(false);
+        shared.write().remove(&filters[0], &1);
+        has_changed(true);
         shared.write().remove_all(&1);
-        assert_eq!(shared.clone().version(), 1);
+        has_changed(true);
     }
 
     #[test]

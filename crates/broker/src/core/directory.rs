@@ -15,7 +15,7 @@ use mqttstack_session::{
     fault::{self, Fault},
     journal::SessionNumber,
 };
-use mqttstack_topic::{RetainedIndex, Shared, SubscriptionIndex, TopicName};
+use mqttstack_topic::{RetainedIndex, Shared, SubscriptionIndex, TopicName, Versioned};
 
 use super::{
     keys::{SessionKey, WorkerId},
@@ -313,11 +313,6 @@ impl Retained {
         }
     }
 
-    /// Returns the number of the last change.
-    pub(super) const fn version(&self) -> u64 {
-        self.version
-    }
-
     /// Stores a message under its topic, or removes what is stored if the payload is empty.
     ///
     /// # Specification
@@ -338,6 +333,7 @@ impl Retained {
             }
             return Ok(());
         }
+        let place = index_size(message);
         let replaced = self.index.get(topic).map(size_of);
         if replaced.is_some() && fault::is_on(Fault::KeepOldRetained) {
             return Ok(());
@@ -348,14 +344,13 @@ impl Retained {
             .saturating_add(size_of(message));
         let count = u32::try_from(self.index.len()).unwrap_or(u32::MAX);
         let is_full = replaced.is_none() && count >= limits.retained_messages_max;
-        if is_full || bytes > limits.retained_bytes_max {
+        let new_place = if replaced.is_none() { place } else { 0 };
+        let index_bytes = self.index_bytes.saturating_add(new_place);
+        if is_full || bytes.saturating_add(index_bytes) > limits.retained_bytes_max {
             return Err(ReasonCode::QuotaExceeded);
         }
-        self.bytes = bytes;
+        (self.bytes, self.index_bytes) = (bytes, index_bytes);
         self.version = self.version.saturating_add(1);
-        if replaced.is_none() {
-            self.index_bytes = self.index_bytes.saturating_add(index_size(message));
-        }
         let expires_at = message.expires_at(now);
         if expires_at == Instant::NEVER {
             self.index.insert(topic, message.clone());
@@ -382,6 +377,12 @@ impl Retained {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.index.next_deadline().map(Instant::from_micros)
+    }
+}
+
+impl Versioned for Retained {
+    fn version(&self) -> u64 {
+        self.version
     }
 }
 

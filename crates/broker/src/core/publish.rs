@@ -10,6 +10,7 @@ use mqttstack_session::{
 };
 use mqttstack_topic::{
     Availability, Choice, GroupId, GroupTag, Match, SharedGroup, TopicLimits, TopicName,
+    Versioned as _,
 };
 
 use super::{
@@ -227,6 +228,7 @@ impl Core {
         let Ok(topic) = TopicName::with_limits(message.topic(), limits) else {
             return Err(ReasonCode::TopicNameInvalid);
         };
+        self.work.count_levels(topic.level_count());
         let mut retained = self.directory.retained.write();
         let mut before = retained.counted_bytes();
         let stored = retained.store(&topic, message, &self.limits, now);

@@ -14,6 +14,7 @@ use super::{
     Core,
     directory::{Granted, Lookup},
     session_table::{Absent, Entry, Presence},
+    subscribe::subscription_size,
     timers::Timer,
 };
 
@@ -86,7 +87,7 @@ impl Core {
         let mut entry = Entry::new(key, client_id, identity, presence);
         entry.number = self.journal.is_kept().then_some(number);
         for (text, recorded) in subscriptions {
-            let Ok(filter) = TopicFilter::with_limits(&text, STORED_BEFORE) else {
+            let Ok(filter) = TopicFilter::before_v5(&text, STORED_BEFORE) else {
                 continue;
             };
             let options = &recorded.options;
@@ -97,6 +98,9 @@ impl Core {
             let mut index = self.directory.subscriptions.write();
             if index.insert(&filter, key, granted).is_none() {
                 entry.subscription_count = entry.subscription_count.saturating_add(1);
+                entry.subscription_bytes = entry
+                    .subscription_bytes
+                    .saturating_add(subscription_size(&text));
                 entry.shared_count = entry.shared_count.saturating_add(u32::from(is_shared));
             }
         }

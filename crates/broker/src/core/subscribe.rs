@@ -17,7 +17,7 @@ use super::{
     keys::{ConnectionId, SessionKey},
     memory::{MemoryStage, SUBSCRIPTION_BYTES},
     questions::About,
-    session_table::OwedRetained,
+    session_table::{Entry, OwedRetained},
 };
 
 /// How many retained messages one search looks for. It reads some eight times as many entries of
@@ -65,7 +65,37 @@ impl Room {
     }
 }
 
+/// How the filters of a client are read.
+#[derive(Clone, Copy)]
+struct Grammar {
+    limits: TopicLimits,
+    version: Option<ProtocolVersion>,
+}
+
+impl Grammar {
+    /// # Specification
+    ///
+    /// v5 MQTT-4.8.2-1, v5 MQTT-4.8.2-2; v3.1.1 MQTT-4.7.1-2, v3.1.1 MQTT-4.7.1-3: older clients may
+    /// have filters that begin with `$share/` and share nothing.
+    fn parse(self, text: &str) -> Result<TopicFilter<'_>, TopicError> {
+        match self.version {
+            Some(ProtocolVersion::V31 | ProtocolVersion::V311) => {
+                TopicFilter::before_v5(text, self.limits)
+            }
+            Some(ProtocolVersion::V5) | None => TopicFilter::with_limits(text, self.limits),
+        }
+    }
+}
+
 impl Core {
+    fn grammar(&self, id: ConnectionId) -> Grammar {
+        let connection = self.connection(id);
+        Grammar {
+            limits: self.topic_limits(id),
+            version: connection.and_then(|connection| connection.session.version()),
+        }
+    }
+
     /// A client has asked for subscriptions.
     ///
     /// # Specification
@@ -82,9 +112,9 @@ impl Core {
             return;
         };
         let Some(key) = connection.key else { return };
-        let version = connection.session.version();
+        let was_told = connection.session.version() == Some(ProtocolVersion::V5);
         let filters = subscribe.filters.iter().map(|asked| asked.filter);
-        if let Some(reason) = self.forbidden(id, version, filters) {
+        if let Some(reason) = self.forbidden(id, was_told, filters) {
             return self.disconnect(id, reason);
         }
         let answers = self.authorize_subscribe(id, key, &subscribe);
@@ -111,11 +141,11 @@ impl Core {
         key: SessionKey,
         subscribe: &Subscribe<Shared>,
     ) -> Vec<Authorization> {
-        let topic_limits = self.topic_limits(id);
+        let grammar = self.grammar(id);
         let mut ticket = self.next_ticket(id);
         let mut answers = Vec::with_capacity(subscribe.filters.len());
         for asked in subscribe.filters.iter() {
-            let filter = TopicFilter::with_limits(asked.filter, topic_limits);
+            let filter = grammar.parse(asked.filter);
             answers.push(match (filter, self.sessions.get(key)) {
                 (Ok(filter), Some(entry)) => self.access.authorize_subscribe(&SubscribeRequest {
                     client: entry.client(),
@@ -175,7 +205,7 @@ impl Core {
     }
 
     /// Returns why filters end the connection, if one of them does: it is ill-formed, or of a kind
-    /// that CONNACK said is not available. A filter that is merely too deep does not.
+    /// that the client `was_told` is not available. A filter that is merely too deep does not.
     ///
     /// # Specification
     ///
@@ -184,15 +214,14 @@ impl Core {
     fn forbidden<'a>(
         &self,
         id: ConnectionId,
-        version: Option<ProtocolVersion>,
+        was_told: bool,
         filters: impl IntoIterator<Item = &'a str>,
     ) -> Option<ReasonCode> {
         let limits = &self.connection(id)?.limits;
-        let topic_limits = self.topic_limits(id);
-        let was_told = version == Some(ProtocolVersion::V5);
+        let grammar = self.grammar(id);
         filters
             .into_iter()
-            .find_map(|text| match TopicFilter::with_limits(text, topic_limits) {
+            .find_map(|text| match grammar.parse(text) {
                 Ok(filter) if filter.shared_group().is_some() => (was_told
                     && !limits.shared_subscriptions)
                     .then_some(ReasonCode::SharedSubscriptionsNotSupported),
@@ -220,13 +249,14 @@ impl Core {
         asked: &Subscription<'_>,
         subscription_id: Option<u32>,
     ) -> Result<ReasonCode, ReasonCode> {
-        let topic_limits = self.topic_limits(id);
+        let grammar = self.grammar(id);
         let limits = self
             .connection(id)
             .ok_or(ReasonCode::UnspecifiedError)?
             .limits
             .clone();
-        let filter = parse_filter(asked.filter, topic_limits)?;
+        let filter = parse_filter(asked.filter, grammar)?;
+        self.work.count_levels(filter.level_count());
         let is_shared = filter.shared_group().is_some();
         if is_shared && !limits.shared_subscriptions {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
@@ -247,14 +277,21 @@ impl Core {
         }
         let mut granted = Granted::new(&options, qos, subscription_id);
         granted.lasts = entry.number.is_some();
-        let mut index = self.directory.subscriptions.write();
         let has_no_room = count >= limits.subscriptions_max
-            || (is_shared && entry.shared_count >= limits.shared_subscriptions_max);
-        if has_no_room && index.get(&filter, &key).is_none() {
+            || (is_shared && entry.shared_count >= limits.shared_subscriptions_max)
+            || filter_bytes(entry, asked.filter) > limits.filter_bytes_max;
+        let index = self.directory.subscriptions.read();
+        let held = index.get(&filter, &key).copied();
+        drop(index);
+        let is_new = held.is_none();
+        if has_no_room && is_new {
             return Err(ReasonCode::QuotaExceeded);
         }
-        let is_new = index.insert(&filter, key, granted).is_none();
-        drop(index);
+        // What is granted as it was changes nothing, and does not make others look up anew.
+        if held != Some(granted) {
+            let mut index = self.directory.subscriptions.write();
+            index.insert(&filter, key, granted);
+        }
         let Some(entry) = self.sessions.get_mut(key) else {
             return Err(ReasonCode::UnspecifiedError);
         };
@@ -331,7 +368,7 @@ impl Core {
     /// owed none, has no room for the next, or has had its turn. What is returned counts as handed
     /// over, and fits.
     fn next_owed(&mut self, id: ConnectionId, now: Instant) -> Option<(Granted, Vec<Message>)> {
-        let topic_limits = self.topic_limits(id);
+        let grammar = self.grammar(id);
         if !self.owes_retained(id) {
             return None;
         }
@@ -348,7 +385,7 @@ impl Core {
         let OwedRetained { granted, cursor } = *first.get();
         let mut slice: Vec<Message> = Vec::new();
         let mut is_full = false;
-        let next = match parse_filter(first.key(), topic_limits) {
+        let next = match parse_filter(first.key(), grammar) {
             Ok(filter) => {
                 let retained = self.directory.retained.read();
                 let index = &retained.index;
@@ -381,8 +418,8 @@ impl Core {
     /// v5 MQTT-3.10.4-1, v5 MQTT-3.10.4-5, v5 MQTT-3.10.4-6; v3.1.1 MQTT-3.10.4-1,
     /// v3.1.1 MQTT-3.10.4-5.
     pub(super) fn on_unsubscribe(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe<Shared>) {
-        let limits = self.topic_limits(id);
-        if let Some(reason) = self.forbidden(id, None, unsubscribe.filters.iter()) {
+        let grammar = self.grammar(id);
+        if let Some(reason) = self.forbidden(id, false, unsubscribe.filters.iter()) {
             return self.disconnect(id, reason);
         }
         let Some(key) = self.connection(id).and_then(|connection| connection.key) else {
@@ -394,7 +431,11 @@ impl Core {
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         let mut ended: Vec<&str> = Vec::new();
         for text in unsubscribe.filters.iter() {
-            codes.push(match parse_filter(text, limits) {
+            let filter = parse_filter(text, grammar);
+            if let Ok(filter) = &filter {
+                self.work.count_levels(filter.level_count());
+            }
+            codes.push(match filter {
                 Ok(filter) => match self.directory.subscriptions.write().remove(&filter, &key) {
                     Some(_) => {
                         let shared = u32::from(filter.shared_group().is_some());
@@ -428,13 +469,22 @@ impl Core {
     }
 }
 
-fn subscription_size(filter: &str) -> u64 {
+pub(super) fn subscription_size(filter: &str) -> u64 {
     let filter = u64::try_from(filter.len()).unwrap_or(u64::MAX);
     SUBSCRIPTION_BYTES.saturating_add(filter)
 }
 
-fn parse_filter(text: &str, limits: TopicLimits) -> Result<TopicFilter<'_>, ReasonCode> {
-    TopicFilter::with_limits(text, limits).map_err(|_| ReasonCode::TopicFilterInvalid)
+/// Returns how many bytes the filters of a session have, together with a new one.
+fn filter_bytes(entry: &Entry, new: &str) -> u64 {
+    let beside = SUBSCRIPTION_BYTES.saturating_mul(entry.subscription_count.into());
+    let filters = entry.subscription_bytes.saturating_sub(beside);
+    filters.saturating_add(u64::try_from(new.len()).unwrap_or(u64::MAX))
+}
+
+fn parse_filter(text: &str, grammar: Grammar) -> Result<TopicFilter<'_>, ReasonCode> {
+    grammar
+        .parse(text)
+        .map_err(|_| ReasonCode::TopicFilterInvalid)
 }
 
 fn granted_code(qos: QoS) -> ReasonCode {

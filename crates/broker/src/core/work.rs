@@ -16,6 +16,9 @@ const WORK_MAX: usize = 50_000;
 /// filters with wildcards so that it meets a great many: a million take a good part of a second.
 const STEPS_PER_UNIT: usize = 4;
 
+/// How many units a level of a filter or name comes to that enters an index or leaves it.
+const UNITS_PER_LEVEL: usize = 2;
+
 /// What has been done in this call, and which connections have to wait for another.
 #[derive(Debug, Default)]
 pub(super) struct Work {
@@ -34,6 +37,11 @@ impl Work {
     /// Counts what a message matches, and the steps that it took to find that.
     pub(super) fn count_lookup(&mut self, matches: usize, steps: usize) {
         self.count(matches.saturating_add(steps / STEPS_PER_UNIT));
+    }
+
+    /// Counts the levels of a filter or name that enters an index, or leaves it.
+    pub(super) fn count_levels(&mut self, levels: u8) {
+        self.count(usize::from(levels).saturating_mul(UNITS_PER_LEVEL));
     }
 
     /// Begins another connection's share.

@@ -30,10 +30,17 @@ fn t2_topics_that_look_special() {
     ] {
         let bytes: String = filter.bytes().map(|byte| format!("{byte:02X}")).collect();
         let length = filter.len();
-        stage.check_all(
+        stage.check(
+            CONNECT_V5,
             &format!("82 {:02X} 00 01 00 00 {length:02X} {bytes} 00", length + 6),
+            "E0 01 8F",
+        );
+        // To older clients it is an ordinary filter.
+        let mut stream = stage.client(CONNECT_V311);
+        exchange(
+            &mut stream,
             &format!("82 {:02X} 00 01 00 {length:02X} {bytes} 00", length + 5),
-            "8F",
+            "90 03 00 01 00",
         );
     }
     // A wildcard in a topic name.

@@ -177,6 +177,7 @@ pub(super) struct LimitSettings {
     response_bytes_max: Option<Size32>,
     subscriptions_max: Option<U32>,
     shared_subscriptions_max: Option<U32>,
+    filter_bytes_max: Option<Size>,
     filters_per_packet_max: Option<U32>,
     maximum_qos: Option<QosSetting>,
     retain_available: Option<bool>,
@@ -292,6 +293,10 @@ impl LimitSettings {
         set(
             &mut limits.shared_subscriptions_max,
             self.shared_subscriptions_max.map(|number| number.0),
+        );
+        set(
+            &mut limits.filter_bytes_max,
+            self.filter_bytes_max.map(|size| size.0),
         );
         set(
             &mut limits.filters_per_packet_max,

@@ -31,6 +31,14 @@ pub struct RetainedIndex<V> {
     postings: Postings,
     deadlines: BTreeSet<(u64, Id)>,
     hash: KeyedHash,
+    version: u64,
+}
+
+#[cfg(feature = "std")]
+impl<V> crate::Versioned for RetainedIndex<V> {
+    fn version(&self) -> u64 {
+        self.version
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +81,7 @@ impl<V> RetainedIndex<V> {
             postings: Postings::new(hash),
             deadlines: BTreeSet::new(),
             hash,
+            version: 0,
         }
     }
 
@@ -88,6 +97,7 @@ impl<V> RetainedIndex<V> {
     }
 
     fn insert_entry(&mut self, name: &TopicName<'_>, value: V, deadline: Option<u64>) -> Option<V> {
+        self.version = self.version.wrapping_add(1);
         let text = name.as_str();
         let old = self
             .find(text)
@@ -253,6 +263,7 @@ impl<V> RetainedIndex<V> {
 
     fn remove_entry(&mut self, id: Id) -> Option<Entry<V>> {
         let entry = self.entries.remove(id)?;
+        self.version = self.version.wrapping_add(1);
         self.by_name
             .remove_id(self.hash.text(entry.text.as_str()), id);
         self.postings.remove(&entry.name(), id);

@@ -29,8 +29,8 @@ const DEPTH_SHIFT: u32 = 32;
 enum Term<'a> {
     /// Nothing, except for beginning with `$` or not.
     Any,
-    /// The first levels, as text.
-    Prefix(&'a str),
+    /// The first levels, as a hash of their path.
+    Prefix(u32),
     /// A level after the first, and where it stands.
     Level(usize, &'a str),
 }
@@ -74,7 +74,7 @@ impl Postings {
 
     pub(crate) fn insert(&mut self, name: &TopicName<'_>, id: Id) {
         let position = Position::new(name.level_count(), id);
-        for term in terms_of_name(name) {
+        for term in self.terms_of_name(name) {
             self.set
                 .insert(self.list(term, name.is_dollar()) | position.0);
         }
@@ -82,7 +82,7 @@ impl Postings {
 
     pub(crate) fn remove(&mut self, name: &TopicName<'_>, id: Id) {
         let position = Position::new(name.level_count(), id);
-        for term in terms_of_name(name) {
+        for term in self.terms_of_name(name) {
             self.set
                 .remove(&(self.list(term, name.is_dollar()) | position.0));
         }
@@ -94,7 +94,7 @@ impl Postings {
         let is_dollar = text.starts_with('$');
         let mut lists = [0; LISTS_MAX];
         let mut list_count = 0;
-        for (list, term) in lists.iter_mut().zip(terms_of_filter(text)) {
+        for (list, term) in lists.iter_mut().zip(self.terms_of_filter(text)) {
             *list = self.list(term, is_dollar);
             list_count = usize::saturating_add(list_count, 1);
         }
@@ -171,35 +171,50 @@ impl Postings {
 
     /// Returns the bits above the position that a term's postings share.
     fn list(&self, term: Term<'_>, is_dollar: bool) -> u64 {
-        let (text, kind) = match term {
-            Term::Any => ("", 0),
-            Term::Prefix(text) => (text, 1),
+        let (hash, kind) = match term {
+            Term::Any => (0, 0),
+            Term::Prefix(path) => (path, 1),
             // Places count from 1: each has a kind of its own, from 2 on.
             Term::Level(place, text) => {
                 let kind = u32::try_from(place).map_or(u32::MAX, |place| place.saturating_add(1));
-                (text, kind)
+                (self.hash.text(text), kind)
             }
         };
         // A filter that begins with a wildcard reads no posting of a name that begins with `$`.
         let kind = kind << 1 | u32::from(is_dollar);
-        let hash = self.hash.text(text) ^ self.hash.pair(kind, kind);
+        let hash = hash ^ self.hash.pair(kind, kind);
         u64::from(hash >> 8) << POSITION_BITS
     }
+
+    fn terms_of_name<'a>(&self, name: &TopicName<'a>) -> impl Iterator<Item = Term<'a>> + use<'a> {
+        let hash = self.hash;
+        terms_of_name(name, move |path, level| hash.pair(path, hash.text(level)))
+    }
+
+    fn terms_of_filter<'a>(&self, text: &'a str) -> impl Iterator<Item = Term<'a>> + use<'a> {
+        let hash = self.hash;
+        terms_of_filter(text, move |path, level| hash.pair(path, hash.text(level)))
+    }
 }
+
+/// The path of no level.
+const ROOT_PATH: u32 = 0;
 
 fn position_in(posting: u64) -> Position {
     Position(posting & ((1 << POSITION_BITS) - 1))
 }
 
-/// Returns all terms that a filter which matches the name may ask for.
-fn terms_of_name<'a>(name: &TopicName<'a>) -> impl Iterator<Item = Term<'a>> {
+/// Returns all terms that a filter which matches the name may ask for. `path_below` hashes a path of
+/// one more level; it sees each level once.
+fn terms_of_name<'a, F: FnMut(u32, &str) -> u32>(
+    name: &TopicName<'a>,
+    mut path_below: F,
+) -> impl Iterator<Item = Term<'a>> + use<'a, F> {
     let text = name.as_str();
-    let prefixes = text
-        .match_indices('/')
-        .map(|(end, _)| end)
-        .chain(iter::once(text.len()))
-        .filter_map(|end| text.get(..end))
-        .map(Term::Prefix);
+    let prefixes = text.split('/').scan(ROOT_PATH, move |path, level| {
+        *path = path_below(*path, level);
+        Some(Term::Prefix(*path))
+    });
     iter::once(Term::Any)
         .chain(prefixes)
         .chain(levels_after_first(text))
@@ -207,7 +222,10 @@ fn terms_of_name<'a>(name: &TopicName<'a>) -> impl Iterator<Item = Term<'a>> {
 
 /// Returns the terms that a filter asks for: its longest prefix without wildcards, and each
 /// literal level after the first wildcard; if there are neither, what every name has.
-fn terms_of_filter(text: &str) -> impl Iterator<Item = Term<'_>> {
+fn terms_of_filter(
+    text: &str,
+    mut path_below: impl FnMut(u32, &str) -> u32,
+) -> impl Iterator<Item = Term<'_>> {
     let wildcard = text.find(['+', '#']).unwrap_or(text.len());
     let prefix = wildcard.checked_sub(1).and_then(|end| text.get(..end));
     let prefix_levels = prefix.map_or(0, |prefix| prefix.split('/').count());
@@ -215,7 +233,15 @@ fn terms_of_filter(text: &str) -> impl Iterator<Item = Term<'_>> {
         Term::Level(_, "+" | "#") | Term::Any | Term::Prefix(_) => false,
         Term::Level(place, _) => *place >= prefix_levels.max(1),
     };
+    let path_of = |prefix: &str| {
+        let mut path = ROOT_PATH;
+        for level in prefix.split('/') {
+            path = path_below(path, level);
+        }
+        path
+    };
     let mut terms = prefix
+        .map(path_of)
         .map(Term::Prefix)
         .into_iter()
         .chain(levels_after_first(text).filter(is_literal))
@@ -229,4 +255,40 @@ fn levels_after_first(text: &str) -> impl Iterator<Item = Term<'_>> {
         .enumerate()
         .skip(1)
         .map(|(place, level)| Term::Level(place, level))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use super::*;
+    use crate::TopicLimits;
+
+    #[test]
+    fn each_level_of_a_deep_name_is_hashed_once() {
+        let limits = TopicLimits {
+            levels_max: u8::MAX,
+            ..TopicLimits::DEFAULT
+        };
+        for levels in [1, 16, 255] {
+            let text: String = ["level"; 255][..levels].join("/");
+            let name = TopicName::with_limits(&text, limits).unwrap();
+            let mut hashed = 0;
+            let terms = terms_of_name(&name, |path, level| {
+                hashed += level.len();
+                path + 1
+            });
+            // All names, each prefix, and each level but the first.
+            assert_eq!(terms.count(), 2 * levels);
+            assert_eq!(hashed, 5 * levels);
+            let mut hashed = 0;
+            let filter = text + "/#";
+            let terms = terms_of_filter(&filter, |path, level| {
+                hashed += level.len();
+                path + 1
+            });
+            assert_eq!(terms.count(), 1);
+            assert_eq!(hashed, 5 * levels);
+        }
+    }
 }

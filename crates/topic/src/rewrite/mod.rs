@@ -101,7 +101,8 @@ pub enum RewriteError {
     Topic(TopicError),
 }
 
-/// The values of the names in rules.
+/// The values of the names in rules. Where one begins a topic, no topic with a `$` comes of it or is
+/// taken: as with captures, no rule fits then.
 pub type Bound<'v> = [(&'v str, &'v str)];
 
 impl TopicRewrite {

@@ -95,7 +95,9 @@ impl Side {
     fn parse_template(rule: usize, text: &str) -> Result<Self, RewriteError> {
         Self::parse(rule, text, "{#}", |level| {
             let number = level.strip_prefix('{')?.strip_suffix('}')?;
-            number.parse::<usize>().ok()?.checked_sub(1)
+            let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+            let number = number.parse::<usize>().ok().filter(|_| is_number)?;
+            number.checked_sub(1)
         })
     }
 
@@ -130,10 +132,14 @@ impl Side {
         })
     }
 
-    /// May this side read or write the topic? A gap at its start stands for no `$`: clients could
-    /// else reach `$SYS` through a rule, or out of it.
+    /// May this side read or write the topic? A gap or a value at its start stands for no `$`:
+    /// clients could else reach `$SYS` through a rule, or out of it.
     pub(super) fn allows(&self, topic: &str) -> bool {
-        matches!(self.levels.first(), Some(Level::Known(_))) || !topic.starts_with('$')
+        let is_spelled_out = match self.levels.first() {
+            Some(Level::Known(pieces)) => matches!(pieces.first(), Some(Piece::Text(_))),
+            Some(Level::Captured(_)) | None => false,
+        };
+        is_spelled_out || !topic.starts_with('$')
     }
 
     fn captures(&self) -> impl Iterator<Item = usize> {

@@ -221,7 +221,7 @@ fn values_cannot_reach_out_of_their_level() {
     }
     let result = rewrite.name(&name, &[("other", "x")], &mut buffer);
     assert_eq!(result, Err(RewriteError::Unbound { rule: 0 }));
-    for value in [".*", "%u", "{id}", "$x", "a b"] {
+    for value in [".*", "%u", "{id}", "x$", "a b"] {
         let result = rewrite.name(&name, &[("org", value)], &mut buffer).unwrap();
         assert_eq!(result.map(TopicName::as_str), Some(&*format!("{value}/b")));
     }
@@ -330,4 +330,36 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_value_at_the_start_reaches_no_topic_of_the_server() {
+    let rewrite = TopicRewrite::reversible(&[("{who}/#", "at/{who}/{#}")]).unwrap();
+    let back = TopicRewrite::reversible(&[("at/{who}/#", "{who}/{#}")]).unwrap();
+    let mut buffer = String::new();
+    let mut translate = |rewrite: &TopicRewrite, name: &str, who: &str| {
+        let name = TopicName::new(name).unwrap();
+        let result = rewrite.name(&name, &[("who", who)], &mut buffer);
+        result.unwrap().map(|name| String::from(name.as_str()))
+    };
+    for (who, expected) in [("me", true), ("$SYS", false)] {
+        let (inside, outside) = (format!("{who}/a"), format!("at/{who}/a"));
+        let there = translate(&rewrite, &inside, who);
+        assert_eq!(there, expected.then(|| outside.clone()));
+        assert_eq!(translate(&back, &outside, who), expected.then_some(inside));
+    }
+    // Text that spells the `$` out is the word of whoever wrote the rule.
+    let spelled = TopicRewrite::new(&[("a", "$x{who}")]).unwrap();
+    assert_eq!(translate(&spelled, "a", "$y"), Some("$x$y".into()));
+}
+
+#[test]
+fn a_number_of_a_capture_is_digits_alone() {
+    for number in ["{+1}", "{0}", "{2}"] {
+        assert!(
+            TopicRewrite::new(&[("a/+", &format!("b/{number}"))]).is_err(),
+            "{number}"
+        );
+    }
+    assert!(TopicRewrite::new(&[("a/+", "b/{01}")]).is_ok());
 }

@@ -60,6 +60,7 @@ pub struct SubscriptionIndex<K, V> {
     hash: KeyedHash,
     len: usize,
     groups_made: u32,
+    version: u64,
 }
 
 /// One cache line with keys of 8 and values of up to 12 bytes; it must not straddle two.
@@ -106,6 +107,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
             hash,
             len: 0,
             groups_made: 0,
+            version: 0,
         }
     }
 
@@ -119,6 +121,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
             Ok(id) => self.filters.get_mut(id)?.subscribers.insert(key, value),
             Err(id) => self.groups.get_mut(id)?.insert(key, value),
         };
+        self.version = self.version.wrapping_add(1);
         if old.is_none() {
             self.len = self.len.saturating_add(1);
             self.holdings.add(key, holding);
@@ -457,6 +460,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
                 value
             }
         };
+        self.version = self.version.wrapping_add(1);
         self.len = self.len.saturating_sub(1);
         Some(value)
     }
@@ -494,6 +498,13 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         if filter.as_filter().has_wildcards() {
             self.wildcards.remove(id, &filter.as_filter());
         }
+    }
+}
+
+#[cfg(feature = "std")]
+impl<K, V> crate::Versioned for SubscriptionIndex<K, V> {
+    fn version(&self) -> u64 {
+        self.version
     }
 }
 

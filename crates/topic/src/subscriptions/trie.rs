@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use core::ops::ControlFlow;
 
 use crate::{
-    TopicFilter, TopicName,
+    Levels, TopicFilter, TopicName,
     arena::{Arena, EitherId, Id},
     hash::KeyedHash,
     table::{Entry, Table},
@@ -75,7 +75,8 @@ impl Trie {
         }
     }
 
-    /// Adds a filter that the trie does not hold. `filter_of` returns the filters it holds.
+    /// Adds a filter that the trie does not hold. `filter_of` returns the filters it holds; at most
+    /// one is asked for.
     pub(crate) fn insert<'f>(
         &mut self,
         id: Id,
@@ -89,6 +90,8 @@ impl Trie {
         let mut at = Spot::at_root(root);
         let mut levels = filter.levels();
         let mut depth = 0_usize;
+        // The levels of the leaf that is in the way. Unfolded level by level, it is met again below.
+        let mut tail: Option<Levels<'f>> = None;
         loop {
             let Some(node) = self.nodes.get_mut(at.node) else {
                 return;
@@ -107,8 +110,15 @@ impl Trie {
                     let node = self.nodes.insert(Node::default());
                     self.set_link(at, place, Link::left(node));
                     at = at.below(place, node);
-                    if let Some(filter) = filter_of(leaf) {
-                        self.unfold(at, leaf, filter.levels().nth(depth));
+                    if tail.is_none() {
+                        tail = filter_of(leaf).map(|filter| {
+                            let mut levels = filter.levels();
+                            let _ = levels.nth(depth.saturating_sub(1));
+                            levels
+                        });
+                    }
+                    if let Some(tail) = &mut tail {
+                        self.unfold(at, leaf, tail.next());
                     }
                 }
             }
@@ -419,4 +429,49 @@ const PLUS: u32 = 0x2b;
 /// paths.
 const fn path_below(path: u32, level: u32) -> u32 {
     (path ^ level).wrapping_mul(0x9e37_79b9).rotate_left(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String};
+    use core::cell::Cell;
+
+    use super::*;
+    use crate::TopicLimits;
+
+    #[test]
+    fn a_leaf_in_the_way_is_read_once_however_far_two_filters_agree() {
+        let limits = TopicLimits {
+            levels_max: u8::MAX,
+            ..TopicLimits::DEFAULT
+        };
+        for common in [1, 20, 253] {
+            let stem: String = ["+"; 253][..common].join("/");
+            let texts = [format!("{stem}/a"), format!("{stem}/b")];
+            let filters = texts
+                .each_ref()
+                .map(|text| TopicFilter::with_limits(text, limits).unwrap());
+            let ids = [1, 2].map(|number| Id::new(number).unwrap());
+            let mut trie = Trie::new(KeyedHash::new(1));
+            let reads = Cell::new(0);
+            for (id, filter) in ids.into_iter().zip(&filters) {
+                trie.insert(id, filter, |other| {
+                    reads.set(reads.get() + 1);
+                    (other == ids[0]).then_some(filters[0])
+                });
+            }
+            assert_eq!(reads.get(), 1, "{common} levels in common");
+            for (id, text) in ids.into_iter().zip(&texts) {
+                let name = text.replace('+', "x");
+                let name = TopicName::with_limits(&name, limits).unwrap();
+                let route = Route::<256>::of(&name, trie.hash);
+                let mut found = None;
+                let _ = trie.candidates(&route, &mut 0, |candidate| {
+                    found = Some(candidate);
+                    ControlFlow::Continue(())
+                });
+                assert_eq!(found, Some(id));
+            }
+        }
+    }
 }

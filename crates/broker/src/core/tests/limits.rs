@@ -165,7 +165,7 @@ fn only_so_many_sessions_connections_and_retained_messages() {
             pending_connections_max: 1,
             sessions_max: 2,
             retained_messages_max: 2,
-            retained_bytes_max: 40,
+            retained_bytes_max: 40 + 2 * 128,
             ..BrokerLimits::default()
         },
         ..Plan::default()
@@ -495,4 +495,127 @@ fn those_who_wait_with_one_worker_leave_another_its_share() {
     }
     assert_eq!(crowded(&net), [true, false]);
     assert_eq!(net.cores[0].directory().pending_count(), 3);
+}
+
+/// A SUBSCRIBE or an UNSUBSCRIBE with filters as deep as they may be, and a PINGREQ behind it.
+fn many_deep_filters(subscribe: bool) -> Vec<u8> {
+    let level = "+/".repeat(125);
+    let filters: Vec<String> = (0..300).map(|number| format!("{level}{number}")).collect();
+    let packet = if subscribe {
+        let subscriptions = filters
+            .iter()
+            .map(|filter| Subscription::new(filter, QoS::AtMostOnce));
+        Packet::Subscribe(Subscribe {
+            packet_id: packet_id(1),
+            properties: Properties::empty(),
+            filters: SubscribeFilters::new(subscriptions).expect("valid"),
+        })
+    } else {
+        Packet::Unsubscribe(Unsubscribe {
+            packet_id: packet_id(2),
+            properties: Properties::empty(),
+            filters: UnsubscribeFilters::new(filters.iter().map(|it| &**it)).expect("valid"),
+        })
+    };
+    let mut bytes = Vec::new();
+    packet.encode(V5, &mut bytes).expect("encodes");
+    Packet::<Shared>::PingReq
+        .encode(V5, &mut bytes)
+        .expect("encodes");
+    bytes
+}
+
+#[test]
+fn deep_filters_are_charged_by_their_levels() {
+    // 300 filters of 126 levels are more than one share, although they are one packet.
+    let mut net = Net::new();
+    let client = net.join_v5("c");
+    for (subscribe, answer) in [(true, "SUBACK"), (false, "UNSUBACK")] {
+        net.send_bytes(client, &many_deep_filters(subscribe));
+        assert!(net.is_paused(client), "{answer}: it has had its share");
+        let heard = net.hear(client);
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert!(heard[0].starts_with(answer), "{heard:?}");
+        net.pass(Duration::ZERO);
+        net.expect(client, &["PINGRESP"]);
+    }
+    // So is what is retained under deep names.
+    let mut bytes = Vec::new();
+    let level = "a/".repeat(125);
+    for number in 0..300 {
+        let publish = retained(&format!("{level}{number}"), "x", 0);
+        Packet::Publish(publish)
+            .encode(V5, &mut bytes)
+            .expect("encodes");
+    }
+    net.send_bytes(client, &bytes);
+    assert!(net.is_paused(client));
+    assert!(net.cores[0].directory().retained_count().0 < 300);
+    for _ in 0..3 {
+        net.pass(Duration::ZERO);
+    }
+    assert_eq!(net.cores[0].directory().retained_count().0, 300);
+}
+
+#[test]
+fn the_filters_of_a_session_have_so_many_bytes() {
+    for (version, refusal) in [
+        (V5, "quota exceeded (0x97)"),
+        (V311, "unspecified error (0x80)"),
+    ] {
+        let mut net = Net::planned(Plan {
+            limits: Limits {
+                filter_bytes_max: 10,
+                ..Limits::default()
+            },
+            ..Plan::default()
+        });
+        let client = net.join(lasting(version, "c", 100));
+        let ask = |net: &mut Net, filter: &str, answer: &str| {
+            net.ask(client, &[(filter, options(0))], None);
+            let heard = net.hear(client);
+            assert!(heard[0].ends_with(answer), "{filter}: {heard:?}");
+        };
+        let granted = "granted QoS 0 (0x00)";
+        ask(&mut net, "12345/+", granted);
+        ask(&mut net, "1234", refusal);
+        ask(&mut net, "123", granted);
+        ask(&mut net, "x", refusal);
+        // What is there already takes nothing, and what goes leaves its room to others.
+        ask(&mut net, "12345/+", granted);
+        net.unsubscribe(client, &["123", "123"]);
+        net.hear(client);
+        ask(&mut net, "xyz", granted);
+        ask(&mut net, "x", refusal);
+    }
+}
+
+#[test]
+fn deep_names_take_their_place_of_what_is_retained() {
+    let mut net = Net::planned(Plan {
+        broker_limits: BrokerLimits {
+            retained_bytes_max: 10_000,
+            ..BrokerLimits::default()
+        },
+        ..Plan::default()
+    });
+    let client = net.join_v5("c");
+    net.stop_answering(client);
+    let deep = "a/".repeat(99);
+    for (topic, is_kept) in [("flat", true), (&*format!("{deep}1"), true)] {
+        net.publish(client, retained(topic, "x", 1));
+        let heard = net.hear(client);
+        assert_eq!(heard[0].contains("quota"), !is_kept, "{topic}: {heard:?}");
+    }
+    // The bytes of a second would fit, its levels do not.
+    net.publish(client, retained(&format!("{deep}2"), "x", 1));
+    let heard = net.hear(client);
+    assert!(heard[0].contains("quota exceeded"), "{heard:?}");
+    let (count, bytes) = net.cores[0].directory().retained_count();
+    assert_eq!(count, 2);
+    assert!(bytes < 1_000, "{bytes}");
+    // Another value for the same name takes no other place.
+    net.publish(client, retained(&format!("{deep}1"), "yy", 1));
+    let heard = net.hear(client);
+    assert!(!heard[0].contains("quota"), "{heard:?}");
 }

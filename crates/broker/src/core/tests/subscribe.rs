@@ -152,7 +152,12 @@ fn an_ill_formed_filter_ends_the_connection() {
         if filter == "$share" {
             continue;
         }
+        // To older clients these are ordinary filters.
+        let shares_nothing = ["$share/g", "$share//x", "$share/g/", "$share/"].contains(&filter);
         for version in [V5, V311] {
+            if version == V311 && shares_nothing {
+                continue;
+            }
             let mut net = Net::new();
             let client = net.join(clean(version, "c"));
             let mut body = vec![0, 1];
@@ -353,4 +358,44 @@ fn a_session_shares_so_many_subscriptions() {
             "{filter}: {heard:?}"
         );
     }
+}
+
+#[test]
+fn share_alone_is_a_level_like_any_other_to_older_clients() {
+    // v3.1.1 MQTT-4.7.1-2, v3.1.1 MQTT-4.7.1-3
+    for version in [V31, V311] {
+        let mut net = Net::new();
+        let publisher = net.join_v5("p");
+        let client = net.join(clean(version, "c"));
+        for filter in ["$share/x", "$share/+/y/#"] {
+            net.subscribe(client, filter, 0);
+        }
+        net.say(publisher, "$share/x", "1", 0);
+        net.say(publisher, "$share/z/y", "2", 0);
+        net.say(publisher, "x", "3", 0);
+        net.expect(client, &["$share/x=1 q0", "$share/z/y=2 q0"]);
+        net.unsubscribe(client, &["$share/x"]);
+        net.hear(client);
+        net.say(publisher, "$share/x", "4", 0);
+        net.expect(client, &[]);
+        // A filter that is whole shares, as it does for everybody.
+        net.subscribe(client, "$share/g/t", 0);
+        net.say(publisher, "t", "5", 0);
+        net.expect(client, &["t=5 q0"]);
+    }
+}
+
+#[test]
+fn what_changes_nothing_leaves_the_answers_of_others_in_force() {
+    let mut net = Net::new();
+    let client = net.join_v5("c");
+    net.subscribe(client, "t", 1);
+    let version = |net: &Net| net.cores[0].directory().subscriptions.version();
+    let before = version(&net);
+    net.subscribe(client, "t", 1);
+    net.unsubscribe(client, &["other", "$share/g/t"]);
+    net.hear(client);
+    assert_eq!(version(&net), before);
+    net.subscribe(client, "t", 0);
+    assert!(version(&net) > before);
 }
