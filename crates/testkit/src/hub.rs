@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use mqttstack_broker::core::{Core, Directory, Outlet, Settings, WorkerId, WorkerMessage};
+use mqttstack_broker::core::{
+    Core, Directory, Durability, Outlet, Settings, WorkerId, WorkerMessage,
+};
 use mqttstack_limits::{Instant, Limits};
+use mqttstack_session::journal::Recovered;
 
 use crate::Chance;
 
@@ -14,6 +17,7 @@ pub struct Hub {
     pub(crate) cores: Vec<Core>,
     directory: Directory,
     pub(crate) limits: Arc<Limits>,
+    durability: Durability,
     delay: Range<Duration>,
     chance: Chance,
     /// Letters by arrival, then in the order in which they were sent.
@@ -26,26 +30,44 @@ pub struct Hub {
 impl Hub {
     /// Creates a broker of so many workers, whose mail takes `delay`.
     #[must_use]
-    pub fn new(workers: u8, limits: Limits, delay: Range<Duration>, mut chance: Chance) -> Self {
-        let directory = Directory::new(chance.next());
-        let core = |index| {
-            let mut numbers = u128::from(index) << 64;
-            let unguessable = move || {
-                numbers += 1;
-                numbers
-            };
-            let worker = WorkerId::new(index);
-            Core::new(Settings::new(worker, directory.clone(), unguessable))
-        };
+    pub fn new(
+        workers: u8,
+        limits: Limits,
+        durability: Durability,
+        delay: Range<Duration>,
+        mut chance: Chance,
+    ) -> Self {
+        let (directory, cores) = begin(workers, durability, &mut chance);
         Self {
-            cores: (0..workers).map(core).collect(),
-            directory: directory.clone(),
+            cores,
+            directory,
             limits: Arc::new(limits),
+            durability,
             delay,
             chance,
             mail: BTreeMap::new(),
             letters: 0,
             last: BTreeMap::new(),
+        }
+    }
+
+    /// The broker begins anew with what its store has kept: sessions are dealt out to the workers,
+    /// letters are gone.
+    pub(crate) fn restart(&mut self, recovered: &Recovered, now: Instant) {
+        let workers = u8::try_from(self.cores.len()).unwrap_or(u8::MAX);
+        (self.directory, self.cores) = begin(workers, self.durability, &mut self.chance);
+        self.mail.clear();
+        self.last.clear();
+        for (message, _) in &recovered.retained {
+            if let Some(core) = self.cores.first_mut() {
+                core.restore_retained(message, now);
+            }
+        }
+        for (number, record) in &recovered.sessions {
+            let worker = self.chance.index(self.cores.len());
+            if let Some(core) = self.cores.get_mut(worker) {
+                core.restore(*number, record.clone(), Arc::clone(&self.limits), now);
+            }
         }
     }
 
@@ -91,6 +113,23 @@ impl Hub {
             core.handle_worker_message(message, now);
         }
     }
+}
+
+fn begin(workers: u8, durability: Durability, chance: &mut Chance) -> (Directory, Vec<Core>) {
+    let directory = Directory::new(chance.next());
+    let core = |index| {
+        let mut numbers = u128::from(index) << 64;
+        let unguessable = move || {
+            numbers += 1;
+            numbers
+        };
+        let worker = WorkerId::new(index);
+        let mut settings = Settings::new(worker, directory.clone(), unguessable);
+        settings.durability = durability;
+        Core::new(settings)
+    };
+    let cores = (0..workers).map(core).collect();
+    (directory, cores)
 }
 
 /// Where a core puts what one connection sends.

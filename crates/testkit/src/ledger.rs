@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mqttstack_codec::{Delivery, Packet, PacketId, PacketType, Publish, Shared};
 
+use crate::Contents;
+
 /// Keeps account of what one side has sent and not seen acknowledged, and finds fault with it.
 ///
 /// It knows nothing of the sessions: it reads their packets, as a peer that trusts nobody would.
@@ -19,6 +21,7 @@ pub struct SendLedger {
     outstanding: BTreeSet<PacketId>,
     receive_maximum: u16,
     connection: u64,
+    has_store: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +55,59 @@ impl SendLedger {
         }
     }
 
+    /// The sender's messages wait for a store before they leave: the first that is seen of one may be
+    /// a repeat.
+    pub const fn expect_store(&mut self) {
+        self.has_store = true;
+    }
+
+    /// Returns whether a packet is a message that was not sent before.
+    #[must_use]
+    pub fn is_first(&self, packet: &Packet) -> bool {
+        let Packet::Publish(publish) = packet else {
+            return false;
+        };
+        let packet_id = publish.packet_id();
+        packet_id.is_none_or(|id| !self.in_flight.contains_key(&id))
+    }
+
+    /// The sender has stopped, and goes on with these contents of its session. Returns the
+    /// identifiers of messages that it has in flight and has never sent.
+    pub fn on_crash(&mut self, contents: &Contents) -> Vec<PacketId> {
+        self.outstanding.clear();
+        let known = std::mem::take(&mut self.in_flight);
+        let connection = self.connection;
+        let in_flight = contents.in_flight.iter();
+        let (sent, unsent): (Vec<_>, Vec<_>) =
+            in_flight.partition(|(id, _)| known.contains_key(id));
+        for (id, copy) in sent {
+            let payload = copy.payload.clone().into_bytes();
+            let stage = Stage::Published(copy.qos.as_u8(), copy.topic.clone(), payload);
+            self.in_flight.insert(*id, InFlight { stage, connection });
+        }
+        for id in &contents.released {
+            let stage = Stage::Released;
+            self.in_flight.insert(*id, InFlight { stage, connection });
+        }
+        unsent.into_iter().map(|(id, _)| *id).collect()
+    }
+
+    /// Returns the messages of QoS 2 that have not been answered: identifier and payload.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (PacketId, &[u8])> {
+        self.in_flight
+            .iter()
+            .filter_map(|(id, it)| match &it.stage {
+                Stage::Published(2, _, payload) => Some((*id, payload.as_slice())),
+                Stage::Published(..) | Stage::Released | Stage::Requested(_) => None,
+            })
+    }
+
+    /// The sender begins a new session.
+    pub fn clear(&mut self) {
+        self.in_flight.clear();
+        self.outstanding.clear();
+    }
+
     /// Returns whether nothing waits for an answer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -73,6 +129,13 @@ impl SendLedger {
                 self.on_request_sent(unsubscribe.packet_id, PacketType::UnsubAck)
             }
             Packet::PubRel(ack) => match self.in_flight.get_mut(&ack.packet_id) {
+                None if self.has_store => {
+                    // It had an identifier, and was given up before it left.
+                    let (stage, connection) = (Stage::Released, self.connection);
+                    let released = InFlight { stage, connection };
+                    self.in_flight.insert(ack.packet_id, released);
+                    Ok(())
+                }
                 Some(InFlight {
                     stage: Stage::Released,
                     ..
@@ -121,7 +184,9 @@ impl SendLedger {
                     return Err(format!("{publish:?} repeats {known:?}"));
                 }
             }
-            None if dup => return Err(format!("DUP in a first {publish:?}")),
+            None if dup && !self.has_store => {
+                return Err(format!("DUP in a first {publish:?}"));
+            }
             None => {}
         }
         let stage = Stage::Published(qos, topic, payload);

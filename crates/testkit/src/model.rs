@@ -51,7 +51,7 @@ pub struct Routed {
 }
 
 /// What was agreed about a filter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Granted {
     /// The options.
     pub options: SubscriptionOptions,
@@ -131,6 +131,16 @@ impl Model {
     /// The session of a client is over.
     pub fn end_session(&mut self, client_id: &str) {
         self.sessions.remove(client_id);
+    }
+
+    /// A broker that begins anew has this session, with these subscriptions.
+    pub fn set_session(&mut self, client_id: &str, filters: BTreeMap<String, Granted>) {
+        self.sessions.insert(client_id.into(), filters);
+    }
+
+    /// A broker that begins anew has these retained messages, by topic: payload, QoS and deadline.
+    pub fn set_retained(&mut self, retained: BTreeMap<String, (String, QoS, Instant)>) {
+        self.retained = retained;
     }
 
     /// A client subscribes; returns the retained messages that it gets for it. A shared subscription

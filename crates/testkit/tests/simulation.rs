@@ -80,6 +80,23 @@ fn order_is_kept_while_sessions_move_between_slow_workers() {
 }
 
 #[test]
+fn what_was_acknowledged_survives_crashes_of_the_broker_and_qos_2_comes_once() {
+    // v5 MQTT-4.1.0-1, v5 MQTT-4.3.3-8, v5 MQTT-4.3.3-10, v3.1.1 MQTT-4.3.3-2; workers, longest sync
+    for (workers, sync) in [(1, 1), (1, 100), (3, 20)] {
+        let settings = WorldSettings {
+            workers,
+            conditions: NetworkConditions {
+                sync_delay: Some(Duration::from_micros(10)..Duration::from_millis(sync)),
+                ..NetworkConditions::ROUGH
+            },
+            crashes: true,
+            ..WorldSettings::default()
+        };
+        check(&settings, 0..60);
+    }
+}
+
+#[test]
 fn a_seed_replays_to_the_same_deliveries_at_the_same_moments() {
     for seed in [1, 2, 3] {
         let run = || World::run(Seed(seed), STEPS).unwrap_or_else(|it| panic!("{it}"));

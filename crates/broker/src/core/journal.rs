@@ -8,8 +8,8 @@
 //! - PUBACK and PUBREC of a publisher, for all that its message made the core write: in the queues of
 //!   this worker, as a retained message, or as a parcel for another worker;
 //! - what a session [holds back](mqttstack_session::journal);
-//! - everything to a client whose session has just begun, or whose subscriptions have changed:
-//!   CONNACK, SUBACK and UNSUBACK go first, and they promise;
+//! - everything to a client whose session has just begun or taken the place of one that lasted, or
+//!   whose subscriptions have changed: CONNACK, SUBACK and UNSUBACK go first, and they promise;
 //! - letters that carry a parcel or a session, and those behind them.
 //!
 //! A message for sessions with another worker is stored here as a parcel, before it is sent; the
@@ -283,7 +283,9 @@ impl Core {
             (None, false) => return,
             (Some(number), false) => {
                 entry.number = None;
-                return self.journal.record_change(number, Change::Ended);
+                self.journal.record_change(number, Change::Ended);
+                // A crash must not bring back what ends with this connection.
+                return self.hold_output(id);
             }
             (Some(_), true) => {}
             (None, true) => {

@@ -387,6 +387,35 @@ fn what_version_1_wrote_can_be_read() {
 }
 
 #[test]
+fn one_message_that_expired_in_the_middle_of_a_queue_is_replayed() {
+    let queued = |number| Operation::Queued {
+        token: PublishToken::new(number),
+        message: message("q1 t=x"),
+        options: options(QoS::AtLeastOnce),
+        expires_at: Instant::NEVER,
+    };
+    let swept = Operation::Swept {
+        tokens: [PublishToken::new(2)].into(),
+    };
+    let mut bytes = Vec::new();
+    swept.encode(Epoch::from_micros(0), &mut bytes);
+    // Written, it is the same as a message given up.
+    let read = Operation::decode(&mut bytes.as_slice(), Epoch::from_micros(0));
+    let read = read.expect("valid").expect("one");
+    for swept in [swept, read] {
+        let mut state = SessionState::new();
+        for operation in [queued(1), queued(2), queued(3), swept] {
+            assert_eq!(state.apply(operation), Ok(()));
+        }
+        assert_eq!(state.queue_status().queued_messages, 2);
+        let unknown = Operation::GivenUp {
+            token: PublishToken::new(2),
+        };
+        assert!(state.apply(unknown).is_err());
+    }
+}
+
+#[test]
 fn what_contradicts_itself_is_refused() {
     let refused = |body: &[u8]| {
         let bytes = [&[1], body].concat();

@@ -52,6 +52,8 @@ pub enum Action {
     Hang(usize),
     /// Nothing arrives in a direction for so long.
     Stall(usize, Direction, Duration),
+    /// The broker stops without a word, and is back after so long.
+    Crash(Duration),
 }
 
 /// What a client publishes.
@@ -86,7 +88,12 @@ pub enum Body {
 pub(super) fn draw(chance: &mut Chance, settings: &WorldSettings, steps: usize) -> Vec<Action> {
     let mut published = 0;
     let count = settings.clients + settings.thieves;
-    let draw = |_| draw_one(chance, settings.clients, count, &mut published);
+    let draw = |_| {
+        if settings.crashes && chance.percent(1) {
+            return Action::Crash(Duration::from_millis(chance.below(3_000)));
+        }
+        draw_one(chance, settings.clients, count, &mut published)
+    };
     (0..steps).map(draw).collect()
 }
 
@@ -269,6 +276,7 @@ impl Action {
                 let link = network.link_mut(anyone(number))?;
                 link.stall(*direction, now + *pause);
             }
+            Self::Crash(down) => network.crash(*down),
         }
         None
     }

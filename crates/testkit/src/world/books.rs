@@ -12,6 +12,7 @@ use mqttstack_limits::{Instant, Limits, Overflow};
 use super::{
     World,
     comings::Consequence,
+    promises::Reason,
     settings::{client_id, index_of},
 };
 use crate::{Copy, Delivery, Granted, LinkId, Observation, Publication, model::Routed};
@@ -41,22 +42,9 @@ impl World {
                 Observation::Sent {
                     station,
                     link,
-                    publish,
-                } => {
-                    let version = self.network.stations()[station].core.settings().version;
-                    let has_properties = version == ProtocolVersion::V5;
-                    self.note(|| {
-                        let packet = Packet::Publish((*publish).clone());
-                        format!("broker sends client {station} {}", brief(&packet))
-                    });
-                    if let Some(index) = self.books_of(station) {
-                        let when = (at, has_properties);
-                        for client_id in self.comings.vague_ends() {
-                            self.accounts.may_hand_on(index_of(client_id));
-                        }
-                        self.accounts.on_sent(index, link, &publish, when)?;
-                    }
-                }
+                    is_first,
+                    packet,
+                } => self.on_sent(station, link, &packet, is_first, at)?,
                 Observation::Arrived { station, packet } => {
                     self.note(|| format!("client {station} handles {}", brief(&packet)));
                     if let Packet::ConnAck(connack) = &*packet
@@ -72,6 +60,7 @@ impl World {
                         self.on_consequence(consequence);
                     }
                 }
+                Observation::Crashed(restored) => self.on_crashed(&restored, at)?,
             }
         }
         self.at = self.network.now();
@@ -83,6 +72,37 @@ impl World {
             Some(fault) => Err(fault.clone()),
             None => Ok(()),
         }
+    }
+
+    fn on_sent(
+        &mut self,
+        station: usize,
+        link: LinkId,
+        packet: &Packet,
+        is_first: bool,
+        at: Instant,
+    ) -> Result<(), String> {
+        self.note(|| format!("broker sends client {station} {}", brief(packet)));
+        self.promises.on_sent(link, packet);
+        let Some(index) = self.books_of(station) else {
+            return Ok(());
+        };
+        if let Packet::Publish(publish) = packet {
+            let version = self.network.stations()[station].core.settings().version;
+            let has_properties = version == ProtocolVersion::V5;
+            let books = &mut self.accounts;
+            for client_id in self.comings.vague_ends() {
+                books.may_hand_on(index_of(client_id));
+            }
+            return books.on_sent(index, link, publish, is_first, (at, has_properties));
+        }
+        if let Packet::ConnAck(connack) = packet
+            && !connack.reason_code.is_error()
+            && let Some(lasts) = self.comings.lasts(link)
+        {
+            self.promises.on_connack(&client_id(index), lasts);
+        }
+        Ok(())
     }
 
     /// Returns the client whose books a station goes by; a thief never gets anything.
@@ -154,6 +174,7 @@ impl World {
         let client_id = client_id(index);
         match packet {
             Packet::Connect(connect) => {
+                self.promises.on_connect(&client_id);
                 let consequence = self.comings.on_connect(link, connect);
                 if self.settings.workers > 1 {
                     self.on_consequence(consequence);
@@ -163,6 +184,9 @@ impl World {
                 let payload = String::from_utf8_lossy(&publish.payload);
                 let topic = self.accounts.resolve(index, link, publish);
                 let published = self.accounts.on_published(index, &payload, publish.qos());
+                let packet_id = publish.packet_id();
+                let reason =
+                    (self.promises).on_published(link, packet_id, &payload, published.is_some());
                 let Some(is_first) = published else { return };
                 self.report.published += 1;
                 let interval = publish.properties.message_expiry_interval();
@@ -184,17 +208,20 @@ impl World {
                     true => Certainty::First,
                     false => Certainty::Again,
                 };
-                self.publish(&publication, certainty);
+                self.publish(&publication, certainty, reason);
             }
             Packet::Subscribe(subscribe) => {
+                let reason = self.promises.on_asked(link, Some(subscribe.packet_id));
                 let id = subscribe.properties.subscription_identifiers().next();
                 for asked in subscribe.filters.iter() {
                     let options = asked.options;
                     let granted = Granted { options, id };
+                    self.promises
+                        .on_filter(&client_id, asked.filter, Some(granted), reason);
                     let copies = self.model.subscribe(&client_id, asked.filter, granted, now);
                     for copy in copies {
-                        let is_required = self.is_kept(index, &copy);
-                        self.accounts.owe(index, copy, false, is_required);
+                        let required_for = self.is_kept(index, &copy).then_some(reason);
+                        self.accounts.owe(index, copy, false, required_for);
                     }
                     if asked.filter.starts_with("$share") {
                         self.accounts.forgive_groups();
@@ -208,7 +235,9 @@ impl World {
                 }
             }
             Packet::Unsubscribe(unsubscribe) => {
+                let reason = self.promises.on_asked(link, Some(unsubscribe.packet_id));
                 for filter in unsubscribe.filters.iter() {
+                    self.promises.on_filter(&client_id, filter, None, reason);
                     self.model.unsubscribe(&client_id, filter);
                     if filter.starts_with("$share") {
                         self.accounts.forgive_groups();
@@ -230,9 +259,13 @@ impl World {
     }
 
     /// Enters what is owed for a message.
-    fn publish(&mut self, publication: &Publication<'_>, certainty: Certainty) {
+    fn publish(&mut self, publication: &Publication<'_>, certainty: Certainty, reason: Reason) {
+        let Publication { payload, topic, .. } = *publication;
         if publication.retain {
-            self.accounts.note_retained(publication.payload);
+            self.accounts.note_retained(payload);
+            let it = (payload.to_owned(), publication.expires_at);
+            let it = Some(it).filter(|_| !payload.is_empty());
+            self.promises.on_retained(topic, it, reason);
         }
         let Routed { copies, groups } = self.model.publish(publication);
         // What is published again may expire sooner.
@@ -248,14 +281,15 @@ impl World {
             let is_required =
                 is_certain && !self.comings.is_uncertain(&reader) && self.is_kept(index, &copy);
             let is_first = certainty == Certainty::First;
-            self.accounts.owe(index, copy, is_first, is_required);
+            let required_for = is_required.then_some(reason);
+            self.accounts.owe(index, copy, is_first, required_for);
         }
         let is_required = groups.iter().flatten().all(|(reader, copy)| {
             let index = index_of(reader).unwrap_or_default();
             !self.comings.is_uncertain(reader) && self.is_kept(index, copy)
         });
-        self.accounts
-            .owe_groups(publication, &groups, is_certain && is_required);
+        let required_for = (is_certain && is_required).then_some(reason);
+        self.accounts.owe_groups(publication, &groups, required_for);
     }
 
     /// Returns whether a copy is to arrive, if it does not expire.
@@ -370,7 +404,7 @@ impl World {
     }
 
     /// A session is over, a will is published.
-    fn on_consequence(&mut self, consequence: Consequence) {
+    pub(super) fn on_consequence(&mut self, consequence: Consequence) {
         let Consequence {
             client_id,
             ends_session,
@@ -380,6 +414,7 @@ impl World {
         if ends_session && let Some(index) = index_of(&client_id) {
             self.note(|| format!("the session of client {index} is over"));
             self.model.end_session(&client_id);
+            self.promises.on_session_over(&client_id);
             self.accounts.forgive(index);
         }
         let Some(will) = will else { return };
@@ -397,7 +432,8 @@ impl World {
             true => Certainty::Vague,
             false => Certainty::Again,
         };
-        self.publish(&publication, certainty);
+        let reason = self.promises.unasked();
+        self.publish(&publication, certainty, reason);
     }
 
     fn stamp(&mut self, index: usize, delivery: &Delivery) {

@@ -232,6 +232,30 @@ impl Comings {
         }
     }
 
+    /// The broker has stopped without a word: nobody is connected any more.
+    pub(super) fn on_crash(&mut self) {
+        self.terms.clear();
+        for life in self.lives.values_mut() {
+            *life = Life::default();
+        }
+    }
+
+    /// The broker begins anew with the session of this client.
+    pub(super) fn on_restored(
+        &mut self,
+        client_id: &str,
+        expires_at: Instant,
+        will: Option<(Will<Shared>, Instant)>,
+    ) {
+        let life = self.lives.entry(client_id.into()).or_default();
+        life.absence = Some(Absence { expires_at, will });
+    }
+
+    /// Returns whether the session of a connection outlives it.
+    pub(super) fn lasts(&self, link: LinkId) -> Option<bool> {
+        Some(self.terms.get(&link)?.session_expiry > 0)
+    }
+
     /// Deadlines ring: wills are published, sessions end. While a client is on its way back nobody
     /// knows which comes first.
     pub(super) fn on_rings(&mut self, now: Instant) -> Vec<Consequence> {

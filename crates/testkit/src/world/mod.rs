@@ -5,6 +5,8 @@ mod action;
 mod books;
 mod comings;
 mod operations;
+mod promises;
+mod recovery;
 mod report;
 mod settings;
 
@@ -12,7 +14,7 @@ use mqttstack_client::core::Settings;
 use mqttstack_codec::{Properties, QoS, ReasonCode, SubscribeFilters, Subscription};
 use mqttstack_limits::Instant;
 
-use self::{accounts::Accounts, comings::Comings, operations::Operations};
+use self::{accounts::Accounts, comings::Comings, operations::Operations, promises::Promises};
 pub use self::{
     action::{Action, Body, Publish},
     report::{Report, Violation},
@@ -37,6 +39,12 @@ const SETTLE_STEPS_MAX: usize = 100_000;
 /// - an operation ends once, and what was acknowledged was received;
 /// - no connection ends without a reason, and no deadline lies in the past.
 ///
+/// A broker with a store may stop without a word, and begins anew with what was stored. Then hold:
+///
+/// - what was acknowledged is there: messages, subscriptions, sessions, what is retained;
+/// - of what was not, there is all that belongs together or nothing;
+/// - QoS 2 arrives once nevertheless, and a session that is over does not come back.
+///
 /// In the end: QoS 1 at least once, QoS 2 exactly once, one owner for each session, and the
 /// subscriptions and retained messages of the [`Model`].
 ///
@@ -57,6 +65,7 @@ pub struct World {
     accounts: Accounts,
     comings: Comings,
     operations: Operations,
+    promises: Promises,
     /// How much of what each client tells has been looked at.
     seen: Vec<Seen>,
     report: Report,
@@ -121,8 +130,13 @@ impl World {
         for station in settings.stations(seed) {
             network.add(station);
         }
+        let is_tight = settings.is_tight();
+        let mut accounts = Accounts::new(settings.clients, settings.is_ordered, is_tight);
+        if settings.conditions.sync_delay.is_some() {
+            accounts.expect_store();
+        }
         Self {
-            accounts: Accounts::new(settings.clients, settings.is_ordered, settings.is_tight()),
+            accounts,
             seen: vec![Seen::default(); network.stations().len()],
             settings,
             seed,
@@ -131,6 +145,7 @@ impl World {
             model: Model::default(),
             comings: Comings::default(),
             operations: Operations::default(),
+            promises: Promises::default(),
             report: Report::default(),
             trace: is_traced.then(Vec::new),
         }

@@ -23,6 +23,8 @@ pub struct Report {
     pub sessions: u64,
     /// Wills that were published.
     pub wills: u64,
+    /// Times that the broker stopped without a word.
+    pub crashes: u64,
     /// A number that stands for the run: what was delivered to whom, and when.
     pub fingerprint: u64,
 }
@@ -35,6 +37,7 @@ impl AddAssign for Report {
         self.connections += other.connections;
         self.sessions += other.sessions;
         self.wills += other.wills;
+        self.crashes += other.crashes;
         // Runs may be added up in any order.
         self.fingerprint ^= other.fingerprint;
     }

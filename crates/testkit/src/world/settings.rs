@@ -32,6 +32,8 @@ pub struct WorldSettings {
     pub limits: Limits,
     /// Whether order is looked at.
     pub is_ordered: bool,
+    /// Whether the broker stops without a word now and then; it needs a store.
+    pub crashes: bool,
 }
 
 impl Default for WorldSettings {
@@ -50,13 +52,14 @@ impl Default for WorldSettings {
                 ..Limits::default()
             },
             is_ordered: true,
+            crashes: false,
         }
     }
 }
 
 impl WorldSettings {
-    /// Draws the settings of a seed: few or many workers and clients, and one time in four queues
-    /// so small that they overflow.
+    /// Draws the settings of a seed: few or many workers and clients; one time in four queues so
+    /// small that they overflow; one time in two a store, with which the broker crashes mostly.
     #[must_use]
     pub fn draw(seed: Seed) -> Self {
         let mut chance = Chance::new(seed).fork();
@@ -82,16 +85,24 @@ impl WorldSettings {
                 Overflow::EndSession,
             ]);
         }
+        let (clients, thieves) = (3 + chance.index(5), chance.index(3));
+        let is_durable = chance.percent(50);
+        let sync_delay = match chance.percent(50) {
+            true => Duration::from_micros(10)..Duration::from_millis(1),
+            false => Duration::from_micros(10)..Duration::from_millis(100),
+        };
         Self {
             workers,
-            clients: 3 + chance.index(5),
-            thieves: chance.index(3),
+            clients,
+            thieves,
             conditions: NetworkConditions {
                 mail_delay,
+                sync_delay: is_durable.then_some(sync_delay),
                 ..NetworkConditions::ROUGH
             },
             limits,
             is_ordered: true,
+            crashes: is_durable && chance.percent(80),
         }
     }
 
@@ -108,7 +119,9 @@ impl WorldSettings {
     pub(super) fn stations(&self, seed: Seed) -> impl Iterator<Item = Station> {
         let clients = (0..self.clients).map(move |index| {
             let may_lose = index < self.thieves || self.limits.overflow == Overflow::EndSession;
-            client(index, may_lose, chance_of(seed, index))
+            // Wills that a crash publishes have no order: one client may have one that is retained.
+            let retains = !self.crashes || index == 0;
+            client(index, may_lose, retains, chance_of(seed, index))
         });
         let thieves = (0..self.thieves.min(self.clients)).map(move |index| {
             let mut settings = Settings::new(client_id(index));
@@ -124,8 +137,9 @@ fn chance_of(seed: Seed, index: usize) -> Chance {
     Chance::new(Seed(seed.0.rotate_left(32) ^ index)).fork()
 }
 
-/// `may_lose` is whether its session may be lost while its client is away.
-fn client(index: usize, may_lose: bool, mut chance: Chance) -> Option<Station> {
+/// `may_lose` is whether its session may be lost while its client is away, `retains` whether its
+/// will may be retained.
+fn client(index: usize, may_lose: bool, retains: bool, mut chance: Chance) -> Option<Station> {
     let mut settings = Settings::new(client_id(index));
     settings.version = *chance.pick(&[
         ProtocolVersion::V5,
@@ -147,7 +161,7 @@ fn client(index: usize, may_lose: bool, mut chance: Chance) -> Option<Station> {
     settings.keep_alive = *chance.pick(&[0, 10, 10]);
     settings.will = chance
         .percent(50)
-        .then(|| will(index, settings.version, &mut chance))
+        .then(|| will(index, settings.version, retains, &mut chance))
         .flatten();
     let is_small = settings.version == ProtocolVersion::V5 && chance.percent(20);
     settings.limits = Arc::new(Limits {
@@ -177,7 +191,12 @@ fn client(index: usize, may_lose: bool, mut chance: Chance) -> Option<Station> {
 }
 
 /// A will that is delayed is not retained: when it is published depends on letters between workers.
-fn will(index: usize, version: ProtocolVersion, chance: &mut Chance) -> Option<Will> {
+fn will(
+    index: usize,
+    version: ProtocolVersion,
+    retains: bool,
+    chance: &mut Chance,
+) -> Option<Will> {
     let delay =
         (version == ProtocolVersion::V5 && chance.percent(50)).then(|| *chance.pick(&[1, 3]));
     let mut properties = Properties::builder();
@@ -186,7 +205,7 @@ fn will(index: usize, version: ProtocolVersion, chance: &mut Chance) -> Option<W
     }
     Some(Will {
         qos: *chance.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]),
-        retain: delay.is_none() && chance.percent(30),
+        retain: delay.is_none() && chance.percent(30) && retains,
         properties: properties.build().ok()?,
         topic: Utf8Bytes::from("a/c"),
         payload: format!("the will of {index}").into(),

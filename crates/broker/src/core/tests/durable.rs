@@ -45,6 +45,30 @@ fn connack_of_a_new_session_waits_until_it_is_stored() {
 }
 
 #[test]
+fn connack_waits_until_it_is_stored_that_a_lasting_session_is_over() {
+    // v5 MQTT-3.1.2-4, v3.1.1 MQTT-3.1.2-6: a crash must not bring back what is discarded. A clean
+    // start, and a session that is resumed to end with its connection.
+    let resumed = |expiry| lasting(V5, "c", expiry);
+    for connect in [clean(V5, "c"), resumed(0)] {
+        let mut net = slow(1);
+        let who = net.join(resumed(100));
+        net.subscribe(who, "t", 1);
+        net.cut(who);
+        net.holds_store = true;
+        let who = net.open(0);
+        net.send(who, Packet::Connect(connect));
+        net.expect(who, &[]);
+        net.sync();
+        let heard = net.hear(who);
+        assert!(heard[0].starts_with("CONNACK success"), "{heard:?}");
+        let mut net = net.crash();
+        let who = net.join(resumed(100));
+        net.say(who, "t", "x", 1);
+        net.expect(who, &[]);
+    }
+}
+
+#[test]
 fn suback_and_unsuback_wait_until_the_subscription_is_stored() {
     // v5 MQTT-3.8.4-1, v5 MQTT-3.10.4-4
     let mut net = slow(1);

@@ -87,7 +87,10 @@ impl Outbound {
 
     /// Drops waiting messages, which are named in their order.
     pub(crate) fn apply_given_up(&mut self, tokens: &[PublishToken]) -> Result<(), ReplayError> {
-        if let [token] = *tokens {
+        let first = self.queue.front().map(|first| first.token);
+        if let [token] = *tokens
+            && first == Some(token)
+        {
             return self.take_first(token).map(drop);
         }
         let mut last = None;

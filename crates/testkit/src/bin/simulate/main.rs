@@ -108,12 +108,13 @@ fn json(found: &Found, seconds: f64) -> String {
         connections,
         sessions,
         wills,
+        crashes,
         fingerprint: _,
     } = &found.report;
     format!(
         "{{\"seeds\":{},\"seconds\":{seconds:.3},\"events\":{events},\
          \"published\":{published},\"delivered\":{delivered},\"connections\":{connections},\
-         \"sessions\":{sessions},\"wills\":{wills},\"failed_seeds\":[{}]}}",
+         \"sessions\":{sessions},\"wills\":{wills},\"crashes\":{crashes},\"failed_seeds\":[{}]}}",
         found.seeds,
         failed.join(",")
     )

@@ -63,7 +63,7 @@ impl Found {
         let Self { seeds, report, .. } = self;
         format!(
             "{seconds:6.1} s: {seeds} seeds ({:.0}/s), {} events ({:.0}/s), {} sessions \
-             ({:.0}/s), {} messages delivered, {} wills",
+             ({:.0}/s), {} messages delivered, {} wills, {} crashes",
             rate(*seeds),
             report.events,
             rate(report.events),
@@ -71,6 +71,7 @@ impl Found {
             rate(report.sessions),
             report.delivered,
             report.wills,
+            report.crashes,
         )
     }
 }

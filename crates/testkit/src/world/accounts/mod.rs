@@ -1,11 +1,13 @@
 //! Who is owed which copies, who was sent which, who got which, and in which order.
 
+mod recovery;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqttstack_codec::{Publish, QoS, Shared};
 use mqttstack_limits::Instant;
 
-use super::settings::index_of;
+use super::{promises::Reason, settings::index_of};
 use crate::{Copy, Delivery, Granted, LinkId, Publication};
 
 /// Topics that only shared subscriptions match begin with this.
@@ -25,6 +27,8 @@ pub(super) struct Accounts {
     /// owed at once: then it gets what is stored later.
     retained: Option<BTreeSet<String>>,
     is_ordered: bool,
+    /// Whether messages may wait for a store before they leave.
+    has_store: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -68,6 +72,8 @@ struct Account {
     owed: u64,
     /// How many must have arrived in the end.
     required: u64,
+    /// What each of those is required for that came since the broker began.
+    reasons: Vec<Reason>,
     /// How many it has sent, not counting what it sent again.
     sent: u64,
     received: u64,
@@ -125,9 +131,11 @@ impl Aliases {
 }
 
 impl Account {
-    fn owe(&mut self, is_first: bool, is_required: bool) {
+    /// `required_for` is what one has to arrive for, if it has to.
+    fn owe(&mut self, is_first: bool, required_for: Option<Reason>) {
         self.owed += 1;
-        self.required += u64::from(is_required);
+        self.required += u64::from(required_for.is_some());
+        self.reasons.extend(required_for);
         self.is_first |= is_first;
     }
 
@@ -145,6 +153,7 @@ impl Account {
 
     fn forgive(&mut self) {
         self.required = self.required.min(self.received);
+        self.reasons.clear();
     }
 
     const fn missing(&self) -> u64 {
@@ -161,7 +170,13 @@ impl Accounts {
             deadlines: BTreeMap::new(),
             retained: is_tight.then(BTreeSet::new),
             is_ordered,
+            has_store: false,
         }
+    }
+
+    /// Messages may wait for a store before they leave.
+    pub(super) const fn expect_store(&mut self) {
+        self.has_store = true;
     }
 
     /// A client publishes; returns whether that is a publication, and whether it is the first of
@@ -212,12 +227,18 @@ impl Accounts {
         self.clients[index].aliases_in.resolve(link, it)
     }
 
-    /// A client may get a copy, and must if it `is_required`.
-    pub(super) fn owe(&mut self, index: usize, copy: Copy, is_first: bool, is_required: bool) {
+    /// A client may get a copy, and must if it is `required_for` something.
+    pub(super) fn owe(
+        &mut self,
+        index: usize,
+        copy: Copy,
+        is_first: bool,
+        required_for: Option<Reason>,
+    ) {
         let books = &mut self.clients[index];
         let is_taken = copy.qos != QoS::ExactlyOnce || books.knowledge == Knowledge::Right;
         let account = books.copies.entry(copy).or_default();
-        account.owe(is_first, is_required && is_taken);
+        account.owe(is_first, required_for.filter(|_| is_taken));
     }
 
     /// One member of each shared group is to get a copy.
@@ -225,7 +246,7 @@ impl Accounts {
         &mut self,
         publication: &Publication<'_>,
         groups: &[Vec<(String, Copy)>],
-        is_required: bool,
+        required_for: Option<Reason>,
     ) {
         for group in groups {
             let is_kept = group.iter().all(|(name, copy)| {
@@ -236,7 +257,7 @@ impl Accounts {
             let shared = self.shared.entry(publication.payload.into()).or_default();
             shared.topic = publication.topic.into();
             (shared.qos, shared.retain) = (publication.qos, publication.retain);
-            shared.account.owe(false, is_required && is_kept);
+            shared.account.owe(false, required_for.filter(|_| is_kept));
             let members = group.iter();
             shared
                 .copies
@@ -320,10 +341,11 @@ impl Accounts {
         index: usize,
         link: LinkId,
         publish: &Publish<Shared>,
+        is_first: bool,
         (now, has_properties): (Instant, bool),
     ) -> Result<(), String> {
         let topic = self.clients[index].aliases_out.resolve(link, publish);
-        if publish.delivery.dup() {
+        if !is_first {
             return Ok(());
         }
         let mut subscription_ids: Vec<u32> =
@@ -342,7 +364,7 @@ impl Accounts {
                 .as_ref()
                 .is_some_and(|it| it.contains(&copy.payload))
         {
-            self.owe(index, copy.clone(), false, false);
+            self.owe(index, copy.clone(), false, None);
         }
         let interval = publish.properties.message_expiry_interval();
         self.check_expiry(&copy, interval, now, has_properties)?;
@@ -382,10 +404,14 @@ impl Accounts {
         let seconds_left = |at: &Instant| (*at - now).as_micros().div_ceil(1_000_000);
         let is_fine = match (deadlines, interval) {
             (None, interval) => interval.is_none(),
+            // It was in flight in time, and waited for the store.
+            (Some(deadlines), Some(0)) if self.has_store => deadlines.iter().any(|at| *at <= now),
             (Some(deadlines), Some(interval)) => deadlines
                 .iter()
                 .any(|at| *at > now && seconds_left(at) == u128::from(interval)),
-            (Some(deadlines), None) => !has_properties && deadlines.iter().any(|at| *at > now),
+            (Some(deadlines), None) => {
+                !has_properties && (self.has_store || deadlines.iter().any(|at| *at > now))
+            }
         };
         if is_fine {
             return Ok(());
@@ -602,7 +628,7 @@ mod tests {
         for (name, qos, owed, delivered, is_fine, is_complete) in cases {
             let mut accounts = Accounts::new(1, true, false);
             for payload in owed {
-                accounts.owe(0, copy(payload, qos), true, true);
+                accounts.owe(0, copy(payload, qos), true, Some(Reason::default()));
                 let copy = copy(payload, qos);
                 assert!(accounts.account(0, &copy).is_some_and(|it| it.on_sent(qos)));
             }
@@ -623,8 +649,18 @@ mod tests {
     #[test]
     fn a_full_queue_excuses_as_many_as_it_has_dropped() {
         let mut accounts = Accounts::new(1, true, false);
-        accounts.owe(0, copy("0:1:1", QoS::AtLeastOnce), true, true);
-        accounts.owe(0, copy("0:2:1", QoS::AtLeastOnce), true, true);
+        accounts.owe(
+            0,
+            copy("0:1:1", QoS::AtLeastOnce),
+            true,
+            Some(Reason::default()),
+        );
+        accounts.owe(
+            0,
+            copy("0:2:1", QoS::AtLeastOnce),
+            true,
+            Some(Reason::default()),
+        );
         assert!(accounts.check_complete(Instant::EPOCH, |_| 1).is_err());
         assert!(accounts.check_complete(Instant::EPOCH, |_| 2).is_ok());
     }

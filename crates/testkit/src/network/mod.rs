@@ -1,17 +1,20 @@
 //! Clients, links and workers under one clock that jumps from deadline to deadline.
 
+mod crash;
+
 use std::{collections::BTreeMap, num::NonZero, ops::Range, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use mqttstack_broker::core::{ConnectionId, Drained, Notice, WorkerId};
+use mqttstack_broker::core::{ConnectionId, Drained, Durability, Notice, WorkerId};
 use mqttstack_client::core::TransportRequest;
-use mqttstack_codec::{Packet, ProtocolVersion, Publish, Shared};
+use mqttstack_codec::{Packet, ProtocolVersion};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::QueueStatus;
 
+pub use self::crash::{Contents, Restored};
 use crate::{
     Arrival, Chance, Delivery, Direction, Hub, Link, LinkConditions, LinkError, SendLedger,
-    Station, hub::Output,
+    Station, Store, hub::Output,
 };
 
 /// How often a network may turn without the clock moving before it counts as endless.
@@ -38,6 +41,9 @@ pub struct NetworkConditions {
     pub mail_delay: Range<Duration>,
     /// How often, in percent, a connection cannot be opened.
     pub refuse_percent: u8,
+    /// How long the store of the broker takes to make something durable; without one, nothing
+    /// outlives the broker.
+    pub sync_delay: Option<Range<Duration>>,
 }
 
 impl NetworkConditions {
@@ -46,6 +52,7 @@ impl NetworkConditions {
         links: LinkConditions::SMOOTH,
         mail_delay: Duration::from_micros(50)..Duration::from_micros(50),
         refuse_percent: 0,
+        sync_delay: None,
     };
 
     /// Uneven links, and connections that fail to open.
@@ -53,6 +60,7 @@ impl NetworkConditions {
         links: LinkConditions::ROUGH,
         mail_delay: Duration::from_micros(10)..Duration::from_micros(200),
         refuse_percent: 10,
+        sync_delay: None,
     };
 }
 
@@ -68,14 +76,16 @@ pub enum Observation {
         /// The packet.
         packet: Box<Packet>,
     },
-    /// A worker has sent a message to a client.
+    /// A worker has sent a packet to a client.
     Sent {
         /// The number of the client.
         station: usize,
         /// The link on which it goes.
         link: LinkId,
+        /// Whether it is a message that was not sent before.
+        is_first: bool,
         /// The packet.
-        publish: Box<Publish<Shared>>,
+        packet: Box<Packet>,
     },
     /// A packet has arrived at a client.
     Arrived {
@@ -88,6 +98,8 @@ pub enum Observation {
     Noticed(Notice),
     /// A deadline of a worker is about to ring.
     Rings,
+    /// The broker has stopped without a word, and begun anew with what was stored.
+    Crashed(Box<Restored>),
 }
 
 /// Clients, links and the workers of one broker, in virtual time.
@@ -107,6 +119,9 @@ pub struct Network {
     /// By Client Identifier, whether the broker resumed a session when it last let the client in.
     resumed: BTreeMap<String, bool>,
     hub: Hub,
+    store: Option<Store>,
+    /// Nobody is let in before then: the broker begins anew.
+    down_until: Instant,
     links: BTreeMap<LinkId, Wiring>,
     links_made: u64,
     observations: Vec<(Instant, Observation)>,
@@ -136,6 +151,7 @@ struct Wiring {
 enum Due {
     Arrival(LinkId, Direction),
     Mail,
+    Sync(usize),
     Station(usize),
     Worker(usize),
 }
@@ -149,12 +165,21 @@ impl Network {
         conditions: NetworkConditions,
         mut chance: Chance,
     ) -> Self {
+        let durability = match conditions.sync_delay {
+            Some(_) => Durability::Stored,
+            None => Durability::Memory,
+        };
         let hub = Hub::new(
             workers,
             limits,
+            durability,
             conditions.mail_delay.clone(),
             chance.fork(),
         );
+        let store = conditions
+            .sync_delay
+            .clone()
+            .map(|delay| Store::new(workers.into(), delay, chance.fork()));
         Self {
             // Not the epoch: what is computed backwards from now must not hide behind its edge.
             now: Instant::from_micros(3_600_000_000),
@@ -165,6 +190,8 @@ impl Network {
             server_ledgers: BTreeMap::new(),
             resumed: BTreeMap::new(),
             hub,
+            store,
+            down_until: Instant::EPOCH,
             links: BTreeMap::new(),
             links_made: 0,
             observations: Vec::new(),
@@ -276,6 +303,7 @@ impl Network {
             wiring.connection.is_some() && ledger.is_some_and(|ledger| !ledger.is_empty())
         };
         self.hub.is_idle()
+            && self.store.as_ref().is_none_or(Store::is_idle)
             && self.stations.iter().all(client_is_quiet)
             && self.links.values().all(|it| it.link.is_idle() && !server_owes(it))
             // A connection that only one side knows is to end.
@@ -306,6 +334,7 @@ impl Network {
             Due::Arrival(id, Direction::ToServer) => self.arrive_at_server(id),
             Due::Arrival(id, Direction::ToClient) => self.arrive_at_client(id),
             Due::Mail => self.hub.deliver_mail(self.now),
+            Due::Sync(worker) => self.sync(worker),
             Due::Station(index) => {
                 let core = &mut self.stations[index].core;
                 core.handle_timeout(self.now);
@@ -342,7 +371,14 @@ impl Network {
         let workers =
             workers.filter_map(|(index, core)| Some((core.poll_timeout()?, Due::Worker(index))));
         let mail = self.hub.next_arrival().map(|at| (at, Due::Mail));
-        arrivals.chain(mail).chain(stations).chain(workers).min()
+        let sync = self.store.as_ref().and_then(Store::next_sync);
+        let sync = sync.map(|(at, worker)| (at, Due::Sync(worker)));
+        arrivals
+            .chain(mail)
+            .chain(sync)
+            .chain(stations)
+            .chain(workers)
+            .min()
     }
 
     fn arrive_at_server(&mut self, id: LinkId) {
@@ -524,7 +560,8 @@ impl Network {
         let now = self.now;
         let worker = self.chance.index(self.hub.cores.len());
         let core = &mut self.stations[index].core;
-        if self.chance.percent(self.conditions.refuse_percent) {
+        let is_refused = self.chance.percent(self.conditions.refuse_percent);
+        if is_refused || now < self.down_until {
             return core.handle_closed(now);
         }
         self.links_made += 1;
@@ -563,6 +600,11 @@ impl Network {
             } = &notice
             {
                 self.resumed.insert(client_id.to_string(), *session_present);
+                // Its CONNACK may wait for the store, and never leave.
+                let ledger = self.server_ledgers.get_mut(&**client_id);
+                if let Some(ledger) = ledger.filter(|_| !session_present) {
+                    ledger.clear();
+                }
             }
             self.observe(Observation::Noticed(notice));
         }
@@ -575,7 +617,7 @@ impl Network {
             let from = WorkerId::new(u8::try_from(worker).unwrap_or(u8::MAX));
             self.hub.post(from, to, message, self.now);
         }
-        any
+        any | self.write_down(worker)
     }
 
     /// Moves what a worker has to say on a connection into its link.
@@ -631,18 +673,21 @@ impl Network {
                 let is_resumed = self.resumed.get(&client_id).copied();
                 ledger.begin(receive_maximum, is_resumed.unwrap_or_default());
             }
+            if self.store.is_some() {
+                ledger.expect_store();
+            }
+            let is_first = ledger.is_first(&packet);
             let sent = ledger.on_sent(&packet);
             if let Err(fault) = sent {
                 self.fault(format!("broker to client {index}: {fault}"));
             }
-            if let Packet::Publish(publish) = packet {
-                let publish = Box::new(publish);
-                self.observe(Observation::Sent {
-                    station: index,
-                    link,
-                    publish,
-                });
-            }
+            let packet = Box::new(packet);
+            self.observe(Observation::Sent {
+                station: index,
+                link,
+                is_first,
+                packet,
+            });
         }
     }
 
