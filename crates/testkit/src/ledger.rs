@@ -17,6 +17,9 @@ use crate::Contents;
 #[derive(Clone, Debug, Default)]
 pub struct SendLedger {
     in_flight: BTreeMap<PacketId, InFlight>,
+    /// What was in flight in a session that is over, until the peer is told: a crash before that may
+    /// bring it back.
+    former: BTreeMap<PacketId, InFlight>,
     /// Messages sent on this connection and not done: what the Receive Maximum bounds.
     outstanding: BTreeSet<PacketId>,
     receive_maximum: u16,
@@ -47,6 +50,7 @@ impl SendLedger {
         self.connection += 1;
         self.receive_maximum = receive_maximum;
         self.outstanding.clear();
+        self.former.clear();
         if session_present {
             self.in_flight
                 .retain(|_, it| !matches!(it.stage, Stage::Requested(_)));
@@ -75,7 +79,8 @@ impl SendLedger {
     /// identifiers of messages that it has in flight and has never sent.
     pub fn on_crash(&mut self, contents: &Contents) -> Vec<PacketId> {
         self.outstanding.clear();
-        let known = std::mem::take(&mut self.in_flight);
+        let mut known = std::mem::take(&mut self.in_flight);
+        known.append(&mut self.former);
         let connection = self.connection;
         let in_flight = contents.in_flight.iter();
         let (sent, unsent): (Vec<_>, Vec<_>) =
@@ -102,9 +107,9 @@ impl SendLedger {
             })
     }
 
-    /// The sender begins a new session.
+    /// The sender begins a new session, and has not told its peer.
     pub fn clear(&mut self) {
-        self.in_flight.clear();
+        self.former.append(&mut self.in_flight);
         self.outstanding.clear();
     }
 

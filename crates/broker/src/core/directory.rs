@@ -18,6 +18,7 @@ use mqttstack_session::{
 use mqttstack_topic::{RetainedIndex, Shared, SubscriptionIndex, TopicName, Versioned};
 
 use super::{
+    endings::Endings,
     keys::{SessionKey, WorkerId},
     locations::Locations,
     memory::{LEVEL_BYTES, MemoryStage, SharedMemory},
@@ -38,6 +39,8 @@ pub struct Directory {
     connections: Arc<ConnectionCounts>,
     /// The highest number that a session has had in a store.
     session_numbers: Arc<AtomicU64>,
+    /// Sessions that a crash would bring back.
+    pub(super) endings: Arc<Endings>,
 }
 
 /// Who has which session.
@@ -103,6 +106,7 @@ impl Directory {
             workers: Arc::default(),
             connections: Arc::default(),
             session_numbers: Arc::default(),
+            endings: Arc::default(),
         }
     }
 

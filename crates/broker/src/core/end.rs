@@ -272,7 +272,7 @@ impl Core {
 
     /// Strikes a session out everywhere.
     pub(super) fn remove_session(&mut self, key: SessionKey) {
-        self.write_change(key, || Change::Ended);
+        self.write_end(key);
         let Some(mut entry) = self.sessions.remove(key) else {
             return;
         };

@@ -62,6 +62,8 @@ pub(super) struct Journal {
     sessions: VecDeque<(OperationSequence, SessionKey, OperationSequence)>,
     answers: VecDeque<(OperationSequence, LateAnswer)>,
     outputs: VecDeque<(OperationSequence, ConnectionId)>,
+    /// Ends of sessions, which the directory knows of as well.
+    endings: VecDeque<(OperationSequence, Box<str>, SessionNumber)>,
     letters: VecDeque<(OperationSequence, WorkerId, WorkerMessage)>,
     /// Connections from which nothing is read until the store has caught up.
     paused: VecDeque<ConnectionId>,
@@ -86,6 +88,7 @@ impl Journal {
             sessions: VecDeque::new(),
             answers: VecDeque::new(),
             outputs: VecDeque::new(),
+            endings: VecDeque::new(),
             letters: VecDeque::new(),
             paused: VecDeque::new(),
             parcels: 0,
@@ -207,6 +210,11 @@ impl Core {
         while let Some((_, id)) = take_due(&mut self.journal.outputs, stored, |it| it.0) {
             self.mark_dirty(id);
         }
+        while let Some((_, client_id, number)) =
+            take_due(&mut self.journal.endings, stored, |it| it.0)
+        {
+            self.directory.endings.finish(&client_id, number);
+        }
         while let Some((_, to, letter)) = take_due(&mut self.journal.letters, stored, |it| it.0) {
             self.worker_messages.push_back((to, letter));
         }
@@ -274,17 +282,44 @@ impl Core {
         }
     }
 
+    /// Writes down that a session is over, or lasts no longer than its connection.
+    pub(super) fn write_end(&mut self, key: SessionKey) {
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if let Some(number) = entry.number.take() {
+            self.journal.record_change(number, Change::Ended);
+            let after = self.journal.recorded();
+            self.directory.endings.begin(&entry.client_id, number);
+            let ending = (after, entry.client_id.clone(), number);
+            self.journal.endings.push_back(ending);
+        }
+    }
+
+    /// Writes down once more that earlier sessions of a client are over, if a crash could bring
+    /// them back: with another worker, that may be stored later than what this one says of it.
+    fn write_earlier_ends(&mut self, id: ConnectionId, key: SessionKey) {
+        let client_id = self.sessions.get(key).map(|entry| &entry.client_id);
+        let earlier = client_id.map(|client_id| self.directory.endings.of(client_id));
+        for number in earlier.into_iter().flatten() {
+            self.journal.record_change(number, Change::Ended);
+            self.hold_output(id);
+        }
+    }
+
     /// A client has been let in on its session, which lasts or does not.
     pub(super) fn write_connected(&mut self, id: ConnectionId, key: SessionKey, lasts: bool) {
+        if !self.journal.is_kept() {
+            return;
+        }
+        self.write_earlier_ends(id, key);
         let Some(entry) = self.sessions.get_mut(key) else {
             return;
         };
         match (entry.number, lasts) {
             (None, false) => return,
-            (Some(number), false) => {
-                entry.number = None;
-                self.journal.record_change(number, Change::Ended);
-                // A crash must not bring back what ends with this connection.
+            (Some(_), false) => {
+                self.write_end(key);
                 return self.hold_output(id);
             }
             (Some(_), true) => {}

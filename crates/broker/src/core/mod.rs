@@ -6,6 +6,7 @@ mod deadlines;
 mod directory;
 mod echoes;
 mod end;
+mod endings;
 mod exchange;
 mod handover;
 mod input;

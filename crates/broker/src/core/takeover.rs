@@ -219,12 +219,7 @@ impl Core {
         }
         self.end_taken_over(key, now);
         if clean_start && !fault::is_on(Fault::ResumeCleanStart) {
-            let before = self.journal.recorded();
             self.end_absent(key, now);
-            // A crash must not bring back what CONNACK says is over.
-            if self.journal.recorded() > before {
-                self.hold_output(id);
-            }
         }
         self.resume(id, key, now)
     }
