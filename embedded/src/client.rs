@@ -87,18 +87,23 @@ impl<const IS_V5: bool> Client<IS_V5> {
         self.send(|out| subscribe.encode(Self::VERSION, out))
     }
 
-    /// Sends PUBLISH.
-    pub fn publish(&mut self, topic: &str, payload: &[u8], qos: QoS) -> Result<(), EncodeError> {
-        let delivery = match qos {
-            QoS::AtMostOnce => Delivery::AtMostOnce,
-            QoS::AtLeastOnce | QoS::ExactlyOnce => {
-                let packet_id = self.take_id();
-                self.in_flight = Some(packet_id);
-                Delivery::AtLeastOnce {
-                    packet_id,
-                    dup: false,
-                }
+    /// Sends PUBLISH, of QoS 1 if it is to be acknowledged and of QoS 0 if not: there is no way to ask
+    /// for QoS 2.
+    pub fn publish(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        acknowledged: bool,
+    ) -> Result<(), EncodeError> {
+        let delivery = if acknowledged {
+            let packet_id = self.take_id();
+            self.in_flight = Some(packet_id);
+            Delivery::AtLeastOnce {
+                packet_id,
+                dup: false,
             }
+        } else {
+            Delivery::AtMostOnce
         };
         let publish = Publish::<Borrowed<'_>> {
             delivery,
@@ -168,7 +173,13 @@ fn on_packet(
     in_flight: &mut Option<PacketId>,
 ) -> Result<(Step, Option<PacketId>), DecodeError> {
     if let Some(publish) = frame.publish()? {
-        return Ok((Step::Message(publish.payload.len()), publish.packet_id()));
+        let answer = match publish.delivery {
+            Delivery::AtMostOnce => None,
+            Delivery::AtLeastOnce { packet_id, .. } => Some(packet_id),
+            // More than was subscribed to: no server may send it.
+            Delivery::ExactlyOnce { .. } => return Ok((Step::Closed, None)),
+        };
+        return Ok((Step::Message(publish.payload.len()), answer));
     }
     if let Some(ack) = frame.puback()? {
         if *in_flight != Some(ack.packet_id) {

@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use mqttstack_codec::{EncodeError, QoS};
+use mqttstack_codec::EncodeError;
 
 use crate::{Client, Step, Wire};
 
@@ -14,8 +14,8 @@ pub fn converse<const IS_V5: bool>() -> Result<(), EncodeError> {
     loop {
         match client.step()? {
             Step::Connected => client.subscribe(black_box("board/7/set"))?,
-            Step::Subscribed => client.publish(black_box("board/7/up"), b"1", QoS::AtLeastOnce)?,
-            Step::Delivered => client.publish(black_box("board/7/t"), b"21", QoS::AtMostOnce)?,
+            Step::Subscribed => client.publish(black_box("board/7/up"), b"1", true)?,
+            Step::Delivered => client.publish(black_box("board/7/t"), b"21", false)?,
             Step::Message(0) => return client.disconnect(),
             Step::Closed => return Ok(()),
             Step::Message(_) | Step::Idle => {}

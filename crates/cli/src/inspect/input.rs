@@ -27,6 +27,8 @@ pub(crate) enum Format {
 
 /// How much of the input is read at a time, and looked at to tell what it is.
 const CHUNK: usize = 64 * 1024;
+/// How much of it is looked at, at the least: a first byte alone, which may be a digit, tells nothing.
+const HEAD_MIN: usize = 2;
 const PCAP_MAGICS: [[u8; 4]; 5] = [
     [0xA1, 0xB2, 0xC3, 0xD4],
     [0xD4, 0xC3, 0xB2, 0xA1],
@@ -88,7 +90,8 @@ impl Input {
             return Ok(named);
         }
         let name = &self.name;
-        // What one read brings is enough, unless it is the beginning of a magic number.
+        // What one read brings is enough, unless it is less than a fixed header, or the beginning of
+        // a magic number.
         let mut head = Vec::new();
         loop {
             let buffered = match self.reader.fill_buf() {
@@ -99,7 +102,8 @@ impl Input {
             head.extend_from_slice(buffered);
             self.reader.consume(length);
             let begins = |magic: &[u8; 4]| magic.len() > head.len() && magic.starts_with(&head);
-            if length == 0 || !PCAP_MAGICS.iter().any(begins) {
+            let is_enough = head.len() >= HEAD_MIN && !PCAP_MAGICS.iter().any(begins);
+            if length == 0 || is_enough {
                 break;
             }
         }
@@ -208,6 +212,33 @@ mod tests {
             (b"\x0A\x0D\x0D\x0A", Format::Pcap),
         ] {
             assert_eq!(look_at(head), format, "{head:?}");
+        }
+    }
+
+    /// Brings one byte a read.
+    struct Trickle(Cursor<&'static [u8]>);
+
+    impl Read for Trickle {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    #[test]
+    fn a_read_of_one_byte_tells_nothing() {
+        for (content, format) in [
+            (&b"\x30\x07\x00\x03a/bhi"[..], Format::Raw),
+            (b"c000", Format::Hex),
+            (b"\xD4\xC3\xB2\xA1\x02\x00", Format::Pcap),
+            (b"\x30", Format::Hex),
+            (b"", Format::Hex),
+        ] {
+            let mut input = Input::new("a test", Box::new(Trickle(Cursor::new(content))));
+            assert_eq!(input.sniff(Format::Auto).unwrap(), format, "{content:?}");
+            let mut rest = Vec::new();
+            input.reader.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest, content);
         }
     }
 

@@ -62,11 +62,11 @@ cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Packets in hex (in base64 with --input base64), or the name of a file; `-` or nothing is
-    /// standard input.
+    /// Packets in hex (in base64 with --input base64), or the name of a file that does not read as
+    /// such; `-` or nothing is standard input.
     #[arg(value_name = "HEX|FILE")]
     arguments: Vec<String>,
-    /// Read this file.
+    /// Read this file, whatever its name.
     #[arg(short, long, value_name = "FILE", conflicts_with = "arguments")]
     file: Option<PathBuf>,
     /// How the input is written.

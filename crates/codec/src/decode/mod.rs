@@ -47,7 +47,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Decoder {
-    /// The version of the connection. A CONNECT is read by the version that it names itself.
+    /// The version of the connection. A CONNECT is read by the version that it names itself, but for
+    /// its first byte, which comes before.
     pub version: ProtocolVersion,
     /// The largest packet that is taken: bytes, fixed header included. A larger one is refused as
     /// soon as its fixed header is there. Default: 268,435,460, which is all that the protocol

@@ -15,8 +15,8 @@ pub trait Sink {
     /// [`EncodeError::BufferTooSmall`]; nothing changes.
     fn reserve(&mut self, length: usize) -> Result<(), EncodeError>;
 
-    /// Appends as many bytes of any value and returns them to be written. Only called within what
-    /// was reserved; a sink that has less room returns a shorter slice.
+    /// Appends as many bytes of any value and returns all of them to be written. Only called within
+    /// what was reserved, so that no sink returns fewer: one that did would lose what belongs there.
     fn claim(&mut self, length: usize) -> &mut [u8];
 
     /// Appends bytes. Only called within what was reserved.

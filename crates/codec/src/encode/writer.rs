@@ -5,8 +5,9 @@ pub(crate) const VARIABLE_MAX: u32 = 268_435_455;
 
 /// Fills a slice from its beginning.
 ///
-/// The length has been computed before, so that everything fits; a write that would not is left
-/// out, and the debug assertion in [`finish`](Self::finish) finds it.
+/// The length has been computed before, and the sink keeps its word on the room, so that everything
+/// fits; a write that would not is left out, and the debug assertion in [`finish`](Self::finish)
+/// finds it.
 pub(crate) struct Writer<'b> {
     room: &'b mut [u8],
     is_complete: bool,

@@ -87,6 +87,20 @@ fn wrong_first_bytes_are_malformed_packets() {
 }
 
 #[test]
+fn flags_of_connect_are_judged_by_the_version_that_is_set() {
+    // V31-reserved: which version a CONNECT names is not known yet.
+    let text = "1F | 0006 4D5149736470 03 02 003C 0001 61";
+    assert!(matches!(v31().decode_ref(&hex(text)), Ok(Some(_))));
+    let error = DecodeError::InvalidFlags {
+        packet_type: PacketType::Connect,
+        flags: 0x0F,
+    };
+    for decoder in [v5(), v311()] {
+        assert_eq!(decoder.decode_ref(&hex(text)), Err(error));
+    }
+}
+
+#[test]
 pub(crate) fn v31_duplicates_of_other_packets_are_accepted() {
     // V31-dup; the bit is not kept
     check_canonical(v31(), "6A 02 00 0A", "62 02 00 0A");

@@ -30,7 +30,6 @@ pub(crate) struct Segment<'a> {
     pub(crate) destination: SocketAddr,
     pub(crate) sequence: u32,
     pub(crate) syn: bool,
-    pub(crate) fin: bool,
     pub(crate) rst: bool,
     pub(crate) payload: &'a [u8],
 }
@@ -134,7 +133,6 @@ fn tcp(source: IpAddr, destination: IpAddr, segment: &[u8]) -> Option<Segment<'_
         destination: SocketAddr::new(destination, u16_at(segment, 2)?),
         sequence,
         syn: flags & 0x02 != 0,
-        fin: flags & 0x01 != 0,
         rst: flags & 0x04 != 0,
         payload: segment.get(header_len..)?,
     })
@@ -262,11 +260,7 @@ pub(super) mod tests {
                 "{name}"
             );
             assert_eq!((found.sequence, found.payload), (7, &b"hi"[..]), "{name}");
-            assert_eq!(
-                (found.syn, found.fin, found.rst),
-                (false, false, false),
-                "{name}"
-            );
+            assert_eq!((found.syn, found.rst), (false, false), "{name}");
             for cut in 0..frame.len() {
                 // A frame may be captured in part.
                 let _ = segment(link, &frame[..cut]);
