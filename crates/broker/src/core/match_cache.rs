@@ -1,18 +1,22 @@
 //! The answers of the subscription index for the busiest topics, for as long as nobody subscribes or
 //! unsubscribes.
 
-use std::collections::HashMap;
-
 use mqttstack_topic::{GroupId, TopicLimits};
 
 use super::{directory::Granted, keys::SessionKey};
 
-/// How many topics are kept.
-const TOPICS_MAX: usize = 16 * 1024;
+/// How many places a topic has to choose from.
+const WAYS: usize = 4;
+/// How many sets of places there are at first, and at most: enough for some 16,000 topics, of which
+/// few find theirs taken.
+const SETS_MIN: usize = 16;
+const SETS_MAX: usize = 8 * 1024;
 /// How many matches all topics together are kept with; about a megabyte and a half.
 const MATCHES_MAX: usize = 64 * 1024;
 /// Longer topics are looked up each time.
 const TOPIC_BYTES_MAX: usize = 256;
+/// Topics of so many bytes lie in their place: one wait for memory instead of two.
+const INLINE_BYTES_MAX: usize = 46;
 /// After so many new topics it is looked at whether keeping them pays; enough for as many topics as
 /// there is room for to come around.
 const TRIAL: u32 = 32 * 1024;
@@ -27,18 +31,42 @@ pub(super) enum Matched {
     Group(GroupId),
 }
 
+/// A topic with what it matches.
 #[derive(Debug)]
 struct Answer {
+    hash: u64,
+    /// The version of the index that gave it; with any other it is nobody's.
+    version: u64,
     /// The limits that the topic was found to keep.
     limits: TopicLimits,
-    matches: Box<[Matched]>,
+    topic: Topic,
+    matches: Matches,
 }
 
-/// Topics with what they match, at one version of the index. When it is full it begins anew.
+#[derive(Debug)]
+enum Topic {
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE_BYTES_MAX],
+    },
+    Boxed(Box<[u8]>),
+}
+
+#[derive(Debug)]
+enum Matches {
+    One(Matched),
+    Others(Box<[Matched]>),
+}
+
+/// Topics with what they match, at one version of the index. A topic has its place in one of four,
+/// by a hash that nobody has to be kept from guessing: who finds topics that share theirs has them
+/// looked up each time.
 #[derive(Debug, Default)]
 pub(super) struct MatchCache {
     version: u64,
-    answers: HashMap<Box<[u8]>, Answer>,
+    /// Sets of places, a power of two of them.
+    places: Vec<Option<Answer>>,
+    /// How many there are in all places.
     matches: usize,
     /// Since the last trial began.
     hits: u32,
@@ -59,16 +87,19 @@ impl MatchCache {
             self.pause -= 1;
             return None;
         }
-        if version != self.version {
-            self.clear();
-            self.version = version;
-        }
-        let answer = self.answers.get(topic)?;
+        self.version = version;
+        let hash = hash(topic);
+        let set = self.places.get(self.range(hash))?;
+        let answer = ways(hash)
+            .filter_map(|way| set.get(way)?.as_ref())
+            .find(|answer| {
+                answer.hash == hash && answer.version == version && answer.topic.bytes() == topic
+            })?;
         if answer.limits != limits {
             return None;
         }
         self.hits = self.hits.saturating_add(1);
-        Some(&answer.matches)
+        Some(answer.matches.as_slice())
     }
 
     /// Returns whether an answer for this topic would be kept.
@@ -97,25 +128,144 @@ impl MatchCache {
                 return;
             }
         }
-        let has_room = self.answers.len() < TOPICS_MAX
-            && self.matches.saturating_add(matches.len()) <= MATCHES_MAX;
-        if !has_room {
+        if self.matches.saturating_add(matches.len()) > MATCHES_MAX {
             self.clear();
         }
-        let answer = Answer {
+        self.place(Answer {
+            hash: hash(topic),
+            version,
             limits,
-            matches: matches.into(),
+            topic: Topic::new(topic),
+            matches: Matches::new(matches),
+        });
+    }
+
+    /// Puts an answer into the best of its places, and makes more of them where that would cost one
+    /// that holds.
+    fn place(&mut self, answer: Answer) {
+        let (hash, version) = (answer.hash, self.version);
+        let is_free = |place: &Option<Answer>| {
+            place
+                .as_ref()
+                .is_none_or(|it| it.version != version || it.hash == hash)
         };
-        let added = answer.matches.len();
-        let replaced = self.answers.insert(topic.into(), answer);
-        let removed = replaced.map_or(0, |old| old.matches.len());
-        self.matches = self.matches.saturating_add(added).saturating_sub(removed);
+        let has_room = |set: &[Option<Answer>]| set.iter().any(is_free);
+        while !self.set(hash).is_some_and(has_room) && self.grow() {}
+        let added = answer.matches.as_slice().len();
+        let range = self.range(hash);
+        let Some(set) = self.places.get_mut(range) else {
+            return;
+        };
+        // Where all are taken, chance decides who goes: each of a set has its own that it tries first.
+        let is_free_way = |way: &usize| set.get(*way).is_some_and(is_free);
+        let way = ways(hash)
+            .find(is_free_way)
+            .or_else(|| ways(hash).next())
+            .unwrap_or_default();
+        if let Some(place) = set.get_mut(way) {
+            let replaced = place.replace(answer);
+            let removed = replaced.map_or(0, |old| old.matches.as_slice().len());
+            self.matches = self.matches.saturating_add(added).saturating_sub(removed);
+        }
+    }
+
+    /// Makes twice as many places, if there may be more.
+    fn grow(&mut self) -> bool {
+        let sets = self.places.len() / WAYS;
+        if sets >= SETS_MAX {
+            return false;
+        }
+        let more = sets.saturating_mul(2).max(SETS_MIN).saturating_mul(WAYS);
+        let places = std::iter::repeat_with(|| None).take(more).collect();
+        let answers = std::mem::replace(&mut self.places, places);
+        self.matches = 0;
+        let version = self.version;
+        for answer in answers.into_iter().flatten() {
+            if answer.version == version {
+                self.place(answer);
+            }
+        }
+        true
+    }
+
+    /// Returns the places that a topic may have.
+    fn set(&self, hash: u64) -> Option<&[Option<Answer>]> {
+        self.places
+            .get(self.range(hash))
+            .filter(|set| !set.is_empty())
+    }
+
+    fn range(&self, hash: u64) -> std::ops::Range<usize> {
+        let sets = self.places.len() / WAYS;
+        let number = usize::try_from(hash >> 32).unwrap_or_default();
+        let first = (number & sets.saturating_sub(1)).saturating_mul(WAYS);
+        first..first.saturating_add(WAYS).min(self.places.len())
     }
 
     fn clear(&mut self) {
-        self.answers.clear();
+        self.places = Vec::new();
         self.matches = 0;
     }
+}
+
+impl Topic {
+    fn new(topic: &[u8]) -> Self {
+        let mut bytes = [0; INLINE_BYTES_MAX];
+        match (bytes.get_mut(..topic.len()), u8::try_from(topic.len())) {
+            (Some(place), Ok(len)) => {
+                place.copy_from_slice(topic);
+                Self::Inline { len, bytes }
+            }
+            _ => Self::Boxed(topic.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Self::Boxed(bytes) => bytes,
+        }
+    }
+}
+
+impl Matches {
+    fn new(matches: &[Matched]) -> Self {
+        match matches {
+            [only] => Self::One(*only),
+            others => Self::Others(others.into()),
+        }
+    }
+
+    fn as_slice(&self) -> &[Matched] {
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Others(others) => others,
+        }
+    }
+}
+
+/// Returns the order in which the places of a set are tried: most topics are in the first.
+fn ways(hash: u64) -> impl Iterator<Item = usize> {
+    let first = usize::from(hash.to_le_bytes()[0]);
+    (0..WAYS).map(move |way| (first + way) % WAYS)
+}
+
+/// Mixes the bytes of a topic, eight at a time.
+fn hash(topic: &[u8]) -> u64 {
+    /// 2^64 divided by the golden ratio.
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |state: u64, word: [u8; 8]| {
+        (state.rotate_left(26) ^ u64::from_le_bytes(word)).wrapping_mul(FACTOR)
+    };
+    let (words, rest) = topic.as_chunks::<8>();
+    let state = words.iter().copied().fold(FACTOR, mix);
+    let mut last = [0; 8];
+    for (place, byte) in last.iter_mut().zip(rest) {
+        *place = *byte;
+    }
+    let state = mix(state, last) ^ u64::try_from(topic.len()).unwrap_or_default();
+    // The low bits of a product know only the low bits of its factors.
+    (state ^ state >> 32).wrapping_mul(FACTOR)
 }
 
 #[cfg(test)]
@@ -155,7 +305,7 @@ mod tests {
             assert!(cache.get(0, &topic(number), LIMITS).is_none());
             cache.insert(0, &topic(number), LIMITS, &[]);
         }
-        assert!(cache.answers.is_empty() && !cache.wants(b"a"));
+        assert!(cache.places.is_empty() && !cache.wants(b"a"));
         for _ in 0..PAUSE {
             assert!(cache.get(0, b"a", LIMITS).is_none());
         }
@@ -166,17 +316,58 @@ mod tests {
     #[test]
     fn the_cache_is_bounded() {
         let mut cache = MatchCache::default();
-        for number in 0..3 * u32::try_from(TOPICS_MAX).unwrap() {
+        for number in 0..50_000 {
             // Often enough for each to pay.
             for _ in 0..3 {
                 if cache.get(0, &topic(number), LIMITS).is_none() {
                     cache.insert(0, &topic(number), LIMITS, &[]);
                 }
             }
-            assert!(cache.answers.len() <= TOPICS_MAX);
+            assert!(cache.places.len() <= SETS_MAX * WAYS);
         }
-        assert!(!cache.answers.is_empty());
         cache.insert(0, &[b'a'; TOPIC_BYTES_MAX + 1], LIMITS, &[]);
         assert!(cache.get(0, &[b'a'; TOPIC_BYTES_MAX + 1], LIMITS).is_none());
+    }
+
+    fn subscriber(number: u64) -> Matched {
+        let options = mqttstack_codec::SubscriptionOptions::default();
+        let granted = Granted::new(&options, mqttstack_codec::QoS::AtMostOnce, None);
+        let key = SessionKey::new(u32::try_from(number).expect("small"), 0);
+        Matched::Subscriber(key, granted)
+    }
+
+    #[test]
+    fn each_topic_has_the_answer_that_was_kept_for_it_while_places_become_more() {
+        let mut cache = MatchCache::default();
+        let topics: Vec<String> = (0..10_000)
+            .map(|number: usize| format!("{}/{number}", "level/".repeat(number % 12)))
+            .collect();
+        let mut known = 0;
+        for version in [3, 4] {
+            for (number, topic) in (0..).zip(&topics) {
+                let matches: Vec<Matched> = (number..number + number % 3).map(subscriber).collect();
+                assert!(cache.get(version, topic.as_bytes(), LIMITS).is_none());
+                cache.insert(version, topic.as_bytes(), LIMITS, &matches);
+            }
+            for (number, topic) in (0_u32..).zip(&topics) {
+                let Some(matches) = cache.get(version, topic.as_bytes(), LIMITS) else {
+                    continue;
+                };
+                known += 1;
+                assert_eq!(u32::try_from(matches.len()).expect("few"), number % 3);
+                for (matched, expected) in matches.iter().zip(number..) {
+                    let named = SessionKey::new(expected, 0);
+                    assert!(matches!(matched, Matched::Subscriber(key, _) if *key == named));
+                }
+            }
+        }
+        assert!(known > 19_000, "{known} of 20,000");
+        let held: usize = cache
+            .places
+            .iter()
+            .flatten()
+            .map(|it| it.matches.as_slice().len())
+            .sum();
+        assert_eq!(held, cache.matches);
     }
 }
