@@ -23,9 +23,13 @@ use core::{fmt, ops::Deref, str::Utf8Error};
 pub struct Utf8Slice<'a>(&'a [u8]);
 
 impl<'a> Utf8Slice<'a> {
-    /// Keeps bytes that have been found to be UTF-8.
+    /// Keeps bytes that were found to be UTF-8 before, such as those of a text field of a packet that
+    /// has been decoded: what forwards it need not check it again.
+    ///
+    /// Of bytes that are not UTF-8 after all, [`as_str`](Self::as_str) returns an empty text.
+    #[must_use]
     #[inline]
-    pub(crate) const fn from_checked(bytes: &'a [u8]) -> Self {
+    pub const fn from_validated(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
@@ -181,7 +185,7 @@ mod shared {
         #[must_use]
         #[inline]
         pub fn as_slice(&self) -> Utf8Slice<'_> {
-            Utf8Slice::from_checked(self.as_bytes())
+            Utf8Slice::from_validated(self.as_bytes())
         }
 
         /// Returns the text as a buffer; copies a short one.

@@ -28,7 +28,7 @@ pub use flow::{
     DeliveryOptions, Outgoing, OutgoingPublish, PublishToken, QueueStatus, SessionState,
     SubscriptionIds, Undelivered,
 };
-pub use message::{Message, MessageBuilder, MessageError};
+pub use message::{Message, MessageBuilder, MessageError, MessagePool};
 
 pub use mqttstack_codec as codec;
 pub use mqttstack_limits as limits;

@@ -1,5 +1,6 @@
 //! The application message: built once, then shared by every queue that holds it.
 
+mod pool;
 #[cfg(test)]
 mod tests;
 
@@ -9,9 +10,11 @@ use core::{fmt, time::Duration};
 use bytes::Bytes;
 use mqttstack_codec::{
     Borrowed, EncodeError, Presence, Properties, PropertiesBuilder, PropertyError, PropertyId,
-    Publish, QoS, Shared, Storage, Will,
+    Publish, QoS, Shared, Storage, Utf8Slice, Will,
 };
 use mqttstack_limits::Instant;
+
+pub use self::pool::MessagePool;
 
 /// Payloads of this many bytes and more are shared by reference; smaller ones are copied together
 /// with the topic, which is cheaper than counting references and lets go of the receive buffer.
@@ -108,14 +111,24 @@ impl Message {
     /// `topic` is the topic after alias resolution. Expiry counts from `now`.
     #[must_use]
     pub fn from_publish<S: Storage>(publish: &Publish<S>, topic: &str, now: Instant) -> Self {
-        Self::assemble(
-            topic,
+        Self::from_publish_in(&mut MessagePool::default(), publish, topic.into(), now)
+    }
+
+    /// Takes the message out of a received PUBLISH, into memory of the pool.
+    pub(crate) fn from_publish_in<S: Storage>(
+        pool: &mut MessagePool,
+        publish: &Publish<S>,
+        topic: Utf8Slice<'_>,
+        now: Instant,
+    ) -> Self {
+        pool.make(Inner::assemble::<S>(
+            topic.as_bytes(),
             &publish.properties,
             &publish.payload,
             publish.delivery.qos(),
             publish.retain,
             Expiry::settle(&publish.properties, now),
-        )
+        ))
     }
 
     /// Turns a Will into the message that is published when it is due, at `now`.
@@ -174,35 +187,9 @@ impl Message {
         retain: bool,
         expiry: Expiry,
     ) -> Self {
-        let stripped;
-        let properties: Properties<Borrowed<'_>> = if Self::has_per_hop(properties) {
-            stripped = properties.without(&PER_HOP);
-            stripped.as_ref()
-        } else {
-            properties.as_ref()
-        };
-        let small = payload.as_ref().len() < SHARED_PAYLOAD_MIN;
-        let inline: &[u8] = if small { payload.as_ref() } else { &[] };
-        let block = properties.as_bytes();
-        let parts = [topic.as_bytes(), block, inline];
-        let body = if small {
-            Body::of_small(parts)
-        } else {
-            Body::Shared {
-                head: parts.concat().into(),
-                payload: S::share_bytes(payload),
-            }
-        };
-        Self(Arc::new(Inner {
-            body,
-            // Topics and property blocks come out of packets or the builder, which bound them.
-            topic_len: u16::try_from(topic.len()).unwrap_or(u16::MAX),
-            qos,
-            retain,
-            properties_len: u32::try_from(block.len()).unwrap_or(u32::MAX),
-            presence: properties.presence(),
-            expiry,
-        }))
+        let topic = topic.as_bytes();
+        let inner = Inner::assemble::<S>(topic, properties, payload, qos, retain, expiry);
+        Self(Arc::new(inner))
     }
 
     /// Returns the topic name.
@@ -218,6 +205,11 @@ impl Message {
     pub fn topic_bytes(&self) -> &[u8] {
         let bytes = self.0.body.inline();
         bytes.get(..self.topic_len()).unwrap_or_default()
+    }
+
+    /// Returns the topic name without checking again that it is text.
+    pub(crate) fn topic_slice(&self) -> Utf8Slice<'_> {
+        Utf8Slice::from_validated(self.topic_bytes())
     }
 
     /// Returns the payload.
@@ -302,6 +294,47 @@ impl Message {
     fn payload_start(&self) -> usize {
         self.topic_len()
             .saturating_add(usize::try_from(self.0.properties_len).unwrap_or(usize::MAX))
+    }
+}
+
+impl Inner {
+    fn assemble<S: Storage>(
+        topic: &[u8],
+        properties: &Properties<S>,
+        payload: &S::Bytes,
+        qos: QoS,
+        retain: bool,
+        expiry: Expiry,
+    ) -> Self {
+        let stripped;
+        let properties: Properties<Borrowed<'_>> = if Message::has_per_hop(properties) {
+            stripped = properties.without(&PER_HOP);
+            stripped.as_ref()
+        } else {
+            properties.as_ref()
+        };
+        let small = payload.as_ref().len() < SHARED_PAYLOAD_MIN;
+        let inline: &[u8] = if small { payload.as_ref() } else { &[] };
+        let block = properties.as_bytes();
+        let parts = [topic, block, inline];
+        let body = if small {
+            Body::of_small(parts)
+        } else {
+            Body::Shared {
+                head: parts.concat().into(),
+                payload: S::share_bytes(payload),
+            }
+        };
+        Self {
+            body,
+            // Topics and property blocks come out of packets or the builder, which bound them.
+            topic_len: u16::try_from(topic.len()).unwrap_or(u16::MAX),
+            qos,
+            retain,
+            properties_len: u32::try_from(block.len()).unwrap_or(u32::MAX),
+            presence: properties.presence(),
+            expiry,
+        }
     }
 }
 

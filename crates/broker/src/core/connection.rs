@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mqttstack_codec::{Connect, Decoder, Packet, PacketType, ProtocolVersion, Sender, Shared};
 use mqttstack_limits::{Instant, Limits};
-use mqttstack_session::{ProtocolError, journal::OperationSequence, server::Session};
+use mqttstack_session::{MessagePool, ProtocolError, journal::OperationSequence, server::Session};
 use slab::Slab;
 
 use super::{
@@ -280,7 +280,7 @@ impl Connection {
     }
 
     /// Handles the packet at the head of `bytes`, copying a payload that is to be kept.
-    pub(super) fn step(&mut self, bytes: &[u8], now: Instant) -> Step {
+    pub(super) fn step(&mut self, bytes: &[u8], pool: &mut MessagePool, now: Instant) -> Step {
         let decoder = self.decoder();
         if self.check_first(bytes).is_err() {
             return Step::Failed;
@@ -288,7 +288,7 @@ impl Connection {
         match decoder.decode_ref(bytes) {
             Ok(Some((packet, len))) => {
                 self.begun_at = Instant::NEVER;
-                match self.session.handle_packet(packet, now) {
+                match self.session.handle_packet_in(packet, pool, now) {
                     Ok(()) => Step::Handled(len),
                     Err(_) => Step::Failed,
                 }
@@ -303,7 +303,12 @@ impl Connection {
     }
 
     /// Handles the packet at the head of `bytes`; the payload of a large one shares their memory.
-    pub(super) fn step_shared(&mut self, bytes: &Bytes, now: Instant) -> Step {
+    pub(super) fn step_shared(
+        &mut self,
+        bytes: &Bytes,
+        pool: &mut MessagePool,
+        now: Instant,
+    ) -> Step {
         let decoder = self.decoder();
         let total = match decoder.frame(bytes) {
             Ok(Some(header)) => header.total_len(),
@@ -312,7 +317,7 @@ impl Connection {
         // A small part of a large buffer is copied: kept, it would keep all of the buffer.
         let is_most = total.saturating_mul(2) >= bytes.len();
         if total < SHARED_PACKET_MIN || total > bytes.len() || !is_most {
-            return self.step(bytes, now);
+            return self.step(bytes, pool, now);
         }
         let mut frame = bytes.slice(..total);
         match decoder.decode_bytes(&mut frame) {

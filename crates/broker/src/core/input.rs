@@ -4,7 +4,11 @@ use bytes::Bytes;
 use mqttstack_limits::Instant;
 use mqttstack_session::server::Event;
 
-use super::{Core, connection::Step, keys::ConnectionId};
+use super::{
+    Core,
+    connection::{Step, find_mut},
+    keys::ConnectionId,
+};
 
 impl Core {
     /// Bytes have arrived.
@@ -60,10 +64,10 @@ impl Core {
             if self.ends_share(id, now) {
                 continue;
             }
-            let Some(connection) = self.connection_mut(id) else {
+            let Some(connection) = find_mut(&mut self.connections, id) else {
                 return;
             };
-            match connection.step(rest, now) {
+            match connection.step(rest, &mut self.messages, now) {
                 Step::Handled(len) => {
                     self.counts.packets_received.add(1);
                     rest = rest.get(len..).unwrap_or_default();
@@ -106,10 +110,10 @@ impl Core {
             if self.ends_share(id, now) {
                 continue;
             }
-            let Some(connection) = self.connection_mut(id) else {
+            let Some(connection) = find_mut(&mut self.connections, id) else {
                 return;
             };
-            match connection.step_shared(&rest, now) {
+            match connection.step_shared(&rest, &mut self.messages, now) {
                 Step::Handled(len) => {
                     self.counts.packets_received.add(1);
                     rest = rest.slice(len.min(rest.len())..);

@@ -38,7 +38,7 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 
 use mqttstack_codec::ReasonCode;
 use mqttstack_limits::{BrokerLimits, Instant, Limits};
-use mqttstack_session::QueueStatus;
+use mqttstack_session::{MessagePool, QueueStatus};
 use mqttstack_topic::{CharacterPolicy, TopicLimits};
 use slab::Slab;
 
@@ -72,6 +72,10 @@ use self::{
     timers::{Timer, Timers},
     work::Work,
 };
+
+/// How many messages that are over are kept for new ones: more are seldom under way in one turn. About
+/// three quarters of a megabyte.
+const MESSAGES_KEPT_MAX: usize = 4_096;
 
 /// One worker of a broker: its connections, its sessions, and its share of the routing.
 ///
@@ -122,6 +126,8 @@ pub struct Core {
     matches: Vec<match_cache::Matched>,
     /// Used again for each packet.
     scratch: Vec<u8>,
+    /// Messages that are over, used again for new ones.
+    messages: MessagePool,
     /// Used again for large packets.
     spare_buffers: Arc<SpareBuffers>,
 }
@@ -166,6 +172,7 @@ impl Core {
             hits: Vec::new(),
             matches: Vec::new(),
             scratch: Vec::new(),
+            messages: MessagePool::new(MESSAGES_KEPT_MAX),
             spare_buffers: Arc::default(),
         }
     }

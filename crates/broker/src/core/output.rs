@@ -5,7 +5,11 @@ use mqttstack_codec::{EncodeError, ProtocolVersion};
 use mqttstack_limits::Instant;
 use mqttstack_session::Outgoing;
 
-use super::{Core, connection::Connection, keys::ConnectionId};
+use super::{
+    Core,
+    connection::{Connection, find_mut},
+    keys::ConnectionId,
+};
 
 /// Where the core puts encoded packets.
 pub trait Outlet {
@@ -95,7 +99,7 @@ impl Core {
         outlet: &mut impl Outlet,
     ) -> Drained {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let Some(connection) = self.connection_mut(id) else {
+        let Some(connection) = find_mut(&mut self.connections, id) else {
             self.scratch = scratch;
             return Drained::Empty;
         };
@@ -115,6 +119,9 @@ impl Core {
                 Ok(Some(payload)) => outlet.append_shared(payload.clone()),
                 Ok(None) => {}
                 Err(error) => failed = Some(error),
+            }
+            if let Outgoing::Publish(publish) = packet {
+                self.messages.put(publish.into_message());
             }
         }
         let is_ended = connection.session.is_ended();

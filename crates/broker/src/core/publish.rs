@@ -70,6 +70,7 @@ impl Core {
             }
         };
         self.on_publish_decided(id, &message, packet_id, verdict, now);
+        self.messages.put(message);
     }
 
     /// It is known whether a client may publish a message.

@@ -28,7 +28,7 @@ impl<'a> Source<'a> for Borrow {
 
     #[inline]
     fn text(self, text: &'a [u8]) -> Utf8Slice<'a> {
-        Utf8Slice::from_checked(text)
+        Utf8Slice::from_validated(text)
     }
 
     #[inline]

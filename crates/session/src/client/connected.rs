@@ -10,7 +10,7 @@ use mqttstack_limits::Instant;
 
 use super::{EndCause, Event, Outcome, Phase, ServerCapabilities, Session};
 use crate::{
-    DeliveryOptions, Message, ProtocolError, PublishError,
+    DeliveryOptions, Message, MessagePool, ProtocolError, PublishError,
     authentication::Authentication,
     check::{check_properties, unexpected},
     flow::{Completion, Flow},
@@ -174,6 +174,8 @@ impl Session {
         };
         let (flow, terms) = (&mut connected.flow, connected.terms);
         let limits = &self.settings.limits;
+        // What arrives is the application's: none of it comes back.
+        let pool = &mut MessagePool::default();
         let check = |properties: &Properties<S>| {
             terms.check_silence(properties, packet_type)?;
             check_properties(properties, limits)
@@ -182,7 +184,7 @@ impl Session {
             Packet::Publish(publish) => {
                 check_properties(&publish.properties, limits)?;
                 let subscription_ids = publish.properties.subscription_identifiers().collect();
-                if let Some(arrival) = flow.on_publish(&publish, now)? {
+                if let Some(arrival) = flow.on_publish(&publish, pool, now)? {
                     self.events.push_back(Event::MessageReceived {
                         message: arrival.message,
                         subscription_ids,
@@ -193,11 +195,11 @@ impl Session {
             }
             Packet::PubAck(ack) => {
                 check(&ack.properties)?;
-                flow.on_puback(ack)?
+                flow.on_puback(ack, pool)?
             }
             Packet::PubRec(ack) => {
                 check(&ack.properties)?;
-                flow.on_pubrec(ack)?
+                flow.on_pubrec(ack, pool)?
             }
             Packet::PubRel(ack) => {
                 check(&ack.properties)?;

@@ -2,6 +2,8 @@
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
+use mqttstack_codec::Utf8Slice;
+
 use crate::{
     ProtocolError,
     fault::{self, Fault},
@@ -32,28 +34,30 @@ impl InboundAliases {
     /// Returns the topic of a PUBLISH, from its own field or from what its alias stands for.
     pub(crate) fn resolve<'a>(
         &'a mut self,
-        topic: &'a str,
+        topic: Utf8Slice<'a>,
         alias: Option<u16>,
-    ) -> Result<&'a str, ProtocolError> {
+    ) -> Result<Utf8Slice<'a>, ProtocolError> {
         let Some(alias) = alias else { return Ok(topic) };
         let maximum = self.maximum;
         if alias == 0 || alias > maximum {
             return Err(ProtocolError::TopicAliasInvalid { alias, maximum });
         }
         let index = usize::from(alias).saturating_sub(1);
-        if topic.is_empty() {
+        if topic.as_bytes().is_empty() {
             let known = self.topics.get(index).map(String::as_str);
             let known = known.filter(|topic| !topic.is_empty());
-            return known.ok_or(ProtocolError::TopicAliasUnknown { alias });
+            return known
+                .map(Utf8Slice::from)
+                .ok_or(ProtocolError::TopicAliasUnknown { alias });
         }
         if self.topics.len() <= index {
             self.topics.resize(index.saturating_add(1), String::new());
         }
         if let Some(slot) = self.topics.get_mut(index)
-            && *slot != topic
+            && topic != *slot.as_str()
         {
             self.bytes = self.bytes.saturating_sub(slot.capacity());
-            set(slot, topic);
+            set(slot, topic.as_str());
             self.bytes = self.bytes.saturating_add(slot.capacity());
         }
         Ok(topic)
@@ -282,11 +286,11 @@ mod tests {
     fn an_alias_stands_for_the_topic_last_set() {
         // v5 MQTT-3.3.2-12, v5 MQTT-3.3.2-10
         let mut aliases = InboundAliases::new(2);
-        assert_eq!(aliases.resolve("a", Some(2)), Ok("a"));
-        assert_eq!(aliases.resolve("", Some(2)), Ok("a"));
-        assert_eq!(aliases.resolve("b", Some(2)), Ok("b"));
-        assert_eq!(aliases.resolve("", Some(2)), Ok("b"));
-        assert_eq!(aliases.resolve("c", None), Ok("c"));
+        assert_eq!(aliases.resolve("a".into(), Some(2)), Ok("a".into()));
+        assert_eq!(aliases.resolve("".into(), Some(2)), Ok("a".into()));
+        assert_eq!(aliases.resolve("b".into(), Some(2)), Ok("b".into()));
+        assert_eq!(aliases.resolve("".into(), Some(2)), Ok("b".into()));
+        assert_eq!(aliases.resolve("c".into(), None), Ok("c".into()));
     }
 
     #[test]
@@ -295,10 +299,10 @@ mod tests {
         let mut aliases = InboundAliases::new(2);
         for alias in [0, 3, u16::MAX] {
             let expected = ProtocolError::TopicAliasInvalid { alias, maximum: 2 };
-            assert_eq!(aliases.resolve("a", Some(alias)), Err(expected));
+            assert_eq!(aliases.resolve("a".into(), Some(alias)), Err(expected));
         }
         let expected = ProtocolError::TopicAliasUnknown { alias: 1 };
-        assert_eq!(aliases.resolve("", Some(1)), Err(expected));
+        assert_eq!(aliases.resolve("".into(), Some(1)), Err(expected));
     }
 
     /// What comes of a topic that is sent.
@@ -386,13 +390,19 @@ mod tests {
         let mut aliases = InboundAliases::new(4);
         for number in 0..10_000 {
             let topic = alloc::format!("topic/{number}");
-            assert_eq!(aliases.resolve(&topic, Some(1)), Ok(&*topic));
+            assert_eq!(
+                aliases.resolve((&*topic).into(), Some(1)),
+                Ok((&*topic).into())
+            );
         }
         assert!(aliases.bytes() < 4 * size_of::<String>() + 64);
         let long = "x".repeat(65_535);
-        assert_eq!(aliases.resolve(&long, Some(1)), Ok(&*long));
+        assert_eq!(
+            aliases.resolve((&*long).into(), Some(1)),
+            Ok((&*long).into())
+        );
         assert!(aliases.bytes() >= 65_535);
-        assert_eq!(aliases.resolve("a", Some(1)), Ok("a"));
+        assert_eq!(aliases.resolve("a".into(), Some(1)), Ok("a".into()));
         assert!(aliases.bytes() < 1_000);
     }
 

@@ -8,7 +8,7 @@ use super::{
     responses::AckKind,
 };
 use crate::{
-    ProtocolError,
+    Message, MessagePool, ProtocolError,
     fault::{self, Fault},
 };
 
@@ -26,6 +26,7 @@ impl Flow {
     pub(crate) fn on_puback<S: Storage>(
         &mut self,
         ack: Ack<S>,
+        pool: &mut MessagePool,
     ) -> Result<Option<Completion<S>>, ProtocolError> {
         let packet_id = ack.packet_id;
         match self.state.outbound.window.get(packet_id) {
@@ -33,7 +34,9 @@ impl Flow {
             None => Ok(None),
             Some(Awaited::PubAck(queued)) => {
                 let token = queued.token;
-                self.complete(packet_id);
+                if let Some(message) = self.complete(packet_id) {
+                    pool.put(message);
+                }
                 Ok(Some(Completion { token, ack }))
             }
             Some(_) => Err(mismatch(PacketType::PubAck, packet_id)),
@@ -46,6 +49,7 @@ impl Flow {
     pub(crate) fn on_pubrec<S: Storage>(
         &mut self,
         ack: Ack<S>,
+        pool: &mut MessagePool,
     ) -> Result<Option<Completion<S>>, ProtocolError> {
         let packet_id = ack.packet_id;
         match self.state.outbound.window.get(packet_id) {
@@ -62,13 +66,18 @@ impl Flow {
             }
             Some(Awaited::PubRec(queued)) if ack.reason_code.is_error() => {
                 let token = queued.token;
-                self.complete(packet_id);
+                if let Some(message) = self.complete(packet_id) {
+                    pool.put(message);
+                }
                 Ok(Some(Completion { token, ack }))
             }
             Some(Awaited::PubRec(queued)) => {
                 // The message goes: from here on only PUBREL is ever sent again.
                 let token = queued.token;
-                self.await_pubcomp(packet_id, Some(token));
+                let message = self.await_pubcomp(packet_id, Some(token));
+                if let Some(message) = message {
+                    pool.put(message);
+                }
                 Ok(None)
             }
             Some(Awaited::PubComp(_)) => {
@@ -126,26 +135,33 @@ impl Flow {
     }
 
     /// Lets go of a message; only PUBREL is sent from here on, once that is stored.
-    pub(super) fn await_pubcomp(&mut self, packet_id: PacketId, token: Option<PublishToken>) {
+    pub(super) fn await_pubcomp(
+        &mut self,
+        packet_id: PacketId,
+        token: Option<PublishToken>,
+    ) -> Option<Message> {
         let state = &mut self.state;
-        state
+        let message = state
             .outbound
             .await_pubcomp(packet_id, token, &mut state.journal);
         if fault::is_on(Fault::FreeAtPubrec) {
             self.complete(packet_id);
         }
         self.release(packet_id);
+        message
     }
 
     pub(super) fn release(&mut self, packet_id: PacketId) {
         self.answer(AckKind::PubRel, packet_id, ReasonCode::Success);
     }
 
-    /// Ends an exchange of a PUBLISH: its identifier is free and the window opens by one.
-    pub(super) fn complete(&mut self, packet_id: PacketId) {
+    /// Ends an exchange of a PUBLISH: its identifier is free and the window opens by one. Returns the
+    /// message, if it was still held.
+    pub(super) fn complete(&mut self, packet_id: PacketId) -> Option<Message> {
         let state = &mut self.state;
-        state.outbound.end_exchange(packet_id, &mut state.journal);
+        let message = state.outbound.end_exchange(packet_id, &mut state.journal);
         self.quota.give_back(packet_id);
+        message
     }
 
     /// Begins an exchange that is not a PUBLISH; `None` if every identifier is taken.

@@ -41,7 +41,7 @@ pub use self::{
     state::SessionState,
 };
 use crate::{
-    Message, ProtocolError, PublishError,
+    Message, MessagePool, ProtocolError, PublishError,
     fault::{self, Fault},
     journal::OperationSequence,
 };
@@ -163,13 +163,14 @@ impl Flow {
     pub(crate) fn on_publish<S: Storage>(
         &mut self,
         publish: &Publish<S>,
+        pool: &mut MessagePool,
         now: Instant,
     ) -> Result<Option<Arrival>, ProtocolError> {
         let alias = publish.properties.topic_alias();
         // An alias is set even if its message is refused.
         let topic = self
             .inbound_aliases
-            .resolve(publish.topic.as_ref(), alias)?;
+            .resolve(S::text(&publish.topic), alias)?;
         let novelty = self.acknowledger.on_publish(
             &mut self.state.inbound,
             publish.delivery,
@@ -188,7 +189,7 @@ impl Flow {
             return Ok(None);
         }
         Ok(Some(Arrival {
-            message: Message::from_publish(publish, topic, now),
+            message: Message::from_publish_in(pool, publish, topic, now),
             packet_id,
         }))
     }
@@ -484,7 +485,9 @@ impl Flow {
             Delivery::ExactlyOnce {
                 packet_id,
                 dup: true,
-            } => self.await_pubcomp(packet_id, None),
+            } => {
+                self.await_pubcomp(packet_id, None);
+            }
             Delivery::AtLeastOnce { packet_id, .. } | Delivery::ExactlyOnce { packet_id, .. } => {
                 self.complete(packet_id);
             }

@@ -118,6 +118,12 @@ impl OutgoingPublish {
         &self.message
     }
 
+    /// Returns the message, and drops what belongs to this delivery.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        self.message
+    }
+
     /// Returns the name of the message within its session.
     #[must_use]
     pub fn token(&self) -> PublishToken {
@@ -164,11 +170,11 @@ impl OutgoingPublish {
         Ok(PublishParts {
             delivery: self.delivery,
             retain: self.options.retain,
-            topic: Utf8Slice::from(if topic_known {
-                ""
+            topic: if topic_known {
+                Utf8Slice::default()
             } else {
-                self.message.topic()
-            }),
+                self.message.topic_slice()
+            },
             properties,
             payload_len: self.message.payload().len(),
         })

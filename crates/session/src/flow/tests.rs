@@ -48,7 +48,7 @@ fn a_session_that_was_busy_gives_its_memory_back() {
     while let Some(Outgoing::Publish(publish)) = flow.poll_packet(at(0.0)) {
         let packet_id = publish.delivery().packet_id().expect("QoS 1");
         let ack = mqttstack_codec::Ack::<Shared>::new(packet_id);
-        assert!(flow.on_puback(ack).is_ok());
+        assert!(flow.on_puback(ack, &mut MessagePool::default()).is_ok());
     }
     let state = flow.into_state();
     let status = state.queue_status();

@@ -133,3 +133,30 @@ fn a_clone_is_the_same_message() {
     assert_eq!(message, clone);
     assert_eq!(size_of::<Message>(), size_of::<usize>());
 }
+
+#[test]
+fn a_message_that_nobody_holds_any_longer_lends_its_memory_to_the_next() {
+    let mut pool = MessagePool::new(2);
+    let take = |pool: &mut MessagePool, payload: &'static [u8]| {
+        let publish = publish(Properties::empty(), payload);
+        Message::from_publish_in(pool, &publish, Utf8Slice::from("a"), NOW)
+    };
+    let first = take(&mut pool, b"a longer one");
+    let place = Arc::as_ptr(&first.0);
+    let another = first.clone();
+    pool.put(first);
+    assert_eq!(pool.spare(), 0, "somebody holds it");
+    pool.put(another);
+    assert_eq!(pool.spare(), 1);
+    let second = take(&mut pool, b"short");
+    assert_eq!(Arc::as_ptr(&second.0), place);
+    assert_eq!((second.topic(), second.payload()), ("a", &b"short"[..]));
+    assert_eq!(second, take(&mut MessagePool::default(), b"short"));
+    // What has more than one piece is freed, and so is what there is no room for.
+    pool.put(take(&mut MessagePool::default(), &[b'x'; 500]));
+    assert_eq!(pool.spare(), 0);
+    for _ in 0..3 {
+        pool.put(take(&mut MessagePool::default(), b"x"));
+    }
+    assert_eq!(pool.spare(), 2);
+}

@@ -10,7 +10,7 @@ use mqttstack_limits::{Instant, Limits};
 
 use super::{EndCause, Event, Phase, Session};
 use crate::{
-    ProtocolError,
+    MessagePool, ProtocolError,
     authentication::Authentication,
     check::{check_properties, unexpected},
     fault::{self, Fault},
@@ -94,6 +94,7 @@ impl Session {
     pub(super) fn on_connected_packet<S: Storage>(
         &mut self,
         packet: Packet<S>,
+        pool: &mut MessagePool,
         now: Instant,
     ) -> Result<(), ProtocolError> {
         let Phase::Connected(connected) = &mut self.phase else {
@@ -104,7 +105,7 @@ impl Session {
         match packet {
             Packet::Publish(publish) => {
                 check_publish(&publish, limits)?;
-                if let Some(arrival) = flow.on_publish(&publish, now)? {
+                if let Some(arrival) = flow.on_publish(&publish, pool, now)? {
                     self.events.push_back(Event::MessageReceived {
                         message: arrival.message,
                         packet_id: arrival.packet_id,
@@ -113,11 +114,11 @@ impl Session {
             }
             Packet::PubAck(ack) => {
                 check_properties(&ack.properties, limits)?;
-                flow.on_puback(ack)?;
+                flow.on_puback(ack, pool)?;
             }
             Packet::PubRec(ack) => {
                 check_properties(&ack.properties, limits)?;
-                flow.on_pubrec(ack)?;
+                flow.on_pubrec(ack, pool)?;
             }
             Packet::PubRel(ack) => {
                 check_properties(&ack.properties, limits)?;

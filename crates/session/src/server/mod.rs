@@ -24,8 +24,8 @@ use self::{
     ending::{Farewell, Remains},
 };
 use crate::{
-    DeliveryOptions, Message, Outgoing, ProtocolError, PublishError, PublishToken, QueueStatus,
-    SessionState,
+    DeliveryOptions, Message, MessagePool, Outgoing, ProtocolError, PublishError, PublishToken,
+    QueueStatus, SessionState,
     check::unexpected,
     journal::{Operation, OperationSequence},
 };
@@ -92,6 +92,21 @@ impl Session {
         packet: Packet<S>,
         now: Instant,
     ) -> Result<(), ProtocolError> {
+        self.handle_packet_in(packet, &mut MessagePool::default(), now)
+    }
+
+    /// Handles a packet as [`handle_packet`](Self::handle_packet) does. A message that it carries
+    /// takes memory from `pool`, and one that it acknowledges gives its memory back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`handle_packet`](Self::handle_packet).
+    pub fn handle_packet_in<S: Storage>(
+        &mut self,
+        packet: Packet<S>,
+        pool: &mut MessagePool,
+        now: Instant,
+    ) -> Result<(), ProtocolError> {
         let result = match &self.phase {
             Phase::AwaitConnect { deadline } => {
                 let deadline = *deadline;
@@ -104,7 +119,7 @@ impl Session {
             Phase::Deciding(_) => self.on_deciding_packet(&packet),
             Phase::Connected(_) => {
                 self.last_received = now;
-                self.on_connected_packet(packet, now)
+                self.on_connected_packet(packet, pool, now)
             }
             // Whatever follows the end is ignored.
             Phase::Ended(_) => Ok(()),

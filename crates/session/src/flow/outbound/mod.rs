@@ -247,13 +247,20 @@ impl Outbound {
         self.window.len().saturating_sub(self.requests)
     }
 
-    /// Ends the exchange of a message and frees its identifier.
-    pub(crate) fn end_exchange(&mut self, packet_id: PacketId, journal: &mut Journal) {
+    /// Ends the exchange of a message and frees its identifier; returns the message, if it was still
+    /// held.
+    pub(crate) fn end_exchange(
+        &mut self,
+        packet_id: PacketId,
+        journal: &mut Journal,
+    ) -> Option<Message> {
         journal.record(|| Operation::Completed { packet_id });
-        if let Some(Awaited::PubAck(queued) | Awaited::PubRec(queued)) =
-            self.window.remove(packet_id)
-        {
-            self.land(&queued.message);
+        match self.window.remove(packet_id)? {
+            Awaited::PubAck(queued) | Awaited::PubRec(queued) => {
+                self.land(&queued.message);
+                Some(queued.message)
+            }
+            Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. } => None,
         }
     }
 
@@ -264,14 +271,14 @@ impl Outbound {
         packet_id: PacketId,
         token: Option<PublishToken>,
         journal: &mut Journal,
-    ) {
-        let Some(exchange) = self.window.get_mut(packet_id) else {
-            return;
-        };
+    ) -> Option<Message> {
+        let exchange = self.window.get_mut(packet_id)?;
         journal.record(|| Operation::Taken { packet_id, token });
-        if let Awaited::PubRec(queued) = replace(exchange, Awaited::PubComp(token)) {
-            self.land(&queued.message);
-        }
+        let Awaited::PubRec(queued) = replace(exchange, Awaited::PubComp(token)) else {
+            return None;
+        };
+        self.land(&queued.message);
+        Some(queued.message)
     }
 
     /// Drops all exchanges of SUBSCRIBE and UNSUBSCRIBE, which do not outlive their connection, and

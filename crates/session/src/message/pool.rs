@@ -1,0 +1,61 @@
+//! Messages that are over, for the memory that the next ones need.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use super::{Body, Inner, Message};
+
+/// Keeps the memory of small messages that nobody holds any longer, for those that arrive next: who
+/// passes many on allocates for none of them, once as many have come as are under way at a time.
+///
+/// Hand received packets in with [`server::Session::handle_packet_in`], which takes memory from here
+/// and gives back that of what was acknowledged; [`put`](Self::put) everything else back that is done
+/// with, such as a QoS 0 message that has been encoded. What is not put back is freed as usual.
+///
+/// [`server::Session::handle_packet_in`]: crate::server::Session::handle_packet_in
+#[derive(Debug, Default)]
+pub struct MessagePool {
+    /// Nobody else holds any of them.
+    spare: Vec<Message>,
+    maximum: usize,
+}
+
+impl MessagePool {
+    /// Creates a pool that keeps the memory of so many messages at most, some 180 bytes for each.
+    #[must_use]
+    pub const fn new(maximum: usize) -> Self {
+        Self {
+            spare: Vec::new(),
+            maximum,
+        }
+    }
+
+    /// Gives a message back. Its memory is kept if there is room, nobody else holds the message, and
+    /// all of it lies in one piece: topic, properties and payload of up to 112 bytes.
+    pub fn put(&mut self, message: Message) {
+        // Who holds the only one is the only one who could make it more.
+        let is_last = Arc::strong_count(&message.0) == 1;
+        if is_last
+            && self.spare.len() < self.maximum
+            && matches!(message.0.body, Body::Inline { .. })
+        {
+            self.spare.push(message);
+        }
+    }
+
+    /// Returns how many messages there is memory for.
+    #[must_use]
+    pub fn spare(&self) -> usize {
+        self.spare.len()
+    }
+
+    /// Makes a message, in the memory of an earlier one if there is any.
+    pub(super) fn make(&mut self, inner: Inner) -> Message {
+        if let Some(mut message) = self.spare.pop()
+            && let Some(place) = Arc::get_mut(&mut message.0)
+        {
+            *place = inner;
+            return message;
+        }
+        Message(Arc::new(inner))
+    }
+}
