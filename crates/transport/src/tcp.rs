@@ -78,7 +78,7 @@ impl TcpStream {
         options: &TcpOptions,
     ) -> Self {
         // Fails where the peer has reset the connection already; the first read will say so.
-        let _ = options.apply(SockRef::from(&socket));
+        let _ = options.apply_to_accepted(SockRef::from(&socket));
         Self {
             socket,
             peer: Peer::new(address.into()),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use mio::event::Source;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::{
     AcceptError, Endpoint, Listener, PeerAddress, Stream, TcpOptions, TcpStream, TransportError,
@@ -110,6 +110,7 @@ impl TcpListener {
     /// The system's, when it is no such socket.
     pub fn from_std(socket: net::TcpListener, options: TcpOptions) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
+        options.apply_to_listener(SockRef::from(&socket))?;
         Ok(Self {
             address: socket.local_addr()?.into(),
             socket: mio::net::TcpListener::from_std(socket),

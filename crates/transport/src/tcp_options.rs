@@ -31,6 +31,26 @@ pub struct KeepAlive {
 }
 
 impl TcpOptions {
+    /// Whether an accepted connection has the options of its listening socket: one system call less
+    /// for each. Elsewhere they are set on every connection.
+    const ARE_INHERITED: bool = cfg!(target_os = "linux");
+
+    /// Sets the options on a socket that listens, for those it accepts.
+    pub(crate) fn apply_to_listener(&self, socket: SockRef<'_>) -> io::Result<()> {
+        if Self::ARE_INHERITED {
+            self.apply(socket)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the options on a socket that has been accepted, as far as it does not have them.
+    pub(crate) fn apply_to_accepted(&self, socket: SockRef<'_>) -> io::Result<()> {
+        if !Self::ARE_INHERITED {
+            self.apply(socket)?;
+        }
+        Ok(())
+    }
+
     /// Sets the options on a socket.
     pub(crate) fn apply(&self, socket: SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(self.no_delay)?;

@@ -148,6 +148,7 @@ fn options_reach_both_ends() {
     };
     let mut turns = Loop::new();
     let mut listener = mio::net::TcpListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    options.apply_to_listener(SockRef::from(&listener)).unwrap();
     turns.watch(&mut listener);
     let address = listener.local_addr().unwrap();
     let client = TcpStream::start_connect(address, &options).unwrap();

@@ -250,3 +250,16 @@ fn a_listener_on_the_loopback_device_accepts() {
     let _near = connect(listener.local_address());
     assert!(listener.accept().unwrap().is_some());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_has_the_options_that_its_connections_inherit() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    for no_delay in [true, false] {
+        let mut options = ListenOptions::default();
+        options.tcp.no_delay = no_delay;
+        let listener = TcpListener::bind(address, &options).unwrap();
+        let socket = SockRef::from(&listener.socket);
+        assert_eq!(socket.tcp_nodelay().unwrap(), no_delay);
+    }
+}
