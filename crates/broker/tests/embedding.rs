@@ -13,8 +13,8 @@ use mqttstack_broker::{
     Broker, BrokerBuilder, Resolver,
     codec::ReasonCode,
     core::{
-        Access, Answer, AuthRequest, Authentication, Authorization, ConnectRequest, PublishRequest,
-        SubscribeRequest, Ticket,
+        Access, Answer, AuthRequest, Authentication, Authorization, Client, ConnectRequest,
+        PublishRequest, SubscribeRequest, Ticket,
     },
 };
 
@@ -110,6 +110,19 @@ impl Access for Riddles {
     }
 }
 
+/// Lets nobody near the topic "u".
+struct KeepOut;
+
+impl Access for KeepOut {
+    fn may_publish(&mut self, _client: &Client<'_>, topic: &str) -> bool {
+        topic != "u"
+    }
+
+    fn may_subscribe(&mut self, _client: &Client<'_>, filter: &str) -> bool {
+        filter != "u"
+    }
+}
+
 fn stop(broker: Broker) {
     broker.stop();
     broker.wait().expect("a clean stop");
@@ -121,6 +134,7 @@ fn builder() -> BrokerBuilder {
 
 #[test]
 fn answers_from_another_thread_reach_the_client_that_waits() {
+    // v5 MQTT-3.1.4-2
     let broker = builder()
         .workers(3)
         .access_with(|resolver| Box::new(Elsewhere::start(resolver)))
@@ -354,5 +368,51 @@ fn a_client_proves_itself_in_several_steps_and_again_when_it_is_connected() {
     );
     exchange(&mut client, &auth(0x19, ""), "E0 01 82");
     assert!(read_to_end(&mut client).is_empty());
+    stop(broker);
+}
+
+#[test]
+fn who_is_not_allowed_something_is_told_what_the_version_has_words_for() {
+    // v3.1.1 MQTT-3.3.5-2; V31-suback, V31-puback-deny; X311-4.7.3-b
+    let broker = builder()
+        .access(|| Box::new(KeepOut))
+        .start()
+        .expect("starts");
+    let v5 = "10 0E 00 04 4D 51 54 54 05 02 00 3C 00 00 01 79";
+    let v31 = "10 0F 00 06 4D 51 49 73 64 70 03 02 00 3C 00 01 7A";
+    for (connect, connack, ask, granted, say, answer) in [
+        (
+            v5,
+            "20 09 00 00 06 21 04 00 22 00 20",
+            "82 07 00 01 00 00 01 75 01",
+            "90 04 00 01 00 87",
+            "32 07 00 01 75 00 02 00 78",
+            "40 03 00 02 87",
+        ),
+        (
+            CONNECT_V311,
+            CONNACK_V311,
+            "82 06 00 01 00 01 75 01",
+            "90 03 00 01 80",
+            "32 06 00 01 75 00 02 78",
+            "40 02 00 02",
+        ),
+        (
+            v31,
+            CONNACK_V311,
+            "82 06 00 01 00 01 75 01",
+            "90 03 00 01 01",
+            "32 06 00 01 75 00 02 78",
+            "40 02 00 02",
+        ),
+    ] {
+        let mut client = open(address(&broker));
+        exchange(&mut client, connect, connack);
+        exchange(&mut client, ask, granted);
+        exchange(&mut client, say, answer);
+        // Whatever it was told, nothing came of it.
+        exchange(&mut client, "C0 00", "D0 00");
+        assert_eq!(broker.directory().subscription_count(), 0);
+    }
     stop(broker);
 }

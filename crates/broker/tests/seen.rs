@@ -188,7 +188,7 @@ impl Peer {
 
 #[test]
 fn a_will_is_published_once_and_not_after_a_disconnect() {
-    // v5 MQTT-3.1.2-7, v5 MQTT-3.1.2-10, v5 MQTT-3.1.2-14; X311-3.1.2.5-a
+    // v5 MQTT-3.1.2-7, v5 MQTT-3.1.2-10, v5 MQTT-3.1.2-14, v5 U-33; X311-3.1.2.5-a
     // v3.1.1 MQTT-3.1.2-10, v3.1.1 MQTT-3.1.2-12, v3.1.1 MQTT-3.1.2-16
     let stage = Stage::new();
     let mut watcher = Peer::join(&stage, V311, "w");

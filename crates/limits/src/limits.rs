@@ -215,13 +215,13 @@ pub struct BrokerLimits {
     /// beyond it reaches those who subscribe, but is not kept (0x97).
     pub retained_bytes_max: u64,
     /// How many bytes clients may make the broker hold, all together: packets that have begun to
-    /// arrive, messages that wait or are in flight, packets on their way out, wills, subscriptions,
-    /// sessions, connections and retained messages. A message that several queues share counts in
-    /// each. Default 4,294,967,296. From 75 % of it QoS 0 messages for clients that do not keep up
-    /// are dropped; from 85 % clients that publish are read from in small portions; from 95 % no
-    /// new session is begun (0x97, or 3 in 3.x); at 100 % messages and subscriptions are refused
-    /// (0x97; a 3.x client that publishes at QoS 1 or 2 is disconnected, to come again). Each stage
-    /// ends some per cent below where it begins.
+    /// arrive, messages that wait or are in flight, packets on their way out, topics that have an
+    /// alias, wills, subscriptions, sessions, connections and retained messages. A message that
+    /// several queues share counts in each. Default 4,294,967,296. From 75 % of it QoS 0 messages
+    /// for clients that do not keep up are dropped; from 85 % clients that publish are read from in
+    /// small portions; from 95 % no new session is begun (0x97, or 3 in 3.x); at 100 % messages and
+    /// subscriptions are refused (0x97; a 3.x client that publishes at QoS 1 or 2 is disconnected,
+    /// to come again). Each stage ends some per cent below where it begins.
     pub memory_bytes_max: u64,
     #[doc(hidden)]
     pub more: More,

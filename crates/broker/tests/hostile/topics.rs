@@ -103,6 +103,7 @@ fn t1_text_that_is_not_utf8_in_any_field() {
 
 #[test]
 fn t2_wills_to_topics_that_are_the_servers() {
+    // X311-4.7.2-a
     let stage = Stage::new();
     let mut watcher = stage.client(&named(CONNECT_V311, "sub"));
     // "#", which matches nothing that begins with "$", and "$CONTROL/#".
