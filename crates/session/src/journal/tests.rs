@@ -711,7 +711,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_bring_the_reader_down(bytes in prop::collection::vec(any::<u8>(), 0..80), at in 0_usize..300) {
+    fn m3_no_bytes_bring_the_reader_down(bytes in prop::collection::vec(any::<u8>(), 0..80), at in 0_usize..300) {
         let _ = SessionState::decode(&bytes, Epoch::default());
         let _ = Operation::decode(&mut bytes.as_slice(), Epoch::default());
         let (mut damaged, _) = reread(&busy_state());
