@@ -8,8 +8,9 @@
 //! - PUBACK and PUBREC of a publisher, for all that its message made the core write: in the queues of
 //!   this worker, as a retained message, or as a parcel for another worker;
 //! - what a session [holds back](mqttstack_session::journal);
-//! - everything to a client whose session has just begun or taken the place of one that lasted, or
-//!   whose subscriptions have changed: CONNACK, SUBACK and UNSUBACK go first, and they promise;
+//! - everything to a client that has just been let in on a session that lasts, or in the place of
+//!   one, or whose subscriptions have changed: CONNACK, SUBACK and UNSUBACK go first, and they
+//!   promise;
 //! - letters that carry a parcel or a session, and those behind them.
 //!
 //! A message for sessions with another worker is stored here as a parcel, before it is sent; the
@@ -332,7 +333,6 @@ impl Core {
                     key: key.as_u64(),
                 };
                 self.journal.record_change(number, begun);
-                self.hold_output(id);
             }
         }
         let Some(connection) = self.connection(id) else {
@@ -344,6 +344,8 @@ impl Core {
             session_expiry_interval,
             will,
         });
+        // A session that is resumed may have begun so lately that a crash would end it.
+        self.hold_output(id);
     }
 
     /// The client of a session is gone.

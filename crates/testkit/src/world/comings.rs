@@ -251,9 +251,13 @@ impl Comings {
         life.absence = Some(Absence { expires_at, will });
     }
 
-    /// Returns whether the session of a connection outlives it.
+    /// Returns whether the session of a connection outlives it; `None` if another connection of the
+    /// client is about to take its place.
     pub(super) fn lasts(&self, link: LinkId) -> Option<bool> {
-        Some(self.terms.get(&link)?.session_expiry > 0)
+        let terms = self.terms.get(&link)?;
+        let life = self.lives.get(&terms.client_id)?;
+        let is_sure = life.pending.is_empty() && life.connection == Some(link);
+        is_sure.then_some(terms.session_expiry > 0)
     }
 
     /// Deadlines ring: wills are published, sessions end. While a client is on its way back nobody

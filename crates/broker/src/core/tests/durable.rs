@@ -29,7 +29,7 @@ fn sessions_that_end_with_their_connection_are_not_written() {
 }
 
 #[test]
-fn connack_of_a_new_session_waits_until_it_is_stored() {
+fn connack_of_a_session_that_lasts_waits_until_it_is_stored() {
     let mut net = slow(1);
     net.holds_store = true;
     let who = net.open(0);
@@ -37,11 +37,27 @@ fn connack_of_a_new_session_waits_until_it_is_stored() {
     net.expect(who, &[]);
     net.sync();
     assert_eq!(net.hear(who).len(), 1);
-    // A resumed one is stored already.
+    // So does that of one that is resumed: its will is promised.
     net.cut(who);
     let who = net.open(0);
     net.send(who, Packet::Connect(lasting(V5, "c", 100)));
+    net.expect(who, &[]);
+    net.sync();
     assert_eq!(net.hear(who).len(), 1);
+}
+
+#[test]
+fn connack_of_a_session_that_has_begun_for_somebody_else_waits_until_it_is_stored() {
+    // v5 MQTT-3.2.2-2: the first was never told, and a crash would end the session of the second.
+    let mut net = slow(1);
+    net.holds_store = true;
+    let first = net.dial(lasting(V5, "c", 100));
+    net.expect(first, &[]);
+    let second = net.dial(lasting(V5, "c", 100));
+    net.expect(second, &[]);
+    net.sync();
+    let heard = net.hear(second);
+    assert!(heard[0].starts_with("CONNACK success"), "{heard:?}");
 }
 
 #[test]

@@ -35,8 +35,9 @@ impl Account {
         let certain = self.required.saturating_sub(doubtful);
         let to_send = left.waiting + left.unsent;
         // A message of QoS 1 may go out once more, under whatever identifier.
-        let is_doubled =
-            qos == QoS::ExactlyOnce && self.sent > 0 && self.sent + to_send > self.owed;
+        let is_doubled = qos == QoS::ExactlyOnce
+            && self.sent > 0
+            && self.sent + to_send > self.owed + self.refused;
         self.owed = self.sent + to_send;
         if self.required > 0 {
             self.required = certain.min(here).max(self.received + to_send);
@@ -108,9 +109,17 @@ impl Accounts {
         is_kept: impl Fn(Reason) -> bool,
     ) -> Result<(), String> {
         let mut left: BTreeMap<String, Left> = BTreeMap::new();
-        for contents in sessions.values() {
+        // What a member has in flight goes to another one if its session ends.
+        for shared in self.shared.values_mut() {
+            shared.holders.clear();
+        }
+        for (index, contents) in sessions {
             for (copy, of_one) in copies_in(contents) {
                 if copy.topic.starts_with(SHARED_TOPICS) {
+                    if let Some(shared) = self.shared.get_mut(&copy.payload) {
+                        let sent = of_one.in_flight - of_one.unsent;
+                        *shared.holders.entry(*index).or_default() += sent;
+                    }
                     let of_all = left.entry(copy.payload).or_default();
                     of_all.waiting += of_one.waiting;
                     of_all.in_flight += of_one.in_flight;
