@@ -1,16 +1,22 @@
 //! The turns of an authentication exchange, which both roles take with AUTH.
 
+use alloc::boxed::Box;
+
 use mqttstack_codec::{
     Auth, PacketType, Properties, PropertyId, ReasonCode, Shared, Storage, Utf8Bytes,
 };
 
 use crate::ProtocolError;
 
-/// Enhanced authentication on one connection: its method, and whose turn it is.
+/// Enhanced authentication on one connection: without an Authentication Method in CONNECT there is
+/// none, and no AUTH at all.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Authentication {
-    /// The Authentication Method of CONNECT; without one there is no AUTH at all.
-    method: Option<Utf8Bytes>,
+pub(crate) struct Authentication(Option<Box<Agreed>>);
+
+/// The method that CONNECT named, and whose turn it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Agreed {
+    method: Utf8Bytes,
     turn: Turn,
     /// Whether CONNACK has been exchanged.
     is_connected: bool,
@@ -39,27 +45,32 @@ impl Authentication {
     }
 
     fn new(connect: &Properties<Shared>, turn: Turn) -> Self {
-        Self {
-            method: connect.authentication_method().map(Utf8Bytes::from),
+        let agreed = connect.authentication_method().map(|method| Agreed {
+            method: Utf8Bytes::from(method),
             turn,
             is_connected: false,
-        }
+        });
+        Self(agreed.map(Box::new))
     }
 
     /// CONNACK ends the exchange that CONNECT began.
     pub(crate) fn on_connected(&mut self) {
-        self.turn = Turn::Nobody;
-        self.is_connected = true;
+        if let Some(agreed) = &mut self.0 {
+            agreed.turn = Turn::Nobody;
+            agreed.is_connected = true;
+        }
     }
 
     /// Returns whether AUTH may be exchanged at all.
     pub(crate) const fn is_agreed(&self) -> bool {
-        self.method.is_some()
+        self.0.is_some()
     }
 
     /// Returns whether this side waits for the peer.
     pub(crate) fn is_peers_turn(&self) -> bool {
-        self.turn == Turn::Peer
+        self.0
+            .as_ref()
+            .is_some_and(|agreed| agreed.turn == Turn::Peer)
     }
 
     /// Checks the method that a CONNACK of success names.
@@ -71,7 +82,8 @@ impl Authentication {
         &self,
         connack: &Properties<S>,
     ) -> Result<(), ProtocolError> {
-        if connack.authentication_method() == self.method.as_deref() {
+        let agreed = self.0.as_ref().map(|agreed| &*agreed.method);
+        if connack.authentication_method() == agreed {
             return Ok(());
         }
         Err(ProtocolError::AuthenticationMethodChanged)
@@ -86,8 +98,8 @@ impl Authentication {
         &mut self,
         auth: &Auth<S>,
     ) -> Result<(), ProtocolError> {
-        self.check_method(auth)?;
-        self.turn = match (self.turn, auth.reason_code) {
+        let agreed = self.check_method(auth)?;
+        agreed.turn = match (agreed.turn, auth.reason_code) {
             (Turn::Peer, ReasonCode::ContinueAuthentication)
             | (Turn::Nobody, ReasonCode::ReAuthenticate) => Turn::Local,
             _ => return Err(ProtocolError::AuthenticationOutOfOrder),
@@ -104,10 +116,10 @@ impl Authentication {
         &mut self,
         auth: &Auth<S>,
     ) -> Result<(), ProtocolError> {
-        self.check_method(auth)?;
-        self.turn = match (self.turn, auth.reason_code) {
+        let agreed = self.check_method(auth)?;
+        agreed.turn = match (agreed.turn, auth.reason_code) {
             (Turn::Peer, ReasonCode::ContinueAuthentication) => Turn::Local,
-            (Turn::Peer, ReasonCode::Success) if self.is_connected => Turn::Nobody,
+            (Turn::Peer, ReasonCode::Success) if agreed.is_connected => Turn::Nobody,
             _ => return Err(ProtocolError::AuthenticationOutOfOrder),
         };
         Ok(())
@@ -119,18 +131,19 @@ impl Authentication {
     ///
     /// v5 MQTT-4.12.0-2, v5 MQTT-4.12.0-6.
     pub(crate) fn server_step(&mut self, auth: Auth<Shared>) -> Option<Auth<Shared>> {
-        let reason_code = match (self.turn, auth.reason_code) {
-            (Turn::Local, ReasonCode::Success) if self.is_connected => {
-                self.turn = Turn::Nobody;
+        let agreed = self.0.as_mut()?;
+        let reason_code = match (agreed.turn, auth.reason_code) {
+            (Turn::Local, ReasonCode::Success) if agreed.is_connected => {
+                agreed.turn = Turn::Nobody;
                 ReasonCode::Success
             }
             (Turn::Local, _) => {
-                self.turn = Turn::Peer;
+                agreed.turn = Turn::Peer;
                 ReasonCode::ContinueAuthentication
             }
             (Turn::Nobody | Turn::Peer, _) => return None,
         };
-        self.named(reason_code, auth)
+        agreed.named(reason_code, auth)
     }
 
     /// Makes the client's next step of `auth`; `None` if it is not its turn.
@@ -139,19 +152,36 @@ impl Authentication {
     ///
     /// v5 MQTT-4.12.0-3, v5 MQTT-4.12.0-7, v5 MQTT-4.12.1-1.
     pub(crate) fn client_step(&mut self, auth: Auth<Shared>) -> Option<Auth<Shared>> {
-        let reason_code = match self.turn {
+        let agreed = self.0.as_mut()?;
+        let reason_code = match agreed.turn {
             Turn::Local => ReasonCode::ContinueAuthentication,
             Turn::Nobody => ReasonCode::ReAuthenticate,
             Turn::Peer => return None,
         };
-        let auth = self.named(reason_code, auth)?;
-        self.turn = Turn::Peer;
+        let auth = agreed.named(reason_code, auth)?;
+        agreed.turn = Turn::Peer;
         Some(auth)
     }
 
+    fn check_method<S: Storage>(&mut self, auth: &Auth<S>) -> Result<&mut Agreed, ProtocolError> {
+        let Some(agreed) = self.0.as_deref_mut() else {
+            return Err(ProtocolError::UnexpectedPacket {
+                packet_type: PacketType::Auth,
+            });
+        };
+        match auth.properties.authentication_method() {
+            // The short form of Success names no method.
+            None if auth.reason_code == ReasonCode::Success => Ok(agreed),
+            Some(named) if *named == *agreed.method => Ok(agreed),
+            None | Some(_) => Err(ProtocolError::AuthenticationMethodChanged),
+        }
+    }
+}
+
+impl Agreed {
     /// Gives the step its code, and the method of the connection.
     fn named(&self, reason_code: ReasonCode, auth: Auth<Shared>) -> Option<Auth<Shared>> {
-        let method = self.method.as_deref()?;
+        let method = &*self.method;
         if auth.properties.authentication_method() == Some(method) {
             return Some(Auth {
                 reason_code,
@@ -168,20 +198,5 @@ impl Authentication {
             reason_code,
             properties,
         })
-    }
-
-    fn check_method<S: Storage>(&self, auth: &Auth<S>) -> Result<(), ProtocolError> {
-        match (
-            self.method.as_deref(),
-            auth.properties.authentication_method(),
-        ) {
-            (None, _) => Err(ProtocolError::UnexpectedPacket {
-                packet_type: PacketType::Auth,
-            }),
-            // The short form of Success names no method.
-            (Some(_), None) if auth.reason_code == ReasonCode::Success => Ok(()),
-            (Some(agreed), Some(named)) if agreed == named => Ok(()),
-            (Some(_), _) => Err(ProtocolError::AuthenticationMethodChanged),
-        }
     }
 }

@@ -20,6 +20,7 @@ mod flow;
 pub mod journal;
 mod message;
 pub mod server;
+mod short_queue;
 #[cfg(test)]
 mod testing;
 

@@ -8,7 +8,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
+use alloc::{boxed::Box, sync::Arc};
 
 use mqttstack_codec::{
     Auth, DecodeError, Delivery, Disconnect, Packet, PacketId, PacketType, Properties,
@@ -27,6 +27,7 @@ use crate::{
     SessionState, SubscriptionIds,
     flow::{Fit, permitted},
     journal::{Operation, OperationSequence},
+    short_queue::ShortQueue,
 };
 
 /// A client's session, and the connection it is on at the moment.
@@ -42,7 +43,7 @@ use crate::{
 pub struct Session {
     settings: Settings,
     phase: Phase,
-    events: VecDeque<Event>,
+    events: ShortQueue<Event>,
     /// Whether a server has ever accepted this session.
     begun: bool,
     sessions_begun: u64,
@@ -94,7 +95,7 @@ impl Session {
         Self {
             settings,
             phase: Phase::Offline(Box::new(state)),
-            events: VecDeque::new(),
+            events: ShortQueue::new(),
             begun,
             sessions_begun: 0,
         }

@@ -15,19 +15,24 @@ use crate::{
 /// the connection (v5 MQTT-3.3.2-7).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InboundAliases {
+    maximum: u16,
+    /// Made for the first alias.
+    known: Option<Box<Known>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
     /// By alias, less one; empty where none is known.
     topics: Vec<String>,
-    maximum: u16,
     /// The bytes of the topics.
     bytes: usize,
 }
 
 impl InboundAliases {
-    pub(crate) fn new(maximum: u16) -> Self {
+    pub(crate) const fn new(maximum: u16) -> Self {
         Self {
-            topics: Vec::new(),
             maximum,
-            bytes: 0,
+            known: None,
         }
     }
 
@@ -42,14 +47,31 @@ impl InboundAliases {
         if alias == 0 || alias > maximum {
             return Err(ProtocolError::TopicAliasInvalid { alias, maximum });
         }
-        let index = usize::from(alias).saturating_sub(1);
+        let known = self.known.get_or_insert_default();
         if topic.as_bytes().is_empty() {
-            let known = self.topics.get(index).map(String::as_str);
-            let known = known.filter(|topic| !topic.is_empty());
             return known
+                .get(alias)
                 .map(Utf8Slice::from)
                 .ok_or(ProtocolError::TopicAliasUnknown { alias });
         }
+        known.set(alias, topic);
+        Ok(topic)
+    }
+
+    /// Returns how much memory the topics take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.known.as_ref().map_or(0, |known| known.bytes())
+    }
+}
+
+impl Known {
+    fn get(&self, alias: u16) -> Option<&str> {
+        let topic = self.topics.get(index_of(alias)).map(String::as_str);
+        topic.filter(|topic| !topic.is_empty())
+    }
+
+    fn set(&mut self, alias: u16, topic: Utf8Slice<'_>) {
+        let index = index_of(alias);
         if self.topics.len() <= index {
             self.topics.resize(index.saturating_add(1), String::new());
         }
@@ -60,14 +82,18 @@ impl InboundAliases {
             set(slot, topic.as_str());
             self.bytes = self.bytes.saturating_add(slot.capacity());
         }
-        Ok(topic)
     }
 
-    /// Returns how much memory the topics take.
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let slots = self.topics.capacity().saturating_mul(size_of::<String>());
-        slots.saturating_add(self.bytes)
+        let topics = slots.saturating_add(self.bytes);
+        size_of::<Self>().saturating_add(topics)
     }
+}
+
+/// Returns the place of an alias, which is 1 at least.
+const fn index_of(alias: u16) -> usize {
+    alias.saturating_sub(1) as usize
 }
 
 /// Puts a topic in the place of another: a peer that gives one alias to topic after topic costs no

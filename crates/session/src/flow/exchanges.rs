@@ -29,7 +29,7 @@ impl Flow {
         pool: &mut MessagePool,
     ) -> Result<Option<Completion<S>>, ProtocolError> {
         let packet_id = ack.packet_id;
-        match self.state.outbound.window.get(packet_id) {
+        match self.state.outbound.exchange(packet_id) {
             // It may be late, after a session was lost.
             None => Ok(None),
             Some(Awaited::PubAck(queued)) => {
@@ -52,11 +52,11 @@ impl Flow {
         pool: &mut MessagePool,
     ) -> Result<Option<Completion<S>>, ProtocolError> {
         let packet_id = ack.packet_id;
-        match self.state.outbound.window.get(packet_id) {
+        match self.state.outbound.exchange(packet_id) {
             // An error ends the exchange, whoever remembers it.
             None | Some(Awaited::PubComp(_)) if ack.reason_code.is_error() => Ok(None),
             None => {
-                let reason = match self.version {
+                let reason = match self.version() {
                     ProtocolVersion::V5 => ReasonCode::PacketIdentifierNotFound,
                     // Lets the peer finish an exchange that this side has forgotten.
                     ProtocolVersion::V31 | ProtocolVersion::V311 => ReasonCode::Success,
@@ -108,7 +108,7 @@ impl Flow {
         ack: Ack<S>,
     ) -> Result<Option<Completion<S>>, ProtocolError> {
         let packet_id = ack.packet_id;
-        match self.state.outbound.window.get(packet_id) {
+        match self.state.outbound.exchange(packet_id) {
             None => Ok(None),
             Some(Awaited::PubComp(token)) => {
                 let token = *token;
@@ -180,7 +180,7 @@ impl Flow {
         packet_id: PacketId,
         codes: usize,
     ) -> Result<PublishToken, ProtocolError> {
-        match self.state.outbound.window.get(packet_id) {
+        match self.state.outbound.exchange(packet_id) {
             Some(&Awaited::SubAck { token, filters }) => {
                 check_count(filters, codes)?;
                 self.state.outbound.end_request(packet_id);
@@ -196,10 +196,10 @@ impl Flow {
         packet_id: PacketId,
         codes: usize,
     ) -> Result<PublishToken, ProtocolError> {
-        match self.state.outbound.window.get(packet_id) {
+        match self.state.outbound.exchange(packet_id) {
             Some(&Awaited::UnsubAck { token, filters }) => {
                 // 3.x answers without codes.
-                if self.version == ProtocolVersion::V5 {
+                if self.version() == ProtocolVersion::V5 {
                     check_count(filters, codes)?;
                 }
                 self.state.outbound.end_request(packet_id);

@@ -19,10 +19,24 @@ const UNINDEXED_MAX: usize = 16;
 
 /// What the receiving half keeps for as long as the session lives: the QoS 2 messages that have
 /// arrived and are not released.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Inbound {
-    received: BTreeMap<PacketId, Received>,
+    /// `None` while there are none, and have been none for a while.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word instead of three, in every connection"
+    )]
+    received: Option<Box<BTreeMap<PacketId, Received>>>,
 }
+
+/// The same messages, whether there was room for more or not.
+impl PartialEq for Inbound {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Inbound {}
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Received {
@@ -66,16 +80,23 @@ enum Decision {
 /// The acknowledgements of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Acknowledger {
-    owed: VecDeque<Owed>,
-    /// The number of the first that is owed; they count up.
-    first_owed: u64,
-    /// Those that are open, by identifier and number, while many are owed.
-    open: Option<BTreeSet<(PacketId, u64)>>,
+    /// `None` while nothing is owed, and nothing has been for a while.
+    debts: Option<Box<Debts>>,
     /// QoS 1 and 2 messages that the peer counts as outstanding.
     outstanding: u16,
     receive_maximum: u16,
     /// Whether acknowledgements can carry an error.
     has_reasons: bool,
+}
+
+/// What is owed.
+#[derive(Clone, Debug, Default)]
+struct Debts {
+    owed: VecDeque<Owed>,
+    /// The number of the first that is owed; they count up.
+    first_owed: u64,
+    /// Those that are open, by identifier and number, while many are owed.
+    open: Option<BTreeSet<(PacketId, u64)>>,
 }
 
 /// What to do with a received PUBLISH.
@@ -88,15 +109,46 @@ pub(crate) enum Novelty {
 }
 
 impl Inbound {
+    fn get(&self, packet_id: PacketId) -> Option<&Received> {
+        self.received.as_ref()?.get(&packet_id)
+    }
+
+    fn get_mut(&mut self, packet_id: PacketId) -> Option<&mut Received> {
+        self.received.as_mut()?.get_mut(&packet_id)
+    }
+
+    fn insert(&mut self, packet_id: PacketId, received: Received) -> Option<Received> {
+        let all = self.received.get_or_insert_default();
+        all.insert(packet_id, received)
+    }
+
+    fn remove(&mut self, packet_id: PacketId) -> Option<Received> {
+        self.received.as_mut()?.remove(&packet_id)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&PacketId, &Received)> {
+        self.received.iter().flat_map(|received| received.iter())
+    }
+
+    fn retain(&mut self, mut is_kept: impl FnMut(&Received) -> bool) {
+        if let Some(received) = &mut self.received {
+            received.retain(|_, received| is_kept(received));
+        }
+    }
+
+    /// Lets go of the memory that nothing needs now.
+    pub(crate) fn rest(&mut self) {
+        self.received.take_if(|received| received.is_empty());
+    }
+
     /// Leaves a connection: nothing counts against the Receive Maximum of the next, and what was
     /// refused in a PUBREC that may not have arrived comes anew.
     pub(crate) fn on_disconnected(&mut self) {
         if fault::is_on(Fault::ForgetReceived) {
-            self.received.clear();
+            self.clear();
         }
-        self.received
-            .retain(|_, received| received.verdict != Verdict::Refused);
-        for received in self.received.values_mut() {
+        self.retain(|received| received.verdict != Verdict::Refused);
+        for received in self.received.iter_mut().flat_map(|all| all.values_mut()) {
             received.counted = false;
             received.owed = None;
         }
@@ -104,8 +156,7 @@ impl Inbound {
 
     /// Forgets what was not accepted: it arrives anew.
     pub(crate) fn forget_undecided(&mut self) {
-        self.received
-            .retain(|_, received| received.verdict == Verdict::Accepted);
+        self.retain(|received| received.verdict == Verdict::Accepted);
     }
 
     /// Decides about a message whose PUBREC is not owed now: it came on a connection that is gone.
@@ -116,12 +167,12 @@ impl Inbound {
         reason: ReasonCode,
         journal: &mut Journal,
     ) {
-        if let Some(received) = self.received.get_mut(&packet_id)
+        if let Some(received) = self.get_mut(packet_id)
             && received.verdict == Verdict::Undecided
         {
             received.verdict = Verdict::of(reason);
             if reason.is_error() {
-                self.received.remove(&packet_id);
+                self.remove(packet_id);
             } else {
                 journal.record(|| Operation::Accepted { packet_id });
             }
@@ -135,29 +186,28 @@ impl Inbound {
             counted: false,
             owed: None,
         };
-        self.received.insert(packet_id, accepted).is_none()
+        self.insert(packet_id, accepted).is_none()
     }
 
     /// Strikes out a message that was released elsewhere; returns false if nobody knows it.
     pub(crate) fn strike_out(&mut self, packet_id: PacketId) -> bool {
-        self.received.remove(&packet_id).is_some()
+        self.remove(packet_id).is_some()
     }
 
     /// Returns the messages that have been accepted and not released.
     pub(crate) fn accepted(&self) -> impl Iterator<Item = PacketId> {
         let accepted = |received: &Received| received.verdict == Verdict::Accepted;
-        self.received
-            .iter()
+        self.iter()
             .filter_map(move |(id, received)| accepted(received).then_some(*id))
     }
 
     /// Forgets everything: the session is lost.
     pub(crate) fn clear(&mut self) {
-        self.received.clear();
+        self.received = None;
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.received.len()
+        self.received.as_ref().map_or(0, |received| received.len())
     }
 }
 
@@ -174,9 +224,7 @@ impl Verdict {
 impl Acknowledger {
     pub(crate) const fn new(receive_maximum: u16, has_reasons: bool) -> Self {
         Self {
-            owed: VecDeque::new(),
-            first_owed: 0,
-            open: None,
+            debts: None,
             outstanding: 0,
             receive_maximum,
             has_reasons,
@@ -195,7 +243,8 @@ impl Acknowledger {
             Delivery::AtMostOnce => Ok(Novelty::New),
             Delivery::AtLeastOnce { packet_id, .. } => {
                 self.count()?;
-                self.owe(packet_id, QoS::AtLeastOnce, Decision::Open);
+                self.debts()
+                    .owe(packet_id, QoS::AtLeastOnce, Decision::Open);
                 Ok(Novelty::New)
             }
             Delivery::ExactlyOnce { packet_id, .. } => {
@@ -211,15 +260,17 @@ impl Acknowledger {
         journal: &Journal,
         out: &mut Responses,
     ) -> Result<Novelty, ProtocolError> {
-        let Some(known) = inbound.received.get_mut(&packet_id) else {
+        let Some(known) = inbound.get_mut(packet_id) else {
             self.count()?;
-            let number = self.owe(packet_id, QoS::ExactlyOnce, Decision::Open);
+            let number = self
+                .debts()
+                .owe(packet_id, QoS::ExactlyOnce, Decision::Open);
             let received = Received {
                 verdict: Verdict::Undecided,
                 counted: true,
                 owed: Some(number),
             };
-            inbound.received.insert(packet_id, received);
+            inbound.insert(packet_id, received);
             return Ok(Novelty::New);
         };
         if !known.counted {
@@ -238,7 +289,7 @@ impl Acknowledger {
                     after: journal.recorded(),
                 },
             };
-            known.owed = Some(self.owe(packet_id, QoS::ExactlyOnce, decision));
+            known.owed = Some(self.debts().owe(packet_id, QoS::ExactlyOnce, decision));
             self.release(inbound, journal, out);
         }
         if fault::is_on(Fault::DeliverRepeat) {
@@ -265,7 +316,11 @@ impl Acknowledger {
             true => reason,
             false => ReasonCode::Success,
         };
-        let Some(owed) = self.take_open(packet_id) else {
+        let open = self
+            .debts
+            .as_mut()
+            .and_then(|debts| debts.take_open(packet_id));
+        let Some(owed) = open else {
             inbound.acknowledge(packet_id, reason, journal);
             return;
         };
@@ -276,7 +331,7 @@ impl Acknowledger {
         let reason = out.fit().code(reason, packet_type);
         let mut after = OperationSequence::default();
         if owed.qos == QoS::ExactlyOnce
-            && let Some(received) = inbound.received.get_mut(&packet_id)
+            && let Some(received) = inbound.get_mut(packet_id)
         {
             received.verdict = Verdict::of(reason);
             if received.verdict == Verdict::Accepted {
@@ -299,27 +354,12 @@ impl Acknowledger {
         journal: &Journal,
         out: &mut Responses,
     ) {
-        while let Some(first) = self.owed.front() {
-            let is_due = match &first.decision {
-                Decision::Open => false,
-                Decision::Made { after, .. } => journal.is_stored(*after),
-                Decision::Forgiven => true,
-            };
-            if !is_due {
-                return;
-            }
-            let Some(Owed {
-                packet_id,
-                qos,
-                decision,
-            }) = self.owed.pop_front()
-            else {
-                return;
-            };
-            self.first_owed = self.first_owed.wrapping_add(1);
-            if self.owed.is_empty() {
-                self.open = None;
-            }
+        while let Some(Owed {
+            packet_id,
+            qos,
+            decision,
+        }) = self.debts.as_mut().and_then(|debts| debts.pop_due(journal))
+        {
             let Decision::Made {
                 reason, properties, ..
             } = decision
@@ -348,9 +388,9 @@ impl Acknowledger {
 
     fn on_pubrec_sent(&mut self, inbound: &mut Inbound, packet_id: PacketId, reason: ReasonCode) {
         if reason.is_error() {
-            inbound.received.remove(&packet_id);
+            inbound.remove(packet_id);
             self.uncount();
-        } else if let Some(received) = inbound.received.get_mut(&packet_id) {
+        } else if let Some(received) = inbound.get_mut(packet_id) {
             received.owed = None;
         }
     }
@@ -366,17 +406,18 @@ impl Acknowledger {
         packet_id: PacketId,
         journal: &mut Journal,
     ) -> Result<ReasonCode, ProtocolError> {
-        match inbound.received.get(&packet_id).copied() {
+        match inbound.get(packet_id).copied() {
             Some(Received {
                 verdict: Verdict::Accepted,
                 counted,
                 owed,
             }) => {
-                inbound.received.remove(&packet_id);
+                inbound.remove(packet_id);
                 if counted {
                     self.uncount();
                 }
-                if let Some(owed) = owed.and_then(|number| self.owed_mut(number)) {
+                let debts = self.debts.as_mut().zip(owed);
+                if let Some(owed) = debts.and_then(|(debts, number)| debts.owed_mut(number)) {
                     owed.decision = Decision::Forgiven;
                 }
                 journal.record(|| Operation::Released { packet_id });
@@ -392,6 +433,40 @@ impl Acknowledger {
         }
     }
 
+    /// Returns how many messages wait for a decision or behind one.
+    pub(crate) fn owed(&self) -> usize {
+        self.debts.as_ref().map_or(0, |debts| debts.owed.len())
+    }
+
+    /// Returns how many bytes of memory the acknowledgements take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.owed().saturating_mul(size_of::<Owed>())
+    }
+
+    /// Lets go of the memory that nothing needs now.
+    pub(crate) fn rest(&mut self) {
+        self.debts.take_if(|debts| debts.owed.is_empty());
+    }
+
+    fn debts(&mut self) -> &mut Debts {
+        self.debts.get_or_insert_default()
+    }
+
+    fn count(&mut self) -> Result<(), ProtocolError> {
+        if self.outstanding >= self.receive_maximum {
+            let receive_maximum = self.receive_maximum;
+            return Err(ProtocolError::ReceiveMaximumExceeded { receive_maximum });
+        }
+        self.outstanding = self.outstanding.saturating_add(1);
+        Ok(())
+    }
+
+    fn uncount(&mut self) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+    }
+}
+
+impl Debts {
     /// Notes an acknowledgement that is owed, and returns its number.
     fn owe(&mut self, packet_id: PacketId, qos: QoS, decision: Decision) -> u64 {
         let number = self.number_of(self.owed.len());
@@ -412,6 +487,24 @@ impl Acknowledger {
             self.open = Some(open.collect());
         }
         number
+    }
+
+    /// Takes the first out, if nothing holds it back.
+    fn pop_due(&mut self, journal: &Journal) -> Option<Owed> {
+        let is_due = match &self.owed.front()?.decision {
+            Decision::Open => false,
+            Decision::Made { after, .. } => journal.is_stored(*after),
+            Decision::Forgiven => true,
+        };
+        if !is_due {
+            return None;
+        }
+        let first = self.owed.pop_front()?;
+        self.first_owed = self.first_owed.wrapping_add(1);
+        if self.owed.is_empty() {
+            self.open = None;
+        }
+        Some(first)
     }
 
     /// Returns the oldest acknowledgement for an identifier that is open; it is about to be decided.
@@ -435,28 +528,5 @@ impl Acknowledger {
     fn number_of(&self, at: usize) -> u64 {
         self.first_owed
             .saturating_add(u64::try_from(at).unwrap_or(u64::MAX))
-    }
-
-    /// Returns how many messages wait for a decision or behind one.
-    pub(crate) fn owed(&self) -> usize {
-        self.owed.len()
-    }
-
-    /// Returns how many bytes of memory the acknowledgements take.
-    pub(crate) fn bytes(&self) -> usize {
-        self.owed.len().saturating_mul(size_of::<Owed>())
-    }
-
-    fn count(&mut self) -> Result<(), ProtocolError> {
-        if self.outstanding >= self.receive_maximum {
-            let receive_maximum = self.receive_maximum;
-            return Err(ProtocolError::ReceiveMaximumExceeded { receive_maximum });
-        }
-        self.outstanding = self.outstanding.saturating_add(1);
-        Ok(())
-    }
-
-    fn uncount(&mut self) {
-        self.outstanding = self.outstanding.saturating_sub(1);
     }
 }

@@ -6,6 +6,7 @@ mod fit;
 mod gate;
 mod inbound;
 mod outbound;
+mod outbox;
 mod outgoing;
 mod quota;
 mod responses;
@@ -71,18 +72,25 @@ pub(crate) struct Arrival {
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
     pub(crate) state: SessionState,
-    version: ProtocolVersion,
     limits: Arc<Limits>,
-    peer: PeerLimits,
     quota: Quota,
-    /// Messages in flight from before this connection that have to be sent again, in order.
-    resend: VecDeque<PacketId>,
+    /// Messages in flight from before this connection that have to be sent again, in order; mostly
+    /// there are none.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word instead of four, in every connection"
+    )]
+    resend: Option<Box<VecDeque<PacketId>>>,
     /// What waits for the store, where a journal is kept.
     gate: Option<Box<Gate>>,
     responses: Responses,
     acknowledger: Acknowledger,
     inbound_aliases: InboundAliases,
     outbound_aliases: OutboundAliases,
+    /// The highest QoS that the peer takes.
+    maximum_qos: QoS,
+    /// Whether the peer takes messages that are to be retained.
+    retain_available: bool,
 }
 
 impl Flow {
@@ -122,20 +130,20 @@ impl Flow {
         if let Some(packet) = first {
             responses.push(packet);
         }
-        let in_flight = state.outbound.window.ids_in_order();
+        let in_flight = state.outbound.ids_in_order();
         let mut flow = Self {
-            version,
-            peer,
             quota: Quota::new(
                 limits.inflight_max.min(peer.receive_maximum).max(1),
                 in_flight.iter().copied(),
             ),
-            resend: VecDeque::new(),
+            resend: None,
             gate: Gate::new(&state.journal),
             responses,
             acknowledger: Acknowledger::new(receive_maximum, has_reasons),
             inbound_aliases: InboundAliases::new(aliases_in),
             outbound_aliases: OutboundAliases::new(aliases_out),
+            maximum_qos: peer.maximum_qos,
+            retain_available: peer.retain_available,
             limits,
             state,
         };
@@ -150,8 +158,10 @@ impl Flow {
             return;
         }
         for id in in_flight {
-            match self.state.outbound.window.get(id) {
-                Some(Awaited::PubAck(_) | Awaited::PubRec(_)) => self.resend.push_back(id),
+            match self.state.outbound.exchange(id) {
+                Some(Awaited::PubAck(_) | Awaited::PubRec(_)) => {
+                    self.resend.get_or_insert_default().push_back(id);
+                }
                 Some(Awaited::PubComp(_)) => self.release(id),
                 Some(Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) | None => {}
             }
@@ -303,8 +313,8 @@ impl Flow {
             message: message.clone(),
             options: options.clone(),
         };
-        let size =
-            OutgoingPublish::new(queued, delivery, now).encoded_len(self.version, &mut Vec::new());
+        let size = OutgoingPublish::new(queued, delivery, now)
+            .encoded_len(self.version(), &mut Vec::new());
         size.ok()
             .and_then(|size| u64::try_from(size).ok())
             .unwrap_or(u64::MAX)
@@ -409,10 +419,10 @@ impl Flow {
     /// likes.
     fn may_send_new(&self) -> bool {
         let outbound = &self.state.outbound;
-        (self.resend.is_empty() || self.may_resend())
+        (self.resend.is_none() || self.may_resend())
             && (self.quota.has_room() || fault::is_on(Fault::IgnoreReceiveMaximum))
             && outbound.messages_in_flight() < self.limits.inflight_max.max(1)
-            && !outbound.window.is_full()
+            && outbound.has_free_id()
     }
 
     fn may_resend(&self) -> bool {
@@ -422,7 +432,8 @@ impl Flow {
 
     fn next_resend(&mut self, now: Instant) -> Option<OutgoingPublish> {
         while self.may_resend() {
-            let packet_id = self.resend.pop_front()?;
+            let packet_id = self.resend.as_mut()?.pop_front()?;
+            self.resend.take_if(|resend| resend.is_empty());
             // It may have been answered before it was sent again.
             if let Some(publish) = self.in_flight(packet_id, true, now) {
                 return Some(publish);
@@ -434,7 +445,7 @@ impl Flow {
     /// Returns a message in flight that the peer has not taken.
     fn in_flight(&self, packet_id: PacketId, dup: bool, now: Instant) -> Option<OutgoingPublish> {
         let dup = dup && !fault::is_on(Fault::NoDup);
-        let (queued, delivery) = match self.state.outbound.window.get(packet_id)? {
+        let (queued, delivery) = match self.state.outbound.exchange(packet_id)? {
             Awaited::PubAck(queued) => (queued, Delivery::AtLeastOnce { packet_id, dup }),
             Awaited::PubRec(queued) => (queued, Delivery::ExactlyOnce { packet_id, dup }),
             Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. } => return None,
@@ -451,18 +462,18 @@ impl Flow {
         /// What a topic alias may add to a packet: the property, and one byte more for each of the
         /// two lengths.
         const ALIAS_BYTES: u64 = 5;
-        if publish.delivery().qos() > self.peer.maximum_qos {
+        if publish.delivery().qos() > self.maximum_qos {
             return Err(Undelivered::QosNotSupported);
         }
-        if publish.retain() && !self.peer.retain_available {
+        if publish.retain() && !self.retain_available {
             return Err(Undelivered::RetainNotSupported);
         }
-        let maximum = self.peer.packet_size_max.min(PROTOCOL_PACKET_SIZE_MAX);
+        let maximum = self.fit().packet_size_max.min(PROTOCOL_PACKET_SIZE_MAX);
         let mut room = u64::from(maximum);
         // What the protocol can express is measured only where it could be exceeded.
         if maximum < PROTOCOL_PACKET_SIZE_MAX || publish.message().size() > usize::from(u16::MAX) {
             let size = publish
-                .encoded_len(self.version, &mut Vec::new())
+                .encoded_len(self.version(), &mut Vec::new())
                 .ok()
                 .and_then(|size| u64::try_from(size).ok());
             room = size
@@ -499,7 +510,7 @@ impl Flow {
     pub(crate) fn has_packet(&self) -> bool {
         !self.responses.is_empty()
             || (self.gate.as_ref()).is_some_and(|gate| gate.has_message(&self.state.journal))
-            || (self.may_resend() && !self.resend.is_empty())
+            || (self.may_resend() && self.resend.is_some())
             || self
                 .state
                 .outbound
@@ -515,11 +526,18 @@ impl Flow {
     pub(crate) fn into_parts(mut self) -> (SessionState, Responses) {
         self.state.inbound.on_disconnected();
         self.state.outbound.drop_qos0();
-        self.state.outbound.shrink();
+        self.state.rest();
         (self.state, self.responses)
     }
 
+    /// Lets go of the memory that nothing needs now.
+    pub(crate) fn rest(&mut self) {
+        self.state.rest();
+        self.responses.rest();
+        self.acknowledger.rest();
+    }
+
     pub(crate) const fn version(&self) -> ProtocolVersion {
-        self.version
+        self.fit().version
     }
 }

@@ -1,6 +1,6 @@
 //! The send quota: how many QoS 1 and 2 messages the peer takes at this moment.
 
-use alloc::collections::BTreeSet;
+use alloc::{boxed::Box, collections::BTreeSet};
 
 use mqttstack_codec::PacketId;
 
@@ -16,16 +16,21 @@ use mqttstack_codec::PacketId;
 #[derive(Clone, Debug)]
 pub(super) struct Quota {
     left: u16,
-    /// Exchanges that were resumed and have spent nothing.
-    unspent: BTreeSet<PacketId>,
+    /// Exchanges that were resumed and have spent nothing; mostly there are none.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word instead of three, in every connection"
+    )]
+    unspent: Option<Box<BTreeSet<PacketId>>>,
 }
 
 impl Quota {
     /// Begins a connection on which `resumed` exchanges go on.
     pub(super) fn new(maximum: u16, resumed: impl IntoIterator<Item = PacketId>) -> Self {
+        let unspent: BTreeSet<PacketId> = resumed.into_iter().collect();
         Self {
             left: maximum,
-            unspent: resumed.into_iter().collect(),
+            unspent: (!unspent.is_empty()).then(|| Box::new(unspent)),
         }
     }
 
@@ -36,20 +41,30 @@ impl Quota {
 
     /// Counts a PUBLISH that is sent.
     pub(super) fn spend(&mut self, packet_id: PacketId) {
-        self.unspent.remove(&packet_id);
+        self.strike_out(packet_id);
         self.left = self.left.saturating_sub(1);
     }
 
     /// Counts an exchange that ends.
     pub(super) fn give_back(&mut self, packet_id: PacketId) {
-        if !self.unspent.remove(&packet_id) {
+        if !self.strike_out(packet_id) {
             self.left = self.left.saturating_add(1);
         }
     }
 
     /// Returns whether an exchange was resumed, and its PUBLISH has not been sent since.
     pub(super) fn is_unspent(&self, packet_id: PacketId) -> bool {
-        self.unspent.contains(&packet_id)
+        (self.unspent.as_ref()).is_some_and(|unspent| unspent.contains(&packet_id))
+    }
+
+    /// Forgets that an exchange has spent nothing; returns whether that was so.
+    fn strike_out(&mut self, packet_id: PacketId) -> bool {
+        let Some(unspent) = &mut self.unspent else {
+            return false;
+        };
+        let was_unspent = unspent.remove(&packet_id);
+        self.unspent.take_if(|unspent| unspent.is_empty());
+        was_unspent
     }
 }
 

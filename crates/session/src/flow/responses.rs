@@ -1,15 +1,16 @@
 //! The packets that nothing holds back: everything but PUBLISH.
 
-use alloc::{boxed::Box, collections::VecDeque};
+use alloc::boxed::Box;
 
 use mqttstack_codec::{Ack, Packet, PacketId, ReasonCode};
 
 use super::fit::Fit;
+use crate::short_queue::ShortQueue;
 
 /// The packets other than PUBLISH that wait to be sent, in their order.
 #[derive(Clone, Debug)]
 pub(crate) struct Responses {
-    queue: VecDeque<Response>,
+    queue: ShortQueue<Response>,
     /// The bytes of the packets in boxes.
     boxed_bytes: usize,
     fit: Fit,
@@ -54,7 +55,7 @@ impl Responses {
 
     pub(crate) const fn new(fit: Fit) -> Self {
         Self {
-            queue: VecDeque::new(),
+            queue: ShortQueue::new(),
             boxed_bytes: 0,
             fit,
         }
@@ -110,6 +111,11 @@ impl Responses {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Lets go of the memory that nothing needs now.
+    pub(crate) fn rest(&mut self) {
+        self.queue.rest();
     }
 
     /// Returns how many bytes of memory the packets take.

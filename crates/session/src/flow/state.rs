@@ -8,7 +8,8 @@ use mqttstack_limits::{Instant, Limits};
 
 use super::{
     inbound::Inbound,
-    outbound::{DeliveryOptions, Outbound, PublishToken, QueueStatus},
+    outbound::{DeliveryOptions, PublishToken, QueueStatus},
+    outbox::Outbox,
 };
 use crate::{
     Message, PublishError,
@@ -24,7 +25,7 @@ use crate::{
 /// the whole each time, uses the [journal](crate::journal).
 #[derive(Clone, Debug, Default)]
 pub struct SessionState {
-    pub(crate) outbound: Outbound,
+    pub(crate) outbound: Outbox,
     pub(crate) inbound: Inbound,
     pub(crate) journal: Journal,
 }
@@ -110,7 +111,7 @@ impl SessionState {
 
     pub(crate) fn clear_unrecorded(&mut self) {
         let tracks = self.outbound.is_tracked();
-        self.outbound = Outbound::default();
+        self.outbound = Outbox::default();
         self.inbound = Inbound::default();
         if tracks {
             self.outbound.track();
@@ -166,11 +167,17 @@ impl SessionState {
     /// The peer has lost its side of the session: what is in flight waits again to be sent as new,
     /// or is given up. Returns the messages that the peer had taken over before.
     pub(crate) fn session_lost(&mut self, resend: bool) -> Vec<PublishToken> {
-        if !self.outbound.window.is_empty() || self.inbound.len() > 0 {
+        if self.outbound.has_exchanges() || self.inbound.len() > 0 {
             self.journal.record(|| Operation::PeerLost { resend });
         }
         self.inbound.clear();
         self.outbound.session_lost(resend)
+    }
+
+    /// Lets go of the memory that nothing needs now.
+    pub(crate) fn rest(&mut self) {
+        self.outbound.rest();
+        self.inbound.rest();
     }
 
     /// Returns how much waits and how much is in flight.

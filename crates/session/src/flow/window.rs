@@ -55,6 +55,14 @@ impl<T> Default for Window<T> {
 }
 
 impl<T> Window<T> {
+    /// Makes a window whose first exchange has this identifier.
+    pub(crate) fn beginning_at(base: PacketId) -> Self {
+        Self {
+            base,
+            ..Self::default()
+        }
+    }
+
     /// Begins an exchange and returns its identifier, or gives `value` back if all are in use.
     pub(crate) fn insert(&mut self, value: T) -> Result<PacketId, T> {
         if self.is_full() {
@@ -158,12 +166,6 @@ impl<T> Window<T> {
         self.live == u16::MAX
     }
 
-    /// Returns how many slots take memory.
-    #[cfg(test)]
-    pub(crate) fn spare_slots(&self) -> usize {
-        self.slots.capacity()
-    }
-
     /// Returns the identifiers in use, oldest exchange first.
     pub(crate) fn ids_in_order(&self) -> VecDeque<PacketId> {
         let set_aside = self.set_aside.iter().flat_map(|aside| &aside.exchanges);
@@ -195,7 +197,8 @@ impl<T> Window<T> {
         Some(value)
     }
 
-    fn next_id(&self) -> PacketId {
+    /// Returns the identifier of the next exchange, unless that one is in use.
+    pub(crate) fn next_id(&self) -> PacketId {
         advance(self.base, self.slots.len())
     }
 

@@ -123,7 +123,7 @@ fn without_a_journal_nothing_is_recorded_and_nothing_waits() {
     assert!(queued.is_ok());
     assert_eq!(state.poll_operation(), None);
     assert_eq!(state.recorded(), OperationSequence::default());
-    assert!(size_of::<SessionState>() <= 200);
+    assert!(size_of::<SessionState>() <= 40);
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
+use alloc::{boxed::Box, sync::Arc};
 use core::time::Duration;
 
 use mqttstack_codec::{
@@ -28,6 +28,7 @@ use crate::{
     QueueStatus, SessionState,
     check::unexpected,
     journal::{Operation, OperationSequence},
+    short_queue::ShortQueue,
 };
 
 /// One connection at a server and, once it is accepted, the session on it.
@@ -48,7 +49,7 @@ use crate::{
 pub struct Session {
     limits: Arc<Limits>,
     phase: Phase,
-    events: VecDeque<Event>,
+    events: ShortQueue<Event>,
     /// When the last packet arrived, or the connection was opened.
     last_received: Instant,
 }
@@ -73,7 +74,7 @@ impl Session {
         Self {
             limits,
             phase: Phase::AwaitConnect { deadline },
-            events: VecDeque::new(),
+            events: ShortQueue::new(),
             last_received: now,
         }
     }
@@ -528,6 +529,16 @@ impl Session {
         match &self.phase {
             Phase::Connected(connected) => connected.flow.alias_bytes(),
             Phase::AwaitConnect { .. } | Phase::Deciding(_) | Phase::Ended(_) => 0,
+        }
+    }
+
+    /// Lets go of the memory that nothing needs now, such as the room of queues that are empty: for a
+    /// connection that may be quiet for a while.
+    pub fn rest(&mut self) {
+        self.events.rest();
+        match &mut self.phase {
+            Phase::Connected(connected) => connected.flow.rest(),
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) | Phase::Ended(_) => {}
         }
     }
 

@@ -79,9 +79,9 @@ impl Queued {
     }
 }
 
-/// What the sending half keeps for as long as the session lives.
+/// What the sending half of a session keeps while it has something to send.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outbound {
+pub(super) struct Outbound {
     pub(super) window: Window<Awaited>,
     /// The bytes of the messages in the window.
     inflight_bytes: u64,
@@ -115,6 +115,26 @@ impl PartialEq for Outbound {
 impl Eq for Outbound {}
 
 impl Outbound {
+    /// Begins where another ended.
+    pub(super) fn resume(last_token: PublishToken, next_id: PacketId) -> Self {
+        Self {
+            window: Window::beginning_at(next_id),
+            last_token: last_token.0,
+            ..Self::default()
+        }
+    }
+
+    /// Returns where another can begin, if there is nothing else to keep.
+    pub(super) fn at_rest(&self) -> Option<(PublishToken, PacketId)> {
+        let is_over = self.is_idle() && self.undelivered.is_none();
+        is_over.then(|| (PublishToken(self.last_token), self.window.next_id()))
+    }
+
+    /// Returns whether nothing waits and nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queued_messages() == 0 && self.window.is_empty()
+    }
+
     /// Returns the next token.
     pub(crate) fn next_token(&mut self) -> PublishToken {
         self.last_token = self.last_token.saturating_add(1);
@@ -457,13 +477,6 @@ impl Outbound {
             dropped,
             expired,
         }
-    }
-
-    /// Returns how many messages could be taken without more memory.
-    #[cfg(test)]
-    pub(crate) fn spare_slots(&self) -> usize {
-        let queues = [&self.queue, &self.queue_qos0].map(VecDeque::capacity);
-        queues.into_iter().chain([self.window.spare_slots()]).sum()
     }
 
     fn queued_messages(&self) -> usize {
