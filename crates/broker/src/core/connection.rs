@@ -11,8 +11,10 @@ use slab::Slab;
 use super::{
     intake::Intake,
     keys::{ConnectionId, SessionKey},
+    known_peer::{KnownPeer, ListenerNames},
     peer::Peer,
     questions::Question,
+    unread::Unread,
 };
 
 /// Packets of this many bytes and more are decoded in place, so that their payload is shared
@@ -34,21 +36,14 @@ pub(super) struct Connection {
     pub(super) generation: u32,
     /// What the driver calls it.
     pub(super) handle: u64,
-    pub(super) peer: Arc<Peer>,
-    pub(super) limits: Arc<Limits>,
+    peer: KnownPeer,
     pub(super) session: Session,
     /// The session it is on, once it has been accepted.
     pub(super) key: Option<SessionKey>,
     /// A CONNECT on its way through authentication and takeover.
     pub(super) admission: Option<Box<Admission>>,
-    /// Bytes that have not been handled: the beginning of a packet, or everything behind a pause.
-    unread: Vec<u8>,
-    /// A large packet that is ahead of them.
-    pub(super) intake: Option<Box<Intake>>,
-    /// How many bytes make it worth to look at `unread` again.
-    wanted: usize,
-    /// When the packet at the head of `unread` began; `NEVER` when none has.
-    begun_at: Instant,
+    /// What has arrived and has not been handled; mostly there is nothing.
+    unread: Option<Box<Unread>>,
     /// Nothing leaves before this is stored.
     pub(super) output_after: OperationSequence,
     /// Whether the output is full: then nothing more is encoded until it has been written.
@@ -109,15 +104,11 @@ impl Connection {
         Self {
             generation,
             handle,
-            peer,
-            session: Session::new(Arc::clone(&limits), now),
-            limits,
+            peer: KnownPeer::Whole(peer),
+            session: Session::new(limits, now),
             key: None,
             admission: None,
-            unread: Vec::new(),
-            intake: None,
-            wanted: 0,
-            begun_at: Instant::NEVER,
+            unread: None,
             output_after: OperationSequence::default(),
             is_blocked: false,
             has_left: false,
@@ -165,63 +156,59 @@ impl Connection {
             || self.session.response_bytes() > RESPONSE_BYTES_MAX
     }
 
+    /// Returns the limits of the listener that the client came to.
+    pub(super) const fn limits(&self) -> &Arc<Limits> {
+        self.session.limits()
+    }
+
+    /// Returns what is known of the client beside what it says.
+    pub(super) fn peer(&self, listeners: &ListenerNames) -> Arc<Peer> {
+        self.peer.get(listeners)
+    }
+
+    /// More has become known of the client.
+    pub(super) fn set_peer(&mut self, peer: Arc<Peer>) {
+        self.peer = KnownPeer::Whole(peer);
+    }
+
+    /// The client has been let in: what is known of it is seldom wanted from now on.
+    pub(super) fn pack_peer(&mut self, listeners: &mut ListenerNames) {
+        self.peer.pack(listeners);
+    }
+
     /// Keeps bytes for later.
-    ///
-    /// The buffer grows with what arrives, never by what is claimed, and ends at the size of the
-    /// packet: a payload that shares it holds no more memory than it is counted with.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
-        if let Some(intake) = self.intake.as_deref_mut().filter(|it| !it.is_complete()) {
-            return intake.append(bytes);
-        }
-        let len = self.unread.len().saturating_add(bytes.len());
-        if len > self.unread.capacity() && len <= self.wanted {
-            let capacity = len.saturating_mul(2).min(self.wanted);
-            // The system moves large buffers without copying them.
-            self.unread
-                .reserve_exact(capacity.saturating_sub(self.unread.len()));
-        }
-        self.unread.extend_from_slice(bytes);
+        self.unread.get_or_insert_default().keep(bytes);
     }
 
     /// Puts back what was taken: it is ahead of all that is kept.
     pub(super) fn put_back(&mut self, bytes: &[u8]) {
-        let behind = std::mem::replace(&mut self.unread, bytes.to_vec());
-        self.unread.extend_from_slice(&behind);
+        self.unread.get_or_insert_default().put_back(bytes);
     }
 
     /// Returns how many bytes make it worth to look again; all there are if that is not known.
     pub(super) fn missing(&self) -> usize {
-        match self.wanted.checked_sub(self.unread_len()) {
-            None | Some(0) => usize::MAX,
-            Some(missing) => missing,
-        }
+        let missing = self.unread.as_ref().and_then(|unread| unread.missing());
+        missing.unwrap_or(usize::MAX)
     }
 
     /// Notes how many bytes the packet at the head of what is kept takes.
     pub(super) fn want(&mut self, wanted: usize, now: Instant) {
-        self.wanted = wanted;
-        self.begun_at = self.begun_at.min(now);
+        self.unread.get_or_insert_default().want(wanted, now);
     }
 
     /// Returns when the packet that an accepted client has begun has to be whole.
     pub(super) fn packet_deadline(&self) -> Instant {
-        if self.key.is_none() || self.unread_len() >= self.wanted {
-            return Instant::NEVER;
+        let begun_at = self.unread.as_ref().and_then(|unread| unread.begun_at());
+        match begun_at.filter(|_| self.key.is_some()) {
+            Some(begun_at) => begun_at + self.limits().packet_timeout,
+            None => Instant::NEVER,
         }
-        self.begun_at + self.limits.packet_timeout
     }
 
     /// Takes what is kept, if it is worth looking at.
     pub(super) fn take_unread(&mut self) -> Option<Bytes> {
-        if let Some(intake) = self.intake.take_if(|intake| intake.is_complete()) {
-            self.wanted = 0;
-            return Some(intake.into_bytes());
-        }
-        if self.unread.is_empty() || self.unread.len() < self.wanted {
-            return None;
-        }
-        self.wanted = 0;
-        Some(Bytes::from(std::mem::take(&mut self.unread)))
+        self.unread.as_mut()?.take()
     }
 
     /// Returns the bytes of what is being decided: a CONNECT, or a question.
@@ -241,24 +228,23 @@ impl Connection {
     /// Returns the beginning of a packet, if that is all there is and its length is known: so many
     /// bytes.
     pub(super) fn begun(&self) -> Option<(&[u8], usize)> {
-        let is_begun = self.intake.is_none() && self.wanted > self.unread.len();
-        is_begun.then_some((&self.unread, self.wanted))
+        self.unread.as_ref()?.begun()
     }
 
     /// Goes on with that packet in a buffer of its own.
     pub(super) fn take_in(&mut self, intake: Box<Intake>) {
-        self.unread = Vec::new();
-        self.intake = Some(intake);
+        self.unread.get_or_insert_default().take_in(intake);
+    }
+
+    /// Returns the large packet that is being received.
+    pub(super) fn intake_mut(&mut self) -> Option<&mut Intake> {
+        self.unread.as_mut()?.intake_mut()
     }
 
     pub(super) fn has_unread(&self) -> bool {
-        self.unread_len() > 0
-    }
-
-    /// Returns how many bytes are kept.
-    fn unread_len(&self) -> usize {
-        let filled = self.intake.as_ref().map_or(0, |intake| intake.filled());
-        self.unread.len().saturating_add(filled)
+        self.unread
+            .as_ref()
+            .is_some_and(|unread| !unread.is_empty())
     }
 
     /// Returns how much memory is taken that only the client can give back.
@@ -269,14 +255,12 @@ impl Connection {
 
     /// Returns how much memory is taken for bytes that have not been handled.
     pub(super) fn unread_capacity(&self) -> usize {
-        let intake = self.intake.as_ref().map_or(0, |intake| intake.capacity());
-        self.unread.capacity().saturating_add(intake)
+        self.unread.as_ref().map_or(0, |unread| unread.capacity())
     }
 
     /// Drops what is kept: nobody will look at it.
     pub(super) fn drop_unread(&mut self) {
-        self.unread = Vec::new();
-        self.intake = None;
+        self.unread = None;
     }
 
     /// Handles the packet at the head of `bytes`, copying a payload that is to be kept.
@@ -287,7 +271,7 @@ impl Connection {
         }
         match decoder.decode_ref(bytes) {
             Ok(Some((packet, len))) => {
-                self.begun_at = Instant::NEVER;
+                self.end_packet();
                 match self.session.handle_packet_in(packet, pool, now) {
                     Ok(()) => Step::Handled(len),
                     Err(_) => Step::Failed,
@@ -335,8 +319,16 @@ impl Connection {
     }
 
     fn handle_shared(&mut self, packet: Packet<Shared>, now: Instant) -> Result<(), ProtocolError> {
-        self.begun_at = Instant::NEVER;
+        self.end_packet();
         self.session.handle_packet(packet, now)
+    }
+
+    /// The packet at the head of what arrived is whole.
+    fn end_packet(&mut self) {
+        if let Some(unread) = &mut self.unread {
+            unread.end_packet();
+            self.unread.take_if(|unread| unread.is_idle());
+        }
     }
 
     /// A peer that does not begin with CONNECT need not be heard out.
@@ -355,7 +347,7 @@ impl Connection {
             .with_version(self.session.version().unwrap_or(ProtocolVersion::V5))
             .with_packet_size_max(self.session.packet_size_max())
             .with_sender(Sender::Client)
-            .with_refuse_discouraged(self.limits.refuse_discouraged)
+            .with_refuse_discouraged(self.limits().refuse_discouraged)
     }
 }
 
@@ -384,5 +376,16 @@ fn wanted(decoder: Decoder, bytes: &[u8]) -> usize {
     match decoder.frame(bytes) {
         Ok(Some(header)) => header.total_len(),
         Ok(None) | Err(_) => bytes.len().saturating_add(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_takes_little_beside_its_session() {
+        let beside = size_of::<Connection>() - size_of::<Session>();
+        assert!(beside <= 128, "{beside}");
     }
 }

@@ -36,6 +36,8 @@ impl Core {
             return;
         };
         connection.timer_at = Instant::NEVER;
+        // Whoever was busy may be quiet now.
+        connection.session.rest();
         // The session reports the end as an event.
         let _ = connection.session.handle_timeout(now);
         if connection.packet_deadline() <= now {

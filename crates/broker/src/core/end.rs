@@ -14,6 +14,7 @@ use mqttstack_topic::{CharacterPolicy, GroupTag, TopicLimits};
 
 use super::{
     Core,
+    connection::find_mut,
     keys::{ConnectionId, SessionKey},
     notice::Notice,
     session_table::{Absent, Presence},
@@ -36,14 +37,15 @@ pub(super) const CHECKED_BEFORE: TopicLimits = TopicLimits {
 impl Core {
     /// A connection is over: its session, if it has one, stays or goes, and so does its will.
     pub(super) fn on_ended(&mut self, id: ConnectionId, ended: Ended, now: Instant) {
-        let Some(connection) = self.connection_mut(id) else {
+        let Some(connection) = find_mut(&mut self.connections, id) else {
             return;
         };
         connection.drop_unread();
         connection.admission = None;
         connection.has_left = matches!(ended.cause, EndCause::ClientDisconnected(_));
         let state = connection.session.detach();
-        let (peer, limits) = (Arc::clone(&connection.peer), Arc::clone(&connection.limits));
+        let limits = Arc::clone(connection.limits());
+        let peer = connection.peer(&self.listeners);
         let key = connection.key.take();
         self.drop_question(id);
         let entry = key.and_then(|key| self.sessions.get(key));

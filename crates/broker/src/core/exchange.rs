@@ -1,7 +1,7 @@
 //! Exchanges of several steps that prove who a client is: enhanced authentication, when it connects and
 //! whenever it likes afterwards.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use mqttstack_codec::{Auth, Properties, ReasonCode, Shared};
@@ -40,7 +40,7 @@ impl Core {
         let Some(connection) = find(&self.connections, id) else {
             return;
         };
-        let peer = Arc::clone(&connection.peer);
+        let peer = connection.peer(&self.listeners);
         let entry = connection.key.and_then(|key| self.sessions.get(key));
         let admission = connection.admission.as_deref();
         let client_id = match (entry, admission) {

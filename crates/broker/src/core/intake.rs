@@ -184,7 +184,7 @@ impl Core {
     #[must_use]
     pub fn input_place(&mut self, id: ConnectionId) -> Option<&mut [u8]> {
         let connection = self.connection_mut(id)?;
-        let intake = connection.intake.as_deref_mut()?;
+        let intake = connection.intake_mut()?;
         Some(intake.room()).filter(|room| !room.is_empty())
     }
 
@@ -193,7 +193,7 @@ impl Core {
         let Some(connection) = self.connection_mut(id) else {
             return;
         };
-        let Some(intake) = connection.intake.as_deref_mut() else {
+        let Some(intake) = connection.intake_mut() else {
             return;
         };
         intake.fill(count);

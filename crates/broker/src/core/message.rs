@@ -1,6 +1,6 @@
 //! What workers tell one another.
 
-use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
+use std::{num::NonZeroU64, sync::Arc};
 
 use mqttstack_codec::{QoS, ReasonCode, Shared, Will};
 use mqttstack_limits::{Instant, Limits};
@@ -12,7 +12,7 @@ use mqttstack_topic::GroupTag;
 
 use super::{
     keys::{ConnectionId, SessionKey, WorkerId},
-    session_table::{Drops, OwedRetained},
+    session_table::{Drops, Owed},
 };
 
 /// Something that one worker tells another. Messages between two workers arrive in their order.
@@ -133,7 +133,7 @@ pub(super) struct MovedSession {
     pub(super) subscription_bytes: u64,
     pub(super) shared_count: u32,
     pub(super) drops: Drops,
-    pub(super) owed: BTreeMap<Box<str>, OwedRetained>,
+    pub(super) owed: Owed,
     /// When the session ends if nobody takes it up.
     pub(super) expires_at: Instant,
     /// A will that waits for its delay, and when it is due.

@@ -13,6 +13,7 @@ mod input;
 mod intake;
 mod journal;
 mod keys;
+mod known_peer;
 mod locations;
 mod match_cache;
 mod memory;
@@ -32,6 +33,7 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod unread;
 mod work;
 
 use std::{collections::VecDeque, fmt, sync::Arc};
@@ -64,6 +66,7 @@ use self::{
     exchange::Exchanges,
     intake::SpareBuffers,
     journal::Journal,
+    known_peer::ListenerNames,
     match_cache::MatchCache,
     memory::Memory,
     metrics::{Counts, Status},
@@ -96,6 +99,7 @@ pub struct Core {
     connections_made: u32,
     /// How many of its connections have not been accepted.
     pending_connections: u32,
+    listeners: ListenerNames,
     sessions: SessionTable,
     /// Sessions on their way between workers.
     moves: Moves,
@@ -151,6 +155,7 @@ impl Core {
             connections: Slab::new(),
             connections_made: 0,
             pending_connections: 0,
+            listeners: ListenerNames::default(),
             sessions: SessionTable::new(settings.worker, locations),
             moves: Moves::default(),
             echoes: Echoes::default(),
@@ -238,7 +243,7 @@ impl Core {
     /// proxy, what it showed when it opened TLS or a WebSocket.
     pub fn handle_peer(&mut self, id: ConnectionId, peer: Arc<Peer>) {
         if let Some(connection) = self.connection_mut(id) {
-            connection.peer = peer;
+            connection.set_peer(peer);
         }
     }
 
@@ -445,9 +450,15 @@ impl Core {
         }
     }
 
+    /// Returns what is known of the client of a connection beside what it says.
+    fn peer(&self, id: ConnectionId) -> Option<Arc<Peer>> {
+        let connection = self.connection(id)?;
+        Some(connection.peer(&self.listeners))
+    }
+
     /// Returns what the limits say about topics.
     fn topic_limits(&self, id: ConnectionId) -> TopicLimits {
-        let limits = self.connection(id).map(|connection| &connection.limits);
+        let limits = self.connection(id).map(Connection::limits);
         TopicLimits {
             levels_max: limits.map_or(TopicLimits::DEFAULT.levels_max, |it| it.topic_levels_max),
             bytes_max: u16::MAX,

@@ -105,7 +105,8 @@ impl Core {
         };
         let version = connection.session.version().unwrap_or(ProtocolVersion::V5);
         // An outlet that is always full would never take anything.
-        let full = usize::try_from(connection.limits.output_bytes_max.max(1)).unwrap_or(usize::MAX);
+        let full =
+            usize::try_from(connection.limits().output_bytes_max.max(1)).unwrap_or(usize::MAX);
         let mut failed: Option<EncodeError> = None;
         let (mut packets, mut publishes): (u64, u64) = (0, 0);
         while outlet.waiting() < full || connection.session.is_ended() {

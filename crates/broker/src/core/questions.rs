@@ -70,7 +70,7 @@ impl Core {
         let Some(connection) = self.connection_mut(id) else {
             return;
         };
-        let due = now + connection.limits.decision_timeout;
+        let due = now + connection.limits().decision_timeout;
         connection.question = Some(Box::new(Question { number, due, about }));
         self.timers.schedule(Timer::Decision(id), due);
     }

@@ -31,8 +31,8 @@ pub(super) struct Entry {
     pub(super) drops: Drops,
     /// How many of the subscriptions are shared.
     pub(super) shared_count: u32,
-    /// Retained messages that subscriptions are still owed, by filter.
-    pub(super) owed: BTreeMap<Box<str>, OwedRetained>,
+    /// Retained messages that subscriptions are still owed.
+    pub(super) owed: Owed,
     /// Whether it is to be dropped, because its queue is full.
     pub(super) is_overflowed: bool,
     /// Whether its client says that it is a bridge.
@@ -64,7 +64,7 @@ impl Entry {
             counted_bytes: 0,
             drops: Drops::default(),
             shared_count: 0,
-            owed: BTreeMap::new(),
+            owed: Owed::default(),
             is_overflowed: false,
             is_bridge: false,
             published_elsewhere: false,
@@ -86,9 +86,13 @@ impl Entry {
 /// How often the log is told of messages that a client did not take, at most.
 const DROPS_TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Messages that a session had no room for, or that were larger than its client takes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Drops {
+/// Messages that a session had no room for, or that were larger than its client takes; mostly there
+/// are none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Drops(Option<Box<CountedDrops>>);
+
+#[derive(Clone, Debug, Default)]
+struct CountedDrops {
     /// How many its queue has counted, as far as that is known.
     of_queue: u64,
     /// How many the log has not been told of.
@@ -100,32 +104,53 @@ pub(super) struct Drops {
 impl Drops {
     /// Counts messages that never came to the queue, because there was no memory or no room for them.
     pub(super) fn miss(&mut self, count: u64) {
-        self.untold = self.untold.saturating_add(count);
+        if count > 0 {
+            let drops = self.0.get_or_insert_default();
+            drops.untold = drops.untold.saturating_add(count);
+        }
     }
 
     /// Notes how many the queue has counted; returns how many are new.
     pub(super) fn count(&mut self, of_queue: u64) -> u64 {
-        let before = std::mem::replace(&mut self.of_queue, of_queue);
+        if self.0.is_none() && of_queue == 0 {
+            return 0;
+        }
+        let drops = self.0.get_or_insert_default();
+        let before = std::mem::replace(&mut drops.of_queue, of_queue);
         let new = of_queue.saturating_sub(before);
-        self.untold = self.untold.saturating_add(new);
+        drops.untold = drops.untold.saturating_add(new);
         new
     }
 
     /// Notes how many the queue has counted, where that is as it should be: at QoS 0, with the
     /// client away.
     pub(super) fn overlook(&mut self, of_queue: u64) {
-        self.of_queue = of_queue;
+        if self.0.is_some() || of_queue > 0 {
+            self.0.get_or_insert_default().of_queue = of_queue;
+        }
     }
 
     /// Returns how many the log has to be told of now.
     pub(super) fn tell(&mut self, now: Instant) -> Option<u64> {
-        if self.untold == 0 || now < self.next {
+        let drops = self.0.as_mut()?;
+        if drops.untold == 0 || now < drops.next {
             return None;
         }
-        self.next = now + DROPS_TOLD_EVERY;
-        Some(std::mem::take(&mut self.untold))
+        drops.next = now + DROPS_TOLD_EVERY;
+        Some(std::mem::take(&mut drops.untold))
     }
 }
+
+/// The retained messages that the subscriptions of a session are owed, by filter; mostly there are
+/// none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owed(
+    #[expect(
+        clippy::box_collection,
+        reason = "one word instead of three, in every session"
+    )]
+    Option<Box<BTreeMap<Box<str>, OwedRetained>>>,
+);
 
 /// The retained messages that a new subscription gets, in slices.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +158,63 @@ pub(super) struct OwedRetained {
     pub(super) granted: Granted,
     /// Where to go on.
     pub(super) cursor: Cursor,
+}
+
+impl Owed {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |all| all.len())
+    }
+
+    /// A subscription is owed all that its filter matches, from the beginning.
+    pub(super) fn begin(&mut self, filter: &str, granted: Granted) {
+        let cursor = Cursor::START;
+        let all = self.0.get_or_insert_default();
+        all.insert(filter.into(), OwedRetained { granted, cursor });
+    }
+
+    /// A subscription was granted something else; what it is owed comes with that.
+    pub(super) fn grant(&mut self, filter: &str, granted: Granted) {
+        if let Some(owed) = self.0.as_mut().and_then(|all| all.get_mut(filter)) {
+            owed.granted = granted;
+        }
+    }
+
+    /// Returns what the first of the filters is owed.
+    pub(super) fn first(&self) -> Option<(&str, OwedRetained)> {
+        let (filter, owed) = self.0.as_ref()?.first_key_value()?;
+        Some((filter, *owed))
+    }
+
+    /// Notes where to go on with the first of the filters; `None` if it is owed nothing more.
+    pub(super) fn go_on(&mut self, cursor: Option<Cursor>) {
+        let Some(first) = self.0.as_mut().and_then(|all| all.first_entry()) else {
+            return;
+        };
+        match cursor {
+            Some(cursor) => first.into_mut().cursor = cursor,
+            None => {
+                first.remove();
+                self.forget_empty();
+            }
+        }
+    }
+
+    /// A subscription is over.
+    pub(super) fn remove(&mut self, filter: &str) {
+        if let Some(all) = &mut self.0 {
+            all.remove(filter);
+            self.forget_empty();
+        }
+    }
+
+    fn forget_empty(&mut self) {
+        self.0.take_if(|all| all.is_empty());
+    }
 }
 
 /// Where the peer of a session is.
@@ -205,5 +287,15 @@ impl SessionTable {
     fn index(&self, key: SessionKey) -> Option<usize> {
         let location = self.locations.of(key)?;
         location.entry.filter(|_| location.worker == self.worker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_takes_little_beside_its_name() {
+        assert!(size_of::<Entry>() <= 120, "{}", size_of::<Entry>());
     }
 }

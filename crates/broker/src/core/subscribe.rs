@@ -8,7 +8,7 @@ use mqttstack_session::{
     DeliveryOptions, Message, PublishError, QueueStatus,
     journal::{Change, RecordedSubscription},
 };
-use mqttstack_topic::{Cursor, TopicError, TopicFilter, TopicLimits};
+use mqttstack_topic::{TopicError, TopicFilter, TopicLimits};
 
 use super::{
     Core,
@@ -217,7 +217,7 @@ impl Core {
         was_told: bool,
         filters: impl IntoIterator<Item = &'a str>,
     ) -> Option<ReasonCode> {
-        let limits = &self.connection(id)?.limits;
+        let limits = self.connection(id)?.limits();
         let grammar = self.grammar(id);
         filters
             .into_iter()
@@ -253,7 +253,7 @@ impl Core {
         let limits = self
             .connection(id)
             .ok_or(ReasonCode::UnspecifiedError)?
-            .limits
+            .limits()
             .clone();
         let filter = parse_filter(asked.filter, grammar)?;
         self.work.count_levels(filter.level_count());
@@ -310,11 +310,9 @@ impl Core {
         };
         if wants_retained && !is_shared {
             // A filter that is asked for again begins again.
-            let cursor = Cursor::START;
-            let owed = OwedRetained { granted, cursor };
-            entry.owed.insert(asked.filter.into(), owed);
-        } else if let Some(owed) = entry.owed.get_mut(asked.filter) {
-            owed.granted = granted;
+            entry.owed.begin(asked.filter, granted);
+        } else {
+            entry.owed.grant(asked.filter, granted);
         }
         options.qos = qos;
         let subscription = RecordedSubscription {
@@ -373,7 +371,7 @@ impl Core {
             return None;
         }
         let connection = self.connection_mut(id)?;
-        let mut room = Room::of(&connection.session.queue_status(), &connection.limits);
+        let mut room = Room::of(&connection.session.queue_status(), connection.limits());
         // What is owed to a session that goes on without this connection comes on the next one.
         let is_open = connection.session.is_connected();
         if !is_open || room.is_full() || !connection.take_search() {
@@ -381,11 +379,11 @@ impl Core {
         }
         let key = connection.key?;
         self.work.count(RETAINED_SLICE);
-        let first = self.sessions.get_mut(key)?.owed.first_entry()?;
-        let OwedRetained { granted, cursor } = *first.get();
+        let owed = &mut self.sessions.get_mut(key)?.owed;
+        let (filter, OwedRetained { granted, cursor }) = owed.first()?;
         let mut slice: Vec<Message> = Vec::new();
         let mut is_full = false;
-        let next = match parse_filter(first.key(), grammar) {
+        let next = match parse_filter(filter, grammar) {
             Ok(filter) => {
                 let retained = self.directory.retained.read();
                 let index = &retained.index;
@@ -402,12 +400,7 @@ impl Core {
             }
             Err(_) => None,
         };
-        match next {
-            Some(next) => first.into_mut().cursor = next,
-            None => {
-                first.remove();
-            }
-        }
+        owed.go_on(next);
         (!is_full || !slice.is_empty()).then_some((granted, slice))
     }
 

@@ -1,7 +1,5 @@
 //! From CONNECT to CONNACK: authentication, the session of the client, acceptance.
 
-use std::sync::Arc;
-
 use mqttstack_codec::{Connect, ReasonCode, Shared, Utf8Bytes};
 use mqttstack_limits::Instant;
 use mqttstack_session::{
@@ -14,7 +12,7 @@ use mqttstack_topic::{TopicLimits, TopicName};
 use super::{
     Core,
     access::{Authentication, Authorization, Client, ConnectRequest, WillRequest},
-    connection::{Admission, find},
+    connection::{Admission, find, find_mut},
     directory::Lookup,
     exchange::with_data,
     keys::{ConnectionId, SessionKey},
@@ -36,12 +34,7 @@ impl Core {
         if connect.bridge && !self.accept_bridges {
             return self.refuse(id, ReasonCode::UnsupportedProtocolVersion, now);
         }
-        let Some(peer) = self
-            .connection(id)
-            .map(|connection| Arc::clone(&connection.peer))
-        else {
-            return;
-        };
+        let Some(peer) = self.peer(id) else { return };
         let request = ConnectRequest {
             connect: &connect,
             peer: &peer,
@@ -299,7 +292,7 @@ impl Core {
     ) -> Result<(), NotAccepted> {
         let is_arriving = self.moves.is_arriving(key);
         let is_durable = self.journal.is_kept();
-        let Some(connection) = self.connection_mut(id) else {
+        let Some(connection) = find_mut(&mut self.connections, id) else {
             return Err(NotAccepted::from(state));
         };
         let lasts = is_durable && connection.session.session_expiry_interval() > 0;
@@ -323,7 +316,8 @@ impl Core {
         }
         connection.key = Some(key);
         connection.is_moving |= is_arriving;
-        let peer = Arc::clone(&connection.peer);
+        let peer = connection.peer(&self.listeners);
+        connection.pack_peer(&mut self.listeners);
         if let Some(entry) = self.sessions.get_mut(key) {
             entry.is_bridge = admission.connect.bridge;
         }

@@ -106,12 +106,14 @@ pub(super) struct Worker {
 }
 
 enum Source {
-    Listener {
-        listener: Box<dyn Listener>,
-        terms: Arc<Terms>,
-        is_ready: bool,
-    },
+    Listener(Box<ListenerSource>),
     Link(Box<Link>),
+}
+
+struct ListenerSource {
+    listener: Box<dyn Listener>,
+    terms: Arc<Terms>,
+    is_ready: bool,
 }
 
 impl Worker {
@@ -119,16 +121,18 @@ impl Worker {
         // The gate is what bounds them, for all workers together.
         let mut sources = TokenMap::new(TokenMap::<Source>::LEN_MAX);
         for Opened { listener, terms } in parts.listeners {
-            let source = Source::Listener {
+            let source = Source::Listener(Box::new(ListenerSource {
                 listener,
                 terms,
                 is_ready: false,
-            };
+            }));
             let Ok(token) = sources.insert(source) else {
                 continue;
             };
-            if let Some(Source::Listener { listener, .. }) = sources.get_mut(token) {
-                parts.poller.register_readable(token, listener.source())?;
+            if let Some(Source::Listener(source)) = sources.get_mut(token) {
+                parts
+                    .poller
+                    .register_readable(token, source.listener.source())?;
             }
         }
         Ok(Self {
@@ -219,7 +223,7 @@ impl Worker {
     }
 
     fn begin_shutdown(&mut self, now: Instant) {
-        let is_listener = |source: &Source| matches!(source, Source::Listener { .. });
+        let is_listener = |source: &Source| matches!(source, Source::Listener(_));
         let listeners: Vec<Token> = self
             .sources
             .iter()
@@ -239,7 +243,7 @@ impl Worker {
         };
         self.is_written = self.sources.iter().all(|(_, source)| match source {
             Source::Link(link) => matches!(link.phase, LinkPhase::Lingering { .. }),
-            Source::Listener { .. } => true,
+            Source::Listener(_) => true,
         });
         if self.is_written {
             self.done_at = Some(done_at.min(now + SHUTDOWN_LINGER));
@@ -254,7 +258,7 @@ impl Worker {
     fn on_event(&mut self, event: Event, now: Instant) {
         let token = event.token;
         match self.sources.get_mut(token) {
-            Some(Source::Listener { .. }) => self.accept(token, now),
+            Some(Source::Listener(_)) => self.accept(token, now),
             Some(Source::Link(link)) => {
                 link.is_readable |= event.is_readable;
                 link.is_ending |= event.is_ending;
@@ -273,8 +277,8 @@ impl Worker {
     /// Comes back to a source that was left before it would block.
     fn on_ready(&mut self, token: Token, now: Instant) {
         match self.sources.get_mut(token) {
-            Some(Source::Listener { is_ready, .. }) => {
-                *is_ready = false;
+            Some(Source::Listener(source)) => {
+                source.is_ready = false;
                 self.accept(token, now);
             }
             Some(Source::Link(link)) => {
@@ -295,7 +299,7 @@ impl Worker {
             }
             self.deadlines.pop_first();
             match self.sources.get(token) {
-                Some(Source::Listener { .. }) => self.accept(token, now),
+                Some(Source::Listener(_)) => self.accept(token, now),
                 Some(Source::Link(link)) => match link.phase {
                     LinkPhase::Flushing { until } | LinkPhase::Lingering { until }
                         if until <= now =>

@@ -145,11 +145,14 @@ impl Outbox {
         busy.map(|busy| busy.drop_requests()).unwrap_or_default()
     }
 
-    /// Ends the exchange of a message and frees its identifier.
-    pub(crate) fn end_exchange(&mut self, packet_id: PacketId, journal: &mut Journal) {
-        if let Some(busy) = &mut self.busy {
-            busy.end_exchange(packet_id, journal);
-        }
+    /// Ends the exchange of a message, frees its identifier, and returns the message if it is still
+    /// there.
+    pub(crate) fn end_exchange(
+        &mut self,
+        packet_id: PacketId,
+        journal: &mut Journal,
+    ) -> Option<Message> {
+        self.busy.as_mut()?.end_exchange(packet_id, journal)
     }
 
     /// Lets go of a QoS 2 message whose identifier the peer has yet to release; `token` is whom to
@@ -159,10 +162,8 @@ impl Outbox {
         packet_id: PacketId,
         token: Option<PublishToken>,
         journal: &mut Journal,
-    ) {
-        if let Some(busy) = &mut self.busy {
-            busy.await_pubcomp(packet_id, token, journal);
-        }
+    ) -> Option<Message> {
+        self.busy.as_mut()?.await_pubcomp(packet_id, token, journal)
     }
 
     /// The peer has forgotten what was in flight: it waits again in its order, ahead of the rest,

@@ -412,6 +412,12 @@ impl Session {
         }
     }
 
+    /// Returns the limits that the session was opened with.
+    #[must_use]
+    pub const fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
     /// Returns the protocol version, once CONNECT has said it.
     #[must_use]
     pub fn version(&self) -> Option<ProtocolVersion> {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use mqttstack_limits::Instant;
 use mqttstack_transport::{Handshake, Retry, Stream, Token};
 
-use super::{Source, Worker};
+use super::{ListenerSource, Source, Worker};
 use crate::server::{
     link::{Link, LinkPhase},
     listener::Terms,
@@ -20,12 +20,12 @@ const ACCEPT_BUDGET: usize = 256;
 impl Worker {
     pub(super) fn accept(&mut self, token: Token, now: Instant) {
         for _ in 0..ACCEPT_BUDGET {
-            let Some(Source::Listener {
-                listener, terms, ..
-            }) = self.sources.get_mut(token)
-            else {
+            let Some(Source::Listener(source)) = self.sources.get_mut(token) else {
                 return;
             };
+            let ListenerSource {
+                listener, terms, ..
+            } = &mut **source;
             match listener.accept() {
                 Ok(Some(stream)) => {
                     let terms = Arc::clone(terms);
@@ -52,8 +52,8 @@ impl Worker {
                 }
             }
         }
-        if let Some(Source::Listener { is_ready, .. }) = self.sources.get_mut(token)
-            && !std::mem::replace(is_ready, true)
+        if let Some(Source::Listener(source)) = self.sources.get_mut(token)
+            && !std::mem::replace(&mut source.is_ready, true)
         {
             self.ready.push_back(token);
         }
