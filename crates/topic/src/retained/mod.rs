@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use core::{mem, ops::ControlFlow};
 
+mod blocks;
 mod postings;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     table::IdTable,
     text::Text,
 };
-use postings::{Position, Postings};
+use postings::{Position, Postings, parent};
 
 /// One value for each topic name, found by name or by filter, and gone after its deadline.
 ///
@@ -228,6 +229,20 @@ impl<V> RetainedIndex<V> {
             let entry = self.entries.get(self.find(filter.filter())?)?;
             let is_taken = visit(entry.name(), &entry.value);
             return (!is_taken).then_some(cursor);
+        }
+        // It is the shallowest of its matches, so it comes before those in the lists.
+        let parent = parent(filter).and_then(|parent| self.find(parent));
+        if let Some((id, entry)) = parent.and_then(|id| Some((id, self.entries.get(id)?))) {
+            let at = Position::new(entry.level_count, id);
+            if cursor.0 <= at {
+                if !visit(entry.name(), &entry.value) {
+                    return Some(cursor);
+                }
+                count_left = count_left.saturating_sub(1);
+                if count_left == 0 {
+                    return Some(Cursor(at.next()));
+                }
+            }
         }
         let mut steps_left = count_max.saturating_mul(8).saturating_add(64);
         let query = self.postings.query(filter);

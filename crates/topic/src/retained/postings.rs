@@ -1,8 +1,8 @@
 //! Which names have which levels where: the inverted index behind retained messages.
 
-use alloc::collections::BTreeSet;
 use core::{iter, ops::ControlFlow};
 
+use super::blocks::Blocks;
 use crate::{TopicFilter, TopicName, arena::Id, hash::KeyedHash};
 
 /// For each term the names that have it, ordered by depth, then by id.
@@ -11,7 +11,7 @@ use crate::{TopicFilter, TopicName, arena::Id, hash::KeyedHash};
 /// not match, and the caller compares texts anyway.
 #[derive(Debug)]
 pub(crate) struct Postings {
-    set: BTreeSet<u64>,
+    all: Blocks,
     hash: KeyedHash,
 }
 
@@ -29,7 +29,7 @@ const DEPTH_SHIFT: u32 = 32;
 enum Term<'a> {
     /// Nothing, except for beginning with `$` or not.
     Any,
-    /// The first levels, as a hash of their path.
+    /// The first levels, as a hash of their path; there are more behind them.
     Prefix(u32),
     /// A level after the first, and where it stands.
     Level(usize, &'a str),
@@ -42,6 +42,12 @@ pub(crate) struct Query {
     list_count: usize,
     first: Position,
     last: Position,
+}
+
+/// The name that a filter matches beside those it asks the lists for: `a` is matched by `a/#`.
+pub(crate) fn parent<'a>(filter: &TopicFilter<'a>) -> Option<&'a str> {
+    let parent = filter.filter().strip_suffix("/#")?;
+    (!parent.contains('+')).then_some(parent)
 }
 
 /// A filter with more literal parts is searched by this many of them.
@@ -67,7 +73,7 @@ impl Position {
 impl Postings {
     pub(crate) const fn new(hash: KeyedHash) -> Self {
         Self {
-            set: BTreeSet::new(),
+            all: Blocks::new(),
             hash,
         }
     }
@@ -75,16 +81,16 @@ impl Postings {
     pub(crate) fn insert(&mut self, name: &TopicName<'_>, id: Id) {
         let position = Position::new(name.level_count(), id);
         for term in self.terms_of_name(name) {
-            self.set
-                .insert(self.list(term, name.is_dollar()) | position.0);
+            let list = self.list(term, name.is_dollar());
+            self.all.insert(list | position.0);
         }
     }
 
     pub(crate) fn remove(&mut self, name: &TopicName<'_>, id: Id) {
         let position = Position::new(name.level_count(), id);
         for term in self.terms_of_name(name) {
-            self.set
-                .remove(&(self.list(term, name.is_dollar()) | position.0));
+            let list = self.list(term, name.is_dollar());
+            self.all.remove(list | position.0);
         }
     }
 
@@ -128,7 +134,7 @@ impl Postings {
     ) -> Option<Position> {
         let lists = query.lists.get(..query.list_count)?;
         let first = *lists.first()?;
-        let from_on = |list, at: Position| self.set.range(list | at.0..=list | query.last.0);
+        let from_on = |list, at: Position| self.all.walk(list | at.0, list | query.last.0);
         let mut at = from.max(query.first);
         if at > query.last {
             return None; // A cursor of another filter; a range must not end before it begins.
@@ -142,15 +148,15 @@ impl Postings {
             }
             *steps_left = steps_left.saturating_sub(1);
             let found = if turn == 0 {
-                let next = position_in(*walk.next()?);
+                let next = position_in(walk.next()?);
                 if next < at {
                     walk = from_on(first, at);
-                    position_in(*walk.next()?)
+                    position_in(walk.next()?)
                 } else {
                     next
                 }
             } else {
-                position_in(*from_on(*list, at).next()?)
+                position_in(from_on(*list, at).next()?)
             };
             agreed = if found > at {
                 1
@@ -204,14 +210,16 @@ fn position_in(posting: u64) -> Position {
     Position(posting & ((1 << POSITION_BITS) - 1))
 }
 
-/// Returns all terms that a filter which matches the name may ask for. `path_below` hashes a path of
-/// one more level; it sees each level once.
+/// Returns all terms that a filter which matches the name may ask for; its whole text is asked for
+/// in no list, see [`parent`]. `path_below` hashes a path of one more level; it sees each level once.
 fn terms_of_name<'a, F: FnMut(u32, &str) -> u32>(
     name: &TopicName<'a>,
     mut path_below: F,
 ) -> impl Iterator<Item = Term<'a>> + use<'a, F> {
     let text = name.as_str();
-    let prefixes = text.split('/').scan(ROOT_PATH, move |path, level| {
+    let above = usize::from(name.level_count()).saturating_sub(1);
+    let prefixes = text.split('/').take(above);
+    let prefixes = prefixes.scan(ROOT_PATH, move |path, level| {
         *path = path_below(*path, level);
         Some(Term::Prefix(*path))
     });
@@ -278,9 +286,9 @@ mod tests {
                 hashed += level.len();
                 path + 1
             });
-            // All names, each prefix, and each level but the first.
-            assert_eq!(terms.count(), 2 * levels);
-            assert_eq!(hashed, 5 * levels);
+            // All names, each shorter prefix, and each level but the first.
+            assert_eq!(terms.count(), 2 * levels - 1);
+            assert_eq!(hashed, 5 * (levels - 1));
             let mut hashed = 0;
             let filter = text + "/#";
             let terms = terms_of_filter(&filter, |path, level| {
