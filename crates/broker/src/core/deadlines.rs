@@ -2,7 +2,12 @@
 
 use mqttstack_limits::Instant;
 
-use super::{Core, keys::ConnectionId, timers::Timer};
+use super::{
+    Core,
+    connection::{find, find_mut},
+    keys::ConnectionId,
+    timers::Timer,
+};
 
 impl Core {
     /// Returns when [`handle_timeout`](Self::handle_timeout) has to be called.
@@ -17,9 +22,9 @@ impl Core {
     /// Deadlines may have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.resume_waiting(now);
-        while let Some(timer) = self.timers.pop_due(now) {
+        while let Some((timer, at)) = self.timers.pop_due(now) {
             match timer {
-                Timer::Connection(id) => self.on_connection_due(id, now),
+                Timer::Connection(id) => self.on_connection_due(id, at, now),
                 Timer::Decision(id) => self.on_decision_due(id, now),
                 Timer::Slowed(id) => self.on_slowed_due(id, now),
                 Timer::Status => self.on_status_due(now),
@@ -31,9 +36,26 @@ impl Core {
         }
     }
 
-    fn on_connection_due(&mut self, id: ConnectionId, now: Instant) {
-        let Some(connection) = self.connection_mut(id) else {
+    /// Puts the deadline of a connection elsewhere.
+    pub(super) fn move_deadline(&mut self, id: ConnectionId, to: Instant) {
+        let Some(connection) = find_mut(&mut self.connections, id) else {
             return;
+        };
+        let from = std::mem::replace(&mut connection.timer_at, to);
+        self.timers.cancel(Timer::Connection(id), from);
+        self.timers.schedule(Timer::Connection(id), to);
+        if self.timers.is_cluttered() {
+            let connections = &self.connections;
+            self.timers.clear_out(|id, at| {
+                find(connections, id).is_some_and(|connection| connection.timer_at == at)
+            });
+        }
+    }
+
+    fn on_connection_due(&mut self, id: ConnectionId, at: Instant, now: Instant) {
+        let connection = find_mut(&mut self.connections, id);
+        let Some(connection) = connection.filter(|connection| connection.timer_at == at) else {
+            return self.timers.note_cancelled();
         };
         connection.timer_at = Instant::NEVER;
         // Whoever was busy may be quiet now.

@@ -72,7 +72,7 @@ use self::{
     metrics::{Counts, Status},
     moves::Moves,
     session_table::{Presence, SessionTable},
-    timers::{Timer, Timers},
+    timers::Timers,
     work::Work,
 };
 
@@ -254,10 +254,9 @@ impl Core {
         };
         connection.session.handle_closed();
         self.handle_events(id, now);
-        if let Some(connection) = self.connection(id) {
-            // A keep alive may be long: its timer must not outlive the connection.
-            self.timers
-                .cancel(Timer::Connection(id), connection.timer_at);
+        if self.connection(id).is_some() {
+            // A keep alive may be long: timers must not pile up behind connections.
+            self.move_deadline(id, Instant::NEVER);
             self.uncount_connection(id);
             self.exchanges.forget(id);
             let slot = usize::try_from(id.slot).unwrap_or(usize::MAX);
@@ -413,9 +412,7 @@ impl Core {
         let at = at.min(connection.packet_deadline());
         // A deadline that has moved back rings early and is put off then.
         if at < connection.timer_at {
-            let before = std::mem::replace(&mut connection.timer_at, at);
-            self.timers.cancel(Timer::Connection(id), before);
-            self.timers.schedule(Timer::Connection(id), at);
+            self.move_deadline(id, at);
         }
         if has_work {
             self.mark_dirty(id);

@@ -107,7 +107,7 @@ pub(super) struct Worker {
 
 enum Source {
     Listener(Box<ListenerSource>),
-    Link(Box<Link>),
+    Link(Link),
 }
 
 struct ListenerSource {
@@ -417,7 +417,7 @@ impl Worker {
     }
 
     /// Takes a link out of everything that knows of it here.
-    fn remove_link(&mut self, token: Token) -> Option<Box<Link>> {
+    fn remove_link(&mut self, token: Token) -> Option<Link> {
         let Some(Source::Link(mut link)) = self.sources.remove(token) else {
             return None;
         };

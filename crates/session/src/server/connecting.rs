@@ -174,14 +174,14 @@ impl Session {
         );
         deciding.authentication.on_connected();
         self.last_received = now;
-        self.phase = Phase::Connected(Box::new(Connected {
+        self.phase = Phase::Connected(Connected {
             flow,
             keep_alive: terms.keep_alive,
             requested_expiry: terms.requested_expiry,
             session_expiry: terms.session_expiry,
             authentication: deciding.authentication.clone(),
             will: deciding.connect.will.take().map(Box::new),
-        }));
+        });
         Ok(())
     }
 

@@ -62,7 +62,7 @@ impl Session {
                     let will = connected.will.take().map(|will| *will);
                     let expiry = connected.session_expiry;
                     dropped = connected.flow.state.queue_status().dropped;
-                    (Remains::of_connected(*connected, farewell), will, expiry)
+                    (Remains::of_connected(connected, farewell), will, expiry)
                 }
             };
         self.phase = Phase::Ended(Box::new(remains));

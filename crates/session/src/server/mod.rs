@@ -54,6 +54,7 @@ pub struct Session {
     last_received: Instant,
 }
 
+/// Connections are kept for long in this one of their phases, so that lies in place.
 #[derive(Clone, Debug)]
 enum Phase {
     /// Nothing has arrived.
@@ -61,7 +62,7 @@ enum Phase {
     /// CONNECT has arrived, the owner has not answered.
     Deciding(Box<Deciding>),
     /// The owner has accepted.
-    Connected(Box<Connected>),
+    Connected(Connected),
     /// Over.
     Ended(Box<Remains>),
 }

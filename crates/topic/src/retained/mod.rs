@@ -232,7 +232,8 @@ impl<V> RetainedIndex<V> {
         }
         // It is the shallowest of its matches, so it comes before those in the lists.
         let parent = parent(filter).and_then(|parent| self.find(parent));
-        if let Some((id, entry)) = parent.and_then(|id| Some((id, self.entries.get(id)?))) {
+        let entry = parent.and_then(|id| Some((id, self.entries.get(id)?)));
+        if let Some((id, entry)) = entry {
             let at = Position::new(entry.level_count, id);
             if cursor.0 <= at {
                 if !visit(entry.name(), &entry.value) {
@@ -249,7 +250,9 @@ impl<V> RetainedIndex<V> {
         let next = self
             .postings
             .search(&query, cursor.0, &mut steps_left, |at| {
-                let entry = at.id().and_then(|id| self.entries.get(id));
+                // It may be in a list whose hash is that of another.
+                let id = at.id().filter(|id| Some(*id) != parent);
+                let entry = id.and_then(|id| self.entries.get(id));
                 if let Some(entry) = entry {
                     let name = entry.name();
                     if matches(filter, &name) {

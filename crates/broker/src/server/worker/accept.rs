@@ -79,7 +79,7 @@ impl Worker {
         let Some(id) = opened else {
             return log::no_room(&peer);
         };
-        let mut link = Box::new(Link::new(stream, id, terms, permits));
+        let mut link = Link::new(stream, id, terms, permits);
         if let Err(error) = self.poller.register(token, link.stream.source()) {
             tracing::warn!(%peer, %error, "cannot watch the connection");
             return self.core.handle_closed(id, now);
