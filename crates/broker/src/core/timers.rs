@@ -41,7 +41,7 @@ pub(super) struct Timers {
 }
 
 /// So few that are cancelled are left alone.
-const CANCELLED_MIN: usize = 1_024;
+const CANCELLED_MIN: usize = 64;
 
 impl Timers {
     pub(super) fn schedule(&mut self, timer: Timer, at: Instant) {
@@ -142,7 +142,7 @@ mod tests {
             if timers.is_cluttered() {
                 timers.clear_out(|id, _| id.slot == 0);
             }
-            assert!(timers.connections.len() <= 2_050);
+            assert!(timers.connections.len() <= 130);
         }
         assert_eq!(timers.pop_due(at(5)), Some((Timer::Status, at(5))));
         timers.clear_out(|id, _| id.slot == 0);
