@@ -1,10 +1,11 @@
 //! A worker: one thread that runs a core over its own sockets.
 
 mod accept;
+mod read;
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    io::{self, IoSliceMut},
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -30,17 +31,6 @@ use crate::core::{Core, Drained, WorkerMessage};
 
 /// How many bytes one read takes.
 const READ_BYTES: usize = 128 * 1024;
-/// How many bytes are read in search of the beginning of a large packet, or along with its end: they
-/// are copied, all others of such a packet are read to where they stay.
-const READ_AHEAD_BYTES: usize = 2 * 1024;
-/// How many bytes are read from one connection before the others have their turn.
-const READ_BUDGET_BYTES: usize = 256 * 1024;
-/// What one read takes of that at least: a layer may go through far more than it hands on, such as
-/// frames of WebSockets that carry nothing.
-const READ_COST_MIN_BYTES: usize = 16 * 1024;
-/// By how much less bytes of large packets count there: nobody looks at them, and a packet of a
-/// megabyte that is read in one go is still in the caches when it is written.
-const IN_PLACE_DISCOUNT: usize = 4;
 /// After so many bytes of large packets, what came of them is written before more is read: it is still
 /// in the caches, and so is its memory when the next packets take it.
 const IN_PLACE_FLUSH_BYTES: usize = 256 * 1024;
@@ -325,76 +315,6 @@ impl Worker {
         }
     }
 
-    /// Reads what is there, up to the budget.
-    fn read(&mut self, token: Token, now: Instant) {
-        let mut budget = READ_BUDGET_BYTES;
-        loop {
-            let Some(Source::Link(link)) = self.sources.get_mut(token) else {
-                return;
-            };
-            if !link.is_readable {
-                return;
-            }
-            match link.phase {
-                LinkPhase::Opening | LinkPhase::Flushing { .. } => return,
-                LinkPhase::Open if self.core.is_paused(link.id) => return,
-                LinkPhase::Open | LinkPhase::Lingering { .. } => {}
-            }
-            // What is read may lead to mail that there is no room for.
-            if budget == 0 || self.mail.is_congested() {
-                if !std::mem::replace(&mut link.is_ready, true) {
-                    self.ready.push_back(token);
-                }
-                return;
-            }
-            match read_once(link, &mut self.core, &mut self.buffer) {
-                Ok(Read { count: 0, .. }) => {
-                    link.is_readable = false;
-                    return self.on_peer_end(token, now);
-                }
-                Ok(Read {
-                    count,
-                    in_place,
-                    room,
-                }) => {
-                    let cost = count - in_place + in_place / IN_PLACE_DISCOUNT;
-                    budget = budget.saturating_sub(cost.max(READ_COST_MIN_BYTES));
-                    self.unflushed += in_place;
-                    // Asking again would be a system call for nothing.
-                    let is_all = count < room && link.stream.is_bare();
-                    link.is_readable = !is_all || link.is_ending;
-                    if link.phase == LinkPhase::Open {
-                        let input = self.buffer.get(..count - in_place).unwrap_or_default();
-                        if !std::mem::replace(&mut link.has_begun, true) {
-                            log::first_input(&link.stream.peer().address, input);
-                        }
-                        if in_place > 0 {
-                            self.core.handle_input_in_place(link.id, in_place, now);
-                        }
-                        if !input.is_empty() {
-                            self.core.handle_input(link.id, input, now);
-                        }
-                        link.is_bulky = in_place > 0 || self.core.input_place(link.id).is_some();
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // No event announces what a layer holds back for now.
-                    link.is_readable = link.stream.has_buffered_input();
-                    return;
-                }
-                Err(error) => {
-                    if link.phase == LinkPhase::Open {
-                        log::broken(&link.stream.peer().address, &error);
-                    }
-                    if error.kind() == io::ErrorKind::InvalidData && !link.has_failed {
-                        return self.fail(token, now);
-                    }
-                    return self.drop_link(token, now);
-                }
-            }
-        }
-    }
-
     /// The peer will send nothing more: it gets what is ready for it, and that is the end.
     fn on_peer_end(&mut self, token: Token, now: Instant) {
         let Some(Source::Link(link)) = self.sources.get_mut(token) else {
@@ -560,49 +480,4 @@ impl Worker {
             log::notice(&notice);
         }
     }
-}
-
-/// What one read came to.
-struct Read {
-    count: usize,
-    /// How many of them belong to a large packet, and are where they stay.
-    in_place: usize,
-    /// How many there was room for.
-    room: usize,
-}
-
-/// Reads once: the rest of a large packet to where it stays, everything else into the buffer.
-fn read_once(link: &mut Link, core: &mut Core, buffer: &mut [u8]) -> io::Result<Read> {
-    if link.has_failed {
-        return Ok(Read {
-            count: link.stream.discard(buffer)?,
-            in_place: 0,
-            room: buffer.len(),
-        });
-    }
-    let is_open = link.phase == LinkPhase::Open;
-    if let Some(place) = core.input_place(link.id).filter(|_| is_open) {
-        let ahead = buffer.get_mut(..READ_AHEAD_BYTES).unwrap_or_default();
-        let room = place.len() + ahead.len();
-        let place_len = place.len();
-        let mut slices = [IoSliceMut::new(place), IoSliceMut::new(ahead)];
-        let count = link.stream.read_vectored(&mut slices)?;
-        return Ok(Read {
-            count,
-            in_place: count.min(place_len),
-            room,
-        });
-    }
-    let room = match link.is_bulky {
-        true => READ_AHEAD_BYTES.min(buffer.len()),
-        false => buffer.len(),
-    };
-    let count = link
-        .stream
-        .read(buffer.get_mut(..room).unwrap_or_default())?;
-    Ok(Read {
-        count,
-        in_place: 0,
-        room,
-    })
 }
