@@ -28,8 +28,9 @@ use crate::Stream;
 pub enum Authorities {
     /// Those in a file, in PEM.
     File(PathBuf),
-    /// Those in the files of a directory, in PEM, whatever their names; files without certificates
-    /// are passed over.
+    /// Those in the files of a directory, in PEM, whatever their names. Files without certificates
+    /// are passed over, and those that may not be read; so are certificates that are no
+    /// authority's, such as a client's. One that is damaged is an error.
     Directory(PathBuf),
     /// Those that the system trusts, in the way that the system has.
     #[cfg(feature = "platform-roots")]

@@ -16,6 +16,11 @@ use rustls::{
     sign::CertifiedKey,
     version,
 };
+use x509_cert::{
+    Certificate,
+    der::Decode as _,
+    ext::pkix::{BasicConstraints, KeyUsage},
+};
 
 use super::{TlsConfigError, TlsVersion};
 
@@ -68,7 +73,9 @@ pub(super) fn roots(path: &Path) -> Result<Arc<RootCertStore>, TlsConfigError> {
     Ok(Arc::new(roots))
 }
 
-/// Reads the authorities to trust from all files of a directory that have any.
+/// Reads the authorities to trust from all files of a directory that have any. What else is there
+/// is passed over: keys, texts, certificates of those who may sign nothing. Only a file that begins
+/// a certificate and spoils it is an error: it may be the one that is missed.
 pub(super) fn roots_in(directory: &Path) -> Result<Arc<RootCertStore>, TlsConfigError> {
     let unreadable = |error: io::Error| TlsConfigError::Unreadable {
         path: directory.into(),
@@ -83,12 +90,17 @@ pub(super) fn roots_in(directory: &Path) -> Result<Arc<RootCertStore>, TlsConfig
     }
     paths.sort_unstable();
     let mut roots = RootCertStore::empty();
+    let mut closed = None;
     for path in &paths {
         let certificates = match items(path, "certificate") {
-            Err(TlsConfigError::Missing { .. } | TlsConfigError::NotPem { .. }) => continue,
+            Err(error) if is_closed(&error) => {
+                closed.get_or_insert(error);
+                continue;
+            }
+            Err(error) if has_none(path, &error) => continue,
             result => result?,
         };
-        for certificate in certificates {
+        for certificate in certificates.into_iter().filter(is_authority) {
             roots
                 .add(certificate)
                 .map_err(|error| TlsConfigError::unusable(path, error))?;
@@ -96,9 +108,51 @@ pub(super) fn roots_in(directory: &Path) -> Result<Arc<RootCertStore>, TlsConfig
     }
     if roots.is_empty() {
         let (path, item) = (directory.into(), "certificate");
-        return Err(TlsConfigError::Missing { path, item });
+        // What may not be read might have been it.
+        return Err(closed.unwrap_or(TlsConfigError::Missing { path, item }));
     }
     Ok(Arc::new(roots))
+}
+
+/// Says whether a file is not for us to read: such as the key of an authority beside its certificate.
+fn is_closed(error: &TlsConfigError) -> bool {
+    let kind = io::ErrorKind::PermissionDenied;
+    matches!(error, TlsConfigError::Unreadable { kind: found, .. } if *found == kind)
+}
+
+/// Says whether what is wrong with a file is only that it holds other things than certificates.
+fn has_none(path: &Path, error: &TlsConfigError) -> bool {
+    const BEGINNING: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    if let TlsConfigError::NotPem { .. } = error {
+        // Keys with a passphrase are in a PEM of their own, for one.
+        return fs::read(path).is_ok_and(|bytes| {
+            let mut parts = bytes.windows(BEGINNING.len());
+            !parts.any(|part| part == BEGINNING)
+        });
+    }
+    matches!(error, TlsConfigError::Missing { .. })
+}
+
+/// Says whether a certificate may sign others. The store does not ask that of those it is given: a
+/// client's certificate that lies beside its authority would sign for anybody.
+///
+/// Where nothing is said of it, as in version 1, it may if it is signed by nobody but itself.
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let Ok(certificate) = Certificate::from_der(certificate) else {
+        return true; // The store says what is wrong with it.
+    };
+    let certificate = certificate.tbs_certificate();
+    let may_sign = match certificate.get_extension::<BasicConstraints>() {
+        Ok(Some((_, constraints))) => constraints.ca,
+        Ok(None) => certificate.issuer() == certificate.subject(),
+        Err(_) => false,
+    };
+    let is_meant_to = match certificate.get_extension::<KeyUsage>() {
+        Ok(Some((_, usage))) => usage.key_cert_sign(),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    may_sign && is_meant_to
 }
 
 /// Reads revocation lists.

@@ -94,7 +94,7 @@ impl<S: Stream> TlsStream<S> {
     /// Sends what waits in the session.
     fn push(&mut self) -> io::Result<()> {
         let Ok(session) = &mut self.session else {
-            return Ok(());
+            return self.inner.flush();
         };
         let mut below = Below {
             inner: &mut self.inner,
@@ -232,6 +232,14 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 
     fn discard(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Once its alert has left, a session that failed is good for nothing, and may hold tens of
+        // kilobytes of a message that its peer began. It tells its error as often as it is asked.
+        if let Ok(session) = &mut self.session
+            && !session.wants_write()
+            && let Err(error) = session.process_new_packets()
+        {
+            self.session = Err(TlsError::of(&error, &self.host));
+        }
         self.inner.discard(buffer)
     }
 

@@ -16,7 +16,7 @@ use super::{CertificateFiles, ClientAuthentication, TlsClientOptions, TlsServerO
 /// An authority, and what it signs, in a directory that goes away with the test.
 pub(crate) struct Authority {
     pub(crate) directory: PathBuf,
-    issuer: Issuer<'static, KeyPair>,
+    pub(crate) issuer: Issuer<'static, KeyPair>,
     /// What leads from here to an authority that is trusted, in PEM.
     chain: String,
 }

@@ -4,7 +4,8 @@ use std::{fs, io, path::PathBuf, sync::Arc};
 
 use proptest::prelude::*;
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, SerialNumber, date_time_ymd,
 };
 
 use super::{test_authority::Authority, *};
@@ -414,6 +415,9 @@ fn whoever_is_in_a_directory_is_trusted() {
         fs::copy(from, trusted.join(name)).unwrap();
     }
     fs::write(trusted.join("README"), "no certificate").unwrap();
+    let with_passphrase = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n\
+                           -----END RSA PRIVATE KEY-----\n";
+    fs::write(trusted.join("locked"), with_passphrase).unwrap();
     for (signer, result) in [
         (&one, Ok(Handshake::Complete)),
         (&two, Ok(Handshake::Complete)),
@@ -423,6 +427,132 @@ fn whoever_is_in_a_directory_is_trusted() {
         let [met, _] = meet(&client, &server, "localhost").2;
         assert_eq!(met, result);
     }
+}
+
+#[test]
+fn a_certificate_in_a_directory_that_is_damaged_is_an_error() {
+    let one = Authority::new();
+    let trusted = one.directory.join("trusted");
+    fs::create_dir_all(&trusted).unwrap();
+    fs::copy(one.ca(), trusted.join("a.pem")).unwrap();
+    let damaged = fs::read_to_string(one.ca()).unwrap().replace('M', "!");
+    let path = trusted.join("b.pem");
+    fs::write(&path, damaged).unwrap();
+    let options = TlsClientOptions {
+        authorities: Some(Authorities::Directory(trusted)),
+        ..TlsClientOptions::default()
+    };
+    assert_eq!(
+        TlsClient::load(&options).unwrap_err(),
+        TlsConfigError::NotPem { path }
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_in_a_directory_that_may_not_be_read_is_passed_over() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let one = Authority::new();
+    let trusted = one.directory.join("trusted");
+    fs::create_dir_all(&trusted).unwrap();
+    let secret = trusted.join("ca.key");
+    fs::write(&secret, "a key").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&secret).is_ok() {
+        return; // This user may read anything.
+    }
+    let options = TlsClientOptions {
+        authorities: Some(Authorities::Directory(trusted.clone())),
+        ..TlsClientOptions::default()
+    };
+    let (path, kind) = (secret, io::ErrorKind::PermissionDenied);
+    assert_eq!(
+        TlsClient::load(&options).unwrap_err(),
+        TlsConfigError::Unreadable { path, kind }
+    );
+    fs::copy(one.ca(), trusted.join("ca.crt")).unwrap();
+    let (client, server) = load(one.server(), &options);
+    established(&client, &server);
+}
+
+#[test]
+fn who_is_no_authority_is_none_in_a_directory_either() {
+    let one = Authority::new();
+    let trusted = one.directory.join("trusted");
+    fs::create_dir_all(&trusted).unwrap();
+    let options = TlsClientOptions {
+        authorities: Some(Authorities::Directory(trusted.clone())),
+        ..TlsClientOptions::default()
+    };
+    type Change = fn(&mut CertificateParams);
+    let plain: Change = |_| {};
+    let not_meant_to: Change = |params| {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    };
+    let told_not_to: Change = |params| params.is_ca = IsCa::ExplicitNoCa;
+    // Ann has a certificate of an authority, or of her own making, and signs for a server with it.
+    let cases: [(Change, bool, bool); 5] = [
+        (plain, true, false),
+        (told_not_to, true, false),
+        (told_not_to, false, false),
+        (not_meant_to, false, false),
+        (plain, false, true),
+    ];
+    for (change, is_signed_by_one, is_trusted) in cases {
+        fs::copy(one.ca(), trusted.join("ca.crt")).unwrap();
+        let mut params = CertificateParams::default();
+        change(&mut params);
+        params.distinguished_name.push(DnType::CommonName, "ann");
+        let key = KeyPair::generate().unwrap();
+        let certificate = match is_signed_by_one {
+            true => params.signed_by(&key, &one.issuer).unwrap(),
+            false => params.self_signed(&key).unwrap(),
+        };
+        fs::write(trusted.join("client-ann.crt"), certificate.pem()).unwrap();
+        let ann = Issuer::new(params, key);
+        let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let forged = server.signed_by(&key, &ann).unwrap();
+        let files = CertificateFiles::new(one.directory.join("f.crt"), one.directory.join("f.key"));
+        fs::write(&files.chain, forged.pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        let (client, server) = load(TlsServerOptions::new(files), &options);
+        let [met, _] = meet(&client, &server, "localhost").2;
+        let expected = match is_trusted {
+            true => Ok(Handshake::Complete),
+            false => tls(TlsError::AuthorityUnknown),
+        };
+        assert_eq!(met, expected);
+    }
+}
+
+#[test]
+fn a_session_that_failed_keeps_nothing_once_its_alert_has_left() {
+    let authority = Authority::new();
+    let (_, server) = load(authority.server(), &authority.client());
+    let (mut near, far) = pair();
+    let mut far = server.accept(far);
+    // The beginning of a long message, and then a record of a kind that there is not.
+    let mut bytes = vec![22, 3, 1, 0x40, 0, 1, 0, 0xFD, 0xE8, 3, 3];
+    bytes.resize(5 + 0x4000, 0);
+    bytes.extend([0xFF, 3, 1, 0, 1, 0]);
+    let mut queue = OutputQueue::new();
+    queue.push(&bytes);
+    let failed = loop {
+        let _ = queue.write_to(&mut near).unwrap();
+        match far.handshake() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    far.shutdown().unwrap();
+    assert!(far.session.is_ok());
+    let _ = far.discard(&mut [0; 64]);
+    assert!(far.session.is_err());
+    assert_eq!(far.handshake().unwrap_err(), failed);
+    let mut alert = [0; 16];
+    assert_eq!(near.read(&mut alert).unwrap(), 7);
+    assert_eq!(alert[0], crate::TLS_ALERT);
 }
 
 #[test]
