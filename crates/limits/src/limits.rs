@@ -192,12 +192,13 @@ impl Default for Limits {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BrokerLimits {
     /// How many connections are open at once. Default 100,000; for a further one, the one that has
-    /// waited longest to be accepted gives way; if none waits, it is closed at once.
+    /// waited longest to be accepted gives way, of those that the same worker has; if none of them
+    /// waits, it is closed at once, whoever waits elsewhere.
     pub connections_max: u32,
-    /// How many connections may be open that have not been accepted yet. Default 10,000; for a
-    /// further one, the one that has waited longest gives way. Each worker may have its part of
-    /// them whatever the others have, so that for a while there may be more, fewer than twice as
-    /// many.
+    /// How many connections may be open that have not been accepted yet, or that were refused and
+    /// are not gone yet. Default 10,000; for a further one, the one that has waited longest gives
+    /// way. Each worker may have its part of them whatever the others have, so that for a while
+    /// there may be more, fewer than twice as many.
     pub pending_connections_max: u32,
     /// How many of them may come from one address: an IPv4 address, or the 64 bits of an IPv6
     /// address that name a network. Default 1,000; a further one is closed at once. Peers on the

@@ -196,9 +196,8 @@ impl Core {
         now: Instant,
     ) -> Option<ConnectionId> {
         let slot = u32::try_from(self.connections.vacant_key()).ok()?;
-        let is_full = self.memory.stage() == MemoryStage::Full;
         let own = self.pending_connections;
-        if self.is_shutting_down || is_full || !self.directory.admit(own, &self.limits) {
+        if self.is_shut() || !self.directory.admit(own, &self.limits) {
             return None;
         }
         self.pending_connections = own.saturating_add(1);
@@ -212,6 +211,13 @@ impl Core {
         Some(id)
     }
 
+    /// Returns whether [`handle_opened`](Self::handle_opened) has no room whoever gives way: the
+    /// memory is used up, or the broker shuts down.
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.is_shutting_down || self.memory.stage() == MemoryStage::Full
+    }
+
     /// Returns whether [`handle_opened`](Self::handle_opened) has no room because as many connections
     /// as allowed have not been accepted.
     ///
@@ -219,9 +225,8 @@ impl Core {
     /// that has waited longest give way, with [`handle_displaced`](Self::handle_displaced).
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        let has_room_else = !self.is_shutting_down && self.memory.stage() != MemoryStage::Full;
         let own = self.pending_connections;
-        has_room_else && self.directory.is_crowded(own, &self.limits)
+        !self.is_shut() && self.directory.is_crowded(own, &self.limits)
     }
 
     /// The driver has closed the transport of a connection that had not been accepted, to make room

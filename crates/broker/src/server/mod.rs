@@ -35,6 +35,7 @@ use self::{
     clock::Clock,
     listener::{Opened, Terms},
     permit::{Gate, PendingByAddress},
+    waiting::WaitingRoom,
     worker::{Parts, Worker},
 };
 pub use self::{listener::ListenerSettings, resolver::Resolver};
@@ -368,6 +369,8 @@ impl BrokerBuilder {
         let stop = Arc::new(AtomicBool::new(false));
         let gate = Gate::new(self.broker_limits.connections_max);
         let pending = PendingByAddress::new(self.broker_limits.pending_connections_per_address_max);
+        let waiting_room =
+            WaitingRoom::new(self.broker_limits.pending_connections_max, self.workers);
         let mut listeners = self.open()?;
         let of_first = || listeners.first().into_iter().flatten();
         let local_addresses = of_first()
@@ -415,6 +418,7 @@ impl BrokerBuilder {
                 listeners,
                 gate: Arc::clone(&gate),
                 pending: Arc::clone(&pending),
+                waiting_room: Arc::clone(&waiting_room),
                 inbox,
                 answers,
                 peers: peers.clone(),

@@ -1,15 +1,33 @@
 //! The links of a worker that have not been accepted, oldest first: those give way when there is no
 //! room for another.
 
-use std::{collections::BTreeMap, ptr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use mqttstack_transport::Token;
 
 use super::{listener::Terms, permit::PendingPermit};
 
+/// How many links wait in all workers. Those are among them that the core is done with, such as one
+/// whose handshake failed: until its peer has read why, it holds memory and a descriptor.
+#[derive(Debug)]
+pub(super) struct WaitingRoom {
+    taken: AtomicU32,
+    maximum: u32,
+    /// How many a worker may have whatever the others have: only its own can give way to its own.
+    part: u32,
+}
+
 /// Who waits, by age.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waiting {
+    room: Arc<WaitingRoom>,
     begun: u64,
     all: BTreeMap<Age, Token>,
     /// Those of listeners that take only so many connections, by listener and age.
@@ -30,7 +48,26 @@ type Age = u64;
 /// Where the terms of a listener are; its links keep them there.
 type ListenerKey = usize;
 
+impl WaitingRoom {
+    pub(super) fn new(maximum: u32, workers: u8) -> Arc<Self> {
+        Arc::new(Self {
+            taken: AtomicU32::new(0),
+            maximum,
+            part: maximum.div_ceil(u32::from(workers.max(1))),
+        })
+    }
+}
+
 impl Waiting {
+    pub(super) fn new(room: Arc<WaitingRoom>) -> Self {
+        Self {
+            room,
+            begun: 0,
+            all: BTreeMap::new(),
+            of_listeners: BTreeMap::new(),
+        }
+    }
+
     /// Gives a link that has just come its place.
     pub(super) fn enter(
         &mut self,
@@ -41,6 +78,7 @@ impl Waiting {
         let age = self.begun;
         self.begun = self.begun.wrapping_add(1);
         self.all.insert(age, token);
+        self.room.taken.fetch_add(1, Ordering::Relaxed);
         let listener = terms.gate.as_ref().map(|_| key(terms));
         if let Some(listener) = listener {
             self.of_listeners.insert((listener, age), token);
@@ -54,10 +92,19 @@ impl Waiting {
 
     /// A link waits no longer.
     pub(super) fn leave(&mut self, place: &Place) {
-        self.all.remove(&place.age);
+        if self.all.remove(&place.age).is_some() {
+            self.room.taken.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Some(listener) = place.listener {
             self.of_listeners.remove(&(listener, place.age));
         }
+    }
+
+    /// Returns whether one of these has to give way before another may come.
+    pub(super) fn is_full(&self) -> bool {
+        let own = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        let taken = self.room.taken.load(Ordering::Relaxed);
+        taken >= self.room.maximum && own >= self.room.part
     }
 
     /// Returns the link that has waited longest.

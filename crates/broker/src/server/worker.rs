@@ -25,7 +25,7 @@ use super::{
     mail::{Colleague, Mail},
     permit::{Gate, PendingByAddress},
     resolver::Answers,
-    waiting::Waiting,
+    waiting::{Waiting, WaitingRoom},
 };
 use crate::core::{Core, Drained, WorkerMessage};
 
@@ -53,6 +53,7 @@ pub(super) struct Parts {
     pub(super) listeners: Vec<Opened>,
     pub(super) gate: Arc<Gate>,
     pub(super) pending: Arc<PendingByAddress>,
+    pub(super) waiting_room: Arc<WaitingRoom>,
     pub(super) inbox: Receiver<WorkerMessage>,
     pub(super) answers: Answers,
     /// All workers, by number.
@@ -72,13 +73,15 @@ pub(super) struct Worker {
     gate: Arc<Gate>,
     /// Counts those of each address that have not been accepted, for all workers.
     pending: Arc<PendingByAddress>,
-    /// Its links that have not been accepted.
+    /// Its links that have not been accepted, those that are being refused among them.
     waiting: Waiting,
     stop: Arc<AtomicBool>,
     sources: TokenMap<Source>,
     /// Sources that were left before they would block.
     ready: VecDeque<Token>,
-    /// When links that are closing, and listeners that had to wait, are looked at again.
+    /// When links that are closing, and listeners that had to wait, are looked at again. A link has
+    /// one entry here, which stays until its time even when the link is gone before: at most as many
+    /// as close in the time that closing takes.
     deadlines: BTreeSet<(Instant, Token)>,
     /// When the worker is done, whatever is still open.
     done_at: Option<Instant>,
@@ -133,7 +136,7 @@ impl Worker {
             answers: parts.answers,
             gate: parts.gate,
             pending: parts.pending,
-            waiting: Waiting::default(),
+            waiting: Waiting::new(parts.waiting_room),
             stop: parts.stop,
             sources,
             ready: VecDeque::new(),
@@ -434,16 +437,21 @@ impl Worker {
         let Some(Source::Link(link)) = self.sources.get_mut(token) else {
             return;
         };
-        let until = now + CLOSE_TIMEOUT;
         // Who has said good-bye waits for nothing.
         if self.core.has_left(link.id) && link.stream.is_bare() && !is_unwritten {
             return self.drop_link(token, now);
         }
-        if let LinkPhase::Open | LinkPhase::Opening = link.phase {
-            link.phase = LinkPhase::Flushing { until };
-            self.deadlines.insert((until, token));
-            self.core.handle_closed(link.id, now);
-        }
+        let until = match link.phase {
+            LinkPhase::Opening | LinkPhase::Open => {
+                let until = now + CLOSE_TIMEOUT;
+                link.phase = LinkPhase::Flushing { until };
+                self.deadlines.insert((until, token));
+                self.core.handle_closed(link.id, now);
+                until
+            }
+            // Nothing moves the deadline: it is all that ends a link whose peer stays.
+            LinkPhase::Flushing { until } | LinkPhase::Lingering { until } => until,
+        };
         if is_unwritten {
             return;
         }

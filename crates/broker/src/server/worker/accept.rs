@@ -62,15 +62,16 @@ impl Worker {
     fn add_link(&mut self, stream: Box<dyn Stream>, terms: Arc<Terms>, now: Instant) {
         let address = &stream.peer().address;
         let peer = peer::describe(stream.peer(), &terms.name);
-        let permits = self.make_room(&terms, now);
-        let (Some(permits), Some(token)) = (permits, self.sources.next_token()) else {
-            return log::no_room(&peer);
-        };
         // Whom a proxy speaks for is not known yet: the client is counted once it is.
         let is_counted = !terms.is_proxy(address);
         let counted = match self.count_pending(address.ip().filter(|_| is_counted)) {
             Ok(counted) => counted,
             Err(TooManyPending) => return log::too_many_pending(&peer),
+        };
+        // Last: nobody gives way to one that is refused anyway.
+        let permits = self.make_room(&terms, now);
+        let (Some(permits), Some(token)) = (permits, self.sources.next_token()) else {
+            return log::no_room(&peer);
         };
         let (handle, limits) = (token.to_u64(), Arc::clone(&terms.limits));
         let opened = self
@@ -96,12 +97,16 @@ impl Worker {
     /// Takes room for a connection. Where there is none, those that were not accepted for the
     /// longest time give way: whoever opens connections and says nothing keeps nobody out.
     fn make_room(&mut self, terms: &Terms, now: Instant) -> Option<(Permit, Option<Permit>)> {
+        if self.core.is_shut() {
+            return None;
+        }
         loop {
             let permits = self.permits(terms);
+            let is_crowded = self.core.is_crowded() || self.waiting.is_full();
             let oldest = match &permits {
                 Err(NoRoom::OfListener) => self.oldest_waiting(Some(terms)),
                 Err(NoRoom::OfAll) => self.oldest_waiting(None),
-                Ok(_) if self.core.is_crowded() => self.oldest_waiting(None),
+                Ok(_) if is_crowded => self.oldest_waiting(None),
                 Ok(_) => None,
             };
             match oldest.and_then(|oldest| self.remove_link(oldest)) {
