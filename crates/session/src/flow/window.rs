@@ -72,13 +72,11 @@ impl<T> Window<T> {
             self.set_first_aside();
         }
         let mut id = self.next_id();
-        // Ends: fewer than 65,535 identifiers are in use.
-        while self.is_set_aside(id) {
-            self.push_slot(id, None);
+        // Ends: fewer than 65,535 identifiers are in use. It may go all around, into the ring.
+        while self.get(id).is_some() {
             id = id.next();
         }
-        self.push_slot(id, Some(value));
-        self.live = self.live.saturating_add(1);
+        self.place(id, value);
         Ok(id)
     }
 
@@ -88,21 +86,7 @@ impl<T> Window<T> {
         if self.get(id).is_some() {
             return Err(value);
         }
-        let next = self.next_id();
-        let gap = distance(next, id);
-        if self.slots.is_empty() || self.slots.len().saturating_add(gap) < SPAN_MAX {
-            let mut skipped = if self.slots.is_empty() { id } else { next };
-            while skipped != id {
-                self.push_slot(skipped, None);
-                skipped = skipped.next();
-            }
-        } else {
-            while !self.slots.is_empty() {
-                self.set_first_aside();
-            }
-        }
-        self.push_slot(id, Some(value));
-        self.live = self.live.saturating_add(1);
+        self.place(id, value);
         Ok(())
     }
 
@@ -183,9 +167,23 @@ impl<T> Window<T> {
         ids
     }
 
-    fn is_set_aside(&self, id: PacketId) -> bool {
-        let aside = self.set_aside.as_ref();
-        aside.is_some_and(|aside| aside.exchanges.contains_key(&id))
+    /// Begins an exchange under an identifier that is free, behind all others.
+    fn place(&mut self, id: PacketId, value: T) {
+        let next = self.next_id();
+        let gap = distance(next, id);
+        if self.slots.is_empty() || self.slots.len().saturating_add(gap) < SPAN_MAX {
+            let mut skipped = if self.slots.is_empty() { id } else { next };
+            while skipped != id {
+                self.push_slot(skipped, None);
+                skipped = skipped.next();
+            }
+        } else {
+            while !self.slots.is_empty() {
+                self.set_first_aside();
+            }
+        }
+        self.push_slot(id, Some(value));
+        self.live = self.live.saturating_add(1);
     }
 
     fn remove_set_aside(&mut self, id: PacketId) -> Option<T> {
@@ -330,6 +328,55 @@ mod tests {
         assert_eq!(window.ids_in_order().front(), Some(&stuck));
         assert_eq!(window.remove(stuck), Some(0));
         assert_eq!(window.remove(stuck), None);
+    }
+
+    #[test]
+    fn an_identifier_that_is_found_all_the_way_around_is_a_free_one() {
+        // v5 MQTT-2.2.1-3, v3.1.1 MQTT-2.3.1-2
+        let mut window = Window::default();
+        for n in 1..=u16::MAX {
+            assert_eq!(window.insert(n), Ok(id(n)));
+        }
+        for n in 61_441..=u16::MAX {
+            assert_eq!(window.remove(id(n)), Some(n));
+        }
+        for n in 61_441..=u16::MAX {
+            assert_eq!(window.insert(n), Ok(id(n)));
+        }
+        assert_eq!(window.remove(id(65_000)), Some(65_000));
+        assert_eq!(window.insert(7), Ok(id(65_000)));
+        assert_eq!(window.ids_in_order().len(), usize::from(u16::MAX));
+        assert_eq!(window.ids_in_order().back(), Some(&id(65_000)));
+        assert_eq!(window.insert(8), Err(8));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(6))]
+        #[test]
+        fn nearly_full_it_behaves_as_a_map_with_an_order(
+            bursts in proptest::collection::vec((1..=u16::MAX, 1..6_000_u16), 1..4),
+        ) {
+            let mut window = Window::default();
+            let mut model: BTreeMap<PacketId, u32> = BTreeMap::new();
+            let mut begun = 0;
+            for (start, count) in bursts {
+                while !window.is_full() {
+                    let next = window.insert(begun).expect("free");
+                    prop_assert_eq!(model.insert(next, begun), None);
+                    begun = u32::saturating_add(begun, 1);
+                }
+                prop_assert_eq!(window.insert(0), Err(0));
+                for n in 0..count {
+                    let key = advance(id(start), usize::from(n));
+                    prop_assert_eq!(window.remove(key), model.remove(&key));
+                }
+                prop_assert!(window.slots.len() <= SPAN_MAX);
+                prop_assert_eq!(usize::from(window.len()), model.len());
+                let mut ordered: Vec<_> = model.iter().map(|(key, begun)| (*begun, *key)).collect();
+                ordered.sort_unstable();
+                prop_assert!(window.ids_in_order().into_iter().eq(ordered.into_iter().map(|(_, key)| key)));
+            }
+        }
     }
 
     proptest! {
