@@ -223,8 +223,19 @@ impl Flow {
 
     /// The store has made everything up to `sequence` durable: what waited for it may go.
     pub(crate) fn handle_stored(&mut self, sequence: OperationSequence) {
+        self.state.journal.handle_stored(sequence);
+        self.release_stored();
+    }
+
+    /// Nothing is recorded any longer: nothing has to wait for the store.
+    pub(crate) fn drop_journal(&mut self) {
+        self.state.drop_journal();
+        self.release_stored();
+    }
+
+    /// Lets the answers go that nothing holds any longer.
+    fn release_stored(&mut self) {
         let state = &mut self.state;
-        state.journal.handle_stored(sequence);
         self.acknowledger
             .release(&mut state.inbound, &state.journal, &mut self.responses);
         let Some(gate) = &mut self.gate else { return };
@@ -405,9 +416,18 @@ impl Flow {
     }
 
     /// Returns the next new message in flight that waited until that was stored.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.3.2-5: one that expired meanwhile was never sent, so its identifier is free.
     fn next_stored(&mut self, now: Instant) -> Option<OutgoingPublish> {
         loop {
             let packet_id = self.gate.as_mut()?.next_message(&self.state.journal)?;
+            if let Some(token) = self.state.outbound.expired_in_flight(packet_id, now) {
+                self.complete(packet_id);
+                self.state.outbound.give_up(token, Undelivered::Expired);
+                continue;
+            }
             if let Some(publish) = self.in_flight(packet_id, false, now) {
                 return Some(publish);
             }

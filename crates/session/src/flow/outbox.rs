@@ -1,6 +1,10 @@
 //! The sending half of a session, which is two numbers while there is nothing to send.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
 use core::{mem::take, num::NonZeroU32};
 
 use mqttstack_codec::PacketId;
@@ -232,6 +236,30 @@ impl Outbox {
         self.busy().apply_given_up(tokens)
     }
 
+    /// Notes waiting messages, which are named in their order, to be dropped with others that were
+    /// noted before.
+    pub(crate) fn note_given_up(
+        &mut self,
+        tokens: &[PublishToken],
+        given_up: &mut BTreeSet<PublishToken>,
+    ) -> Result<(), ReplayError> {
+        self.busy().note_given_up(tokens, given_up)
+    }
+
+    /// Drops messages that were noted, as far as nothing waits ahead of them.
+    pub(crate) fn drop_given_up_heads(&mut self, given_up: &mut BTreeSet<PublishToken>) {
+        if let Some(busy) = &mut self.busy {
+            busy.drop_given_up_heads(given_up);
+        }
+    }
+
+    /// Drops messages that were noted; looks at all that wait.
+    pub(crate) fn drop_given_up(&mut self, given_up: &BTreeSet<PublishToken>) {
+        if let Some(busy) = &mut self.busy {
+            busy.drop_given_up(given_up);
+        }
+    }
+
     /// Takes over the totals of a snapshot.
     pub(crate) fn set_totals(&mut self, totals: [u64; 3]) {
         self.busy().set_totals(totals);
@@ -248,6 +276,15 @@ impl Outbox {
     /// Returns what is in flight under an identifier.
     pub(crate) fn exchange(&self, packet_id: PacketId) -> Option<&Awaited> {
         self.busy.as_ref()?.window.get(packet_id)
+    }
+
+    /// Returns the token of a message in flight that has expired.
+    pub(crate) fn expired_in_flight(
+        &self,
+        packet_id: PacketId,
+        now: Instant,
+    ) -> Option<PublishToken> {
+        self.busy.as_ref()?.expired_in_flight(packet_id, now)
     }
 
     /// Returns what is in flight, oldest first.

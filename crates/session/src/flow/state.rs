@@ -103,7 +103,8 @@ impl SessionState {
 
     /// Empties the state: a new session begins. A journal that is kept goes on.
     pub fn clear(&mut self) {
-        if !self.is_empty() {
+        // An empty state may have counted: its tokens begin again, and a copy has to know.
+        if !self.is_empty() || self.outbound.totals() != [0; 3] {
             self.journal.record(|| Operation::Cleared);
         }
         self.clear_unrecorded();

@@ -12,6 +12,10 @@
 //! drained in one go is stored whole or not at all; so a message that an owner hands to other
 //! sessions and acknowledges before it drains is either with them and accepted, or neither.
 //!
+//! A crash may leave half of what was being written. The store has to know: a whole unit says how
+//! long it is and has a checksum, and what follows the last whole one counts for nothing. A bare
+//! [`FormatError::Truncated`] cannot tell a torn record from a damaged file.
+//!
 //! Then four kinds of packets wait, because the peer acts on them as on a promise:
 //!
 //! | packet | waits until this is stored | or else, after a crash |

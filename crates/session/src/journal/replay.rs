@@ -1,5 +1,7 @@
 //! Operations made again, on a state that was taken out before them.
 
+use alloc::collections::BTreeSet;
+
 use mqttstack_codec::PacketId;
 
 use super::Operation;
@@ -49,6 +51,9 @@ pub enum ReplayError {
 impl SessionState {
     /// Makes a change that was recorded elsewhere. Nothing is recorded here.
     ///
+    /// [`Swept`](Operation::Swept) looks at all that waits: a session that records it has taken a
+    /// message for every few of those since the last time.
+    ///
     /// # Errors
     ///
     /// [`ReplayError`] if the operation does not fit what the state holds.
@@ -88,6 +93,32 @@ impl SessionState {
                 Ok(())
             }
         }
+    }
+
+    /// Makes a change like [`apply`](Self::apply), but only notes what is given up behind others.
+    pub(super) fn apply_with(
+        &mut self,
+        operation: Operation,
+        given_up: &mut BTreeSet<PublishToken>,
+    ) -> Result<(), ReplayError> {
+        match operation {
+            Operation::GivenUp { token } => self.outbound.note_given_up(&[token], given_up)?,
+            Operation::Swept { tokens } => self.outbound.note_given_up(&tokens, given_up)?,
+            Operation::Cleared => {
+                given_up.clear();
+                self.clear_unrecorded();
+            }
+            Operation::Queued { .. }
+            | Operation::Sent { .. }
+            | Operation::Taken { .. }
+            | Operation::Completed { .. }
+            | Operation::Accepted { .. }
+            | Operation::Released { .. }
+            | Operation::PeerLost { .. } => self.apply(operation)?,
+        }
+        // What is next is what waits.
+        self.outbound.drop_given_up_heads(given_up);
+        Ok(())
     }
 }
 

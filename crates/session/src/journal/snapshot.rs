@@ -1,6 +1,6 @@
 //! A state in bytes: the shortest journal that leads to it.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 
 use super::{
     Operation,
@@ -67,15 +67,18 @@ impl SessionState {
         let mut reader = Reader::new(bytes, epoch);
         reader.version()?;
         let mut state = Self::new();
+        // To drop them one record after the other would look at all that waits again and again.
+        let mut given_up = BTreeSet::new();
         while let Some(record) = reader.record()? {
             if record.kind == kind::TOTALS {
                 let mut body = record.body;
                 state.read_totals(&mut body)?;
                 body.finish()?;
             } else if let Some(operation) = Operation::read(record)? {
-                state.apply(operation)?;
+                state.apply_with(operation, &mut given_up)?;
             }
         }
+        state.outbound.drop_given_up(&given_up);
         Ok(state)
     }
 

@@ -4,8 +4,8 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{num::NonZeroU32, time::Duration};
 
 use mqttstack_codec::{
-    Ack, Connect, Delivery, Packet, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Shared,
-    SubscriptionOptions, Will,
+    Ack, Connect, Delivery, Packet, PacketType, Properties, ProtocolVersion, Publish, QoS,
+    ReasonCode, Shared, SubscriptionOptions, Will,
 };
 use mqttstack_limits::Limits;
 use proptest::prelude::*;
@@ -269,6 +269,89 @@ fn a_new_session_is_recorded_as_such() {
     );
     assert_eq!(state.poll_operation(), None);
     assert!(state.keeps_journal() && state.is_empty());
+}
+
+#[test]
+fn an_empty_state_that_begins_anew_can_be_replayed() {
+    let mut it = Journaled::new(SessionState::new());
+    it.publish("q1 a=1");
+    it.store();
+    it.sent();
+    it.receive(Packet::PubAck(Ack::new(id(1))));
+    it.session.handle_closed();
+    let mut operations = it.recorded();
+    let mut state = it.session.detach().expect("a session");
+    assert!(state.is_empty());
+    state.clear();
+    state.clear();
+    let limits = Limits::default();
+    let again = state.enqueue(
+        message("q1 a=2"),
+        options(QoS::AtLeastOnce),
+        &limits,
+        at(0.0),
+    );
+    assert_eq!(again, Ok(PublishToken::new(1)), "tokens begin anew");
+    operations.extend(core::iter::from_fn(|| state.poll_operation()).map(|(_, it)| it));
+    let cleared = operations.iter().filter(|it| **it == Operation::Cleared);
+    assert_eq!(cleared.count(), 1);
+    let mut copy = SessionState::new();
+    copy.apply(Operation::Queued {
+        token: PublishToken::new(1),
+        message: message("q1 a=1"),
+        options: options(QoS::AtLeastOnce),
+        expires_at: Instant::NEVER,
+    })
+    .expect("it was stored before");
+    for operation in operations {
+        assert_eq!(copy.apply(operation), Ok(()));
+    }
+    assert_eq!(copy, state);
+}
+
+#[test]
+fn a_message_that_expires_while_it_waits_for_the_store_is_not_sent() {
+    // v5 MQTT-3.3.2-5; the copy in the store gives the identifier back as well.
+    for (words, then) in [("q2 a=1", "q2 a=2"), ("q2 a=1", "q1 a=2")] {
+        let mut it = Journaled::new(SessionState::new());
+        let brief = message(&std::format!("{words} expiry=1"));
+        it.session
+            .publish(brief, options(QoS::ExactlyOnce), at(0.0))
+            .expect("taken");
+        it.publish(then);
+        assert_eq!(it.sent(), []);
+        it.store();
+        let sent = it.session.poll_packet(at(100.0)).expect("the second");
+        let sent = sent.into_packet(ProtocolVersion::V311).expect("a packet");
+        assert_eq!(publish_id(&sent), Some(2), "{words}, {then}");
+        assert_eq!(it.session.poll_packet(at(100.0)), None);
+        let ended = Operation::Completed { packet_id: id(1) };
+        assert!(it.recorded().contains(&ended));
+        let status = it.session.queue_status();
+        assert_eq!((status.inflight, status.expired), (1, 1));
+    }
+}
+
+#[test]
+fn without_its_journal_a_session_lets_everything_go() {
+    let mut it = Journaled::new(SessionState::new());
+    it.publish("q2 a=1");
+    it.sent();
+    it.store();
+    assert_eq!(it.sent().len(), 1);
+    it.receive(Packet::PubRec(Ack::new(id(1))));
+    it.receive(publish(QoS::ExactlyOnce, 7));
+    it.session.acknowledge(id(7), ReasonCode::Success);
+    it.publish("q2 a=2");
+    assert_eq!(it.sent(), []);
+    it.session.drop_journal();
+    let kinds: Vec<_> = it.sent().iter().map(Packet::packet_type).collect();
+    assert_eq!(
+        kinds,
+        [PacketType::PubRec, PacketType::PubRel, PacketType::Publish]
+    );
+    it.receive(Packet::PubRel(Ack::new(id(7))));
+    assert_eq!(it.sent(), [Packet::PubComp(Ack::new(id(7)))]);
 }
 
 #[test]

@@ -454,10 +454,10 @@ impl Session {
         }
     }
 
-    /// From now on no changes are recorded, and nothing waits for the store.
+    /// From now on no changes are recorded, and nothing waits for the store: what waited may go.
     pub fn drop_journal(&mut self) {
         if let Phase::Connected(connected) = &mut self.phase {
-            connected.flow.state.drop_journal();
+            connected.flow.drop_journal();
         }
     }
 

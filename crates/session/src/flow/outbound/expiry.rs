@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::mem::take;
 
-use mqttstack_codec::QoS;
+use mqttstack_codec::{PacketId, QoS};
 use mqttstack_limits::Instant;
 
-use super::{Outbound, PublishToken, undelivered::Undelivered};
+use super::{Awaited, Outbound, PublishToken, undelivered::Undelivered};
 use crate::{
     fault::{self, Fault},
     journal::{Journal, Operation},
@@ -77,6 +77,23 @@ impl Outbound {
         if !swept.is_empty() {
             let tokens = swept.into_boxed_slice();
             journal.record(|| Operation::Swept { tokens });
+        }
+    }
+
+    /// Returns the token of a message in flight that has expired.
+    pub(crate) fn expired_in_flight(
+        &self,
+        packet_id: PacketId,
+        now: Instant,
+    ) -> Option<PublishToken> {
+        if fault::is_on(Fault::SendExpired) {
+            return None;
+        }
+        match self.window.get(packet_id)? {
+            Awaited::PubAck(queued) | Awaited::PubRec(queued) => {
+                (queued.expires_at <= now).then_some(queued.token)
+            }
+            Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. } => None,
         }
     }
 
