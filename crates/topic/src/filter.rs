@@ -202,23 +202,6 @@ impl<'a> TopicFilter<'a> {
         };
         Self { text, shape }
     }
-
-    /// Vouches for a text that an index took from a shared `TopicFilter`.
-    pub(crate) fn trusted_shared(text: &'a str) -> Self {
-        let rest = text.strip_prefix(SHARE_PREFIX);
-        let filter = rest
-            .and_then(|rest| filter_after_group(rest).ok())
-            .unwrap_or(text);
-        let census = Census::of(filter);
-        let offset = text.len().saturating_sub(filter.len());
-        let filter_offset = u16::try_from(offset).unwrap_or_default();
-        let shape = Shape {
-            filter_offset,
-            level_count: census.level_count(),
-            has_wildcards: census.has_wildcards,
-        };
-        Self { text, shape }
-    }
 }
 
 impl fmt::Display for TopicFilter<'_> {
@@ -429,7 +412,6 @@ mod tests {
             assert_eq!(parsed.as_str(), text);
             assert_eq!(usize::from(parsed.level_count()), filter.split('/').count());
             assert_eq!(parsed.to_owned().as_filter(), parsed);
-            assert_eq!(TopicFilter::trusted_shared(text), parsed);
         }
         for (text, error) in [
             ("$share/", ShareNameEmpty),

@@ -1,6 +1,5 @@
 //! Shared groups, and which member gets a message.
 
-use alloc::boxed::Box;
 use core::{
     num::NonZeroU32,
     sync::atomic::{AtomicUsize, Ordering},
@@ -9,7 +8,7 @@ use core::{
 mod runs;
 
 use crate::{
-    SharedFilter, TopicFilter,
+    SharedFilter, TopicFilter, TopicFilterBuf,
     arena::Id,
     hash::{KeyedHash, scramble},
     subscriptions::Roster,
@@ -19,7 +18,9 @@ use runs::Runs;
 /// The members of one `$share/{group}/{filter}`.
 #[derive(Debug)]
 pub(crate) struct Group<K, V> {
-    pub(crate) text: Box<str>,
+    /// The whole of it, parsed: whoever asks each time a message is handed on pays nothing for a long
+    /// name of the group.
+    whole: TopicFilterBuf,
     /// The filter that is shared.
     pub(crate) filter: Id,
     /// This group's place among the groups of its filter.
@@ -37,7 +38,7 @@ pub(crate) struct Group<K, V> {
 impl<K: Copy + Ord, V> Group<K, V> {
     pub(crate) fn new(filter: &TopicFilter<'_>, filter_id: Id, generation: u32) -> Self {
         Self {
-            text: filter.as_str().into(),
+            whole: filter.to_owned(),
             filter: filter_id,
             place: 0,
             generation,
@@ -85,7 +86,7 @@ impl<K: Copy + Ord, V> Group<K, V> {
 
 impl<K, V> Group<K, V> {
     pub(crate) fn as_filter(&self) -> TopicFilter<'_> {
-        TopicFilter::trusted_shared(&self.text)
+        self.whole.as_filter()
     }
 }
 

@@ -395,7 +395,7 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         let is_it = |id| {
             self.groups
                 .get(id)
-                .is_some_and(|group| *group.text == *text)
+                .is_some_and(|group| group.as_filter().as_str() == text)
         };
         self.by_group.find_id(self.hash.text(text), is_it)
     }
@@ -469,7 +469,8 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         let Some(group) = self.groups.remove(id) else {
             return;
         };
-        self.by_group.remove_id(self.hash.text(&group.text), id);
+        self.by_group
+            .remove_id(self.hash.text(group.as_filter().as_str()), id);
         self.by_tag.remove(&(group.tag, id));
         let Some(filter) = self.filters.get_mut(group.filter) else {
             return;

@@ -416,3 +416,22 @@ fn a_restart_does_not_forget_whose_messages_wait() {
         net.expect(heir, &[]);
     }
 }
+
+#[test]
+fn a_group_of_the_same_tag_inherits_nothing_that_it_does_not_match() {
+    // v5 U-32. The tags of these two are the same: the hash is public, such names can be found.
+    let [ours, theirs] = ["$share/g/0057525OcYqcnYU", "$share/g/0175857m1NQ0peQ"];
+    let mut net = Net::new();
+    let publisher = net.join_v5("p");
+    let lost = net.join(lasting(V5, "lost", 10));
+    net.subscribe(lost, ours, 1);
+    net.cut(lost);
+    net.say(publisher, "0057525OcYqcnYU", "x", 1);
+    let stranger = net.join_v5("stranger");
+    net.subscribe(stranger, theirs, 1);
+    let heir = net.join_v5("heir");
+    net.subscribe(heir, ours, 1);
+    net.pass(seconds(11));
+    net.expect(heir, &["0057525OcYqcnYU=x q1"]);
+    net.expect(stranger, &[]);
+}
