@@ -12,6 +12,7 @@ use super::{
     intake::Intake,
     keys::{ConnectionId, SessionKey},
     known_peer::{KnownPeer, ListenerNames},
+    memory::will_bytes,
     peer::Peer,
     questions::Question,
     unread::Unread,
@@ -211,18 +212,18 @@ impl Connection {
         self.unread.as_mut()?.take()
     }
 
-    /// Returns the bytes of what is being decided: a CONNECT, or a question.
+    /// Returns the bytes of its will, and of what is being decided: a CONNECT, or a question.
     pub(super) fn asked_bytes(&self) -> usize {
         let connect = self.admission.as_deref().map_or(0, |admission| {
             let connect = &admission.connect;
-            let will = connect.will.as_ref();
-            will.map_or(0, |will| {
-                will.topic.len().saturating_add(will.payload.len())
-            })
-            .saturating_add(connect.password.as_ref().map_or(0, |it| it.len()))
+            let username = connect.username.as_ref().map_or(0, |it| it.len());
+            let password = connect.password.as_ref().map_or(0, |it| it.len());
+            let properties = connect.properties.as_bytes().len();
+            properties.saturating_add(username).saturating_add(password)
         });
+        let will = self.session.will().map_or(0, will_bytes);
         let question = self.question.as_deref().map_or(0, Question::bytes);
-        connect.saturating_add(question)
+        connect.saturating_add(will).saturating_add(question)
     }
 
     /// Returns the beginning of a packet, if that is all there is and its length is known: so many

@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
 };
 
-use mqttstack_codec::ReasonCode;
+use mqttstack_codec::{ReasonCode, Shared, Will};
 use mqttstack_limits::Instant;
 
 use super::{
@@ -196,6 +196,8 @@ impl Core {
         {
             connection.session.disconnect(ReasonCode::QuotaExceeded);
             self.handle_events(id, now);
+            self.settle(id);
+            self.drop_overflowed(now);
         }
     }
 
@@ -268,12 +270,7 @@ fn weight(entry: &Entry) -> u64 {
         Presence::Absent(absent) => {
             let status = absent.state.queue_status();
             let messages = status.queued_messages.saturating_add(status.inflight);
-            let will = absent.will.as_ref().map_or(0, |(will, _)| {
-                will.topic
-                    .len()
-                    .saturating_add(will.payload.len())
-                    .saturating_add(will.properties.as_bytes().len())
-            });
+            let will = absent.will.as_ref().map_or(0, |(will, _)| will_bytes(will));
             wide(messages)
                 .saturating_mul(MESSAGE_BYTES)
                 .saturating_add(status.queued_bytes)
@@ -285,6 +282,13 @@ fn weight(entry: &Entry) -> u64 {
         .saturating_add(wide(names))
         .saturating_add(entry.subscription_bytes)
         .saturating_add(absent)
+}
+
+/// Returns how many bytes a will holds.
+pub(super) fn will_bytes(will: &Will<Shared>) -> usize {
+    let properties = will.properties.as_bytes().len();
+    let topic = will.topic.len().saturating_add(properties);
+    topic.saturating_add(will.payload.len())
 }
 
 fn wide(bytes: usize) -> u64 {

@@ -180,7 +180,8 @@ impl Session {
             requested_expiry: terms.requested_expiry,
             session_expiry: terms.session_expiry,
             authentication: deciding.authentication.clone(),
-            will: deciding.connect.will.take().map(Box::new),
+            // A copy: a slice would keep all of CONNECT for as long as the session lasts.
+            will: (deciding.connect.will.take()).map(|will| Box::new(will.as_ref().to_shared())),
         });
         Ok(())
     }

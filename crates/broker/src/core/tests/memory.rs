@@ -234,3 +234,54 @@ fn what_cannot_be_retained_is_delivered_all_the_same() {
     net.expect(reader, &["a=1 q1", "b=2 q1"]);
     assert_eq!(net.cores[0].directory().retained_count().0, 1);
 }
+
+#[test]
+fn a_large_packet_that_is_read_in_place_is_not_waited_for_either() {
+    // R5
+    let mut net = scarce();
+    leave_one_away(&mut net);
+    let publisher = net.join_v5("p");
+    let hoarder = net.join_v5("h");
+    net.send_hex(hoarder, "30 80 80 80 01 00 01 74");
+    net.send_bytes(hoarder, &vec![0; 30_000]);
+    net.fill(publisher, MemoryStage::Full);
+    let id = net.id_of(hoarder);
+    let held = net.cores[0].memory_balance();
+    assert!(net.cores[0].input_place(id).is_some());
+    net.cores[0].handle_input_in_place(id, 1_000, net.now);
+    net.pump();
+    net.expect_end(hoarder, &["DISCONNECT quota exceeded (0x97)"]);
+    assert!(net.cores[0].memory_balance() <= held - 100_000);
+}
+
+#[test]
+fn a_will_counts_while_its_client_is_here() {
+    let mut net = Net::new();
+    let before = net.cores[0].memory_balance();
+    let mut connect = with_will(clean(V5, "c"), 0);
+    if let Some(will) = &mut connect.will {
+        will.payload = vec![0; 60_000].into();
+    }
+    let client = net.join(connect);
+    assert!(net.cores[0].memory_balance() - before >= 60_000);
+    net.leave(client);
+    assert!(net.cores[0].memory_balance() <= before);
+}
+
+#[test]
+fn subscription_identifiers_count_with_each_message_that_waits() {
+    let mut net = Net::new();
+    let away = net.join(lasting(V5, "away", 1000));
+    for number in 0..64_u32 {
+        let level = |bit: u32| if number >> bit & 1 == 1 { "+" } else { "a" };
+        let filter = (0..6).map(level).collect::<Vec<_>>().join("/");
+        net.subscribe_with(away, &filter, options(1), Some(number + 1));
+    }
+    net.cut(away);
+    let publisher = net.join_v5("p");
+    let before = net.cores[0].memory_balance();
+    for _ in 0..100 {
+        net.say(publisher, "a/a/a/a/a/a", "", 1);
+    }
+    assert!(net.cores[0].memory_balance() - before >= 100 * 64 * 4);
+}

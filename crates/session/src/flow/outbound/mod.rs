@@ -69,6 +69,10 @@ pub struct QueueStatus {
 }
 
 impl Queued {
+    fn bytes(&self) -> u64 {
+        held_bytes(&self.message, &self.options)
+    }
+
     pub(crate) fn operation(&self) -> Operation {
         Operation::Queued {
             token: self.token,
@@ -150,7 +154,7 @@ impl Outbound {
         now: Instant,
         journal: &mut Journal,
     ) -> Result<PublishToken, PublishError> {
-        let size = message_bytes(&message);
+        let size = held_bytes(&message, &options);
         let expires_at = message.expires_at(now);
         self.unswept = self.unswept.saturating_add(1);
         if self.is_full_for(size, limits) {
@@ -182,9 +186,7 @@ impl Outbound {
 
     /// Puts a message behind all others.
     pub(crate) fn wait(&mut self, queued: Queued) {
-        self.queued_bytes = self
-            .queued_bytes
-            .saturating_add(message_bytes(&queued.message));
+        self.queued_bytes = self.queued_bytes.saturating_add(queued.bytes());
         self.note_expiry(queued.expires_at);
         let queue = self.queue_of(queued.options.qos);
         if fault::is_on(Fault::NewestFirst) {
@@ -277,7 +279,7 @@ impl Outbound {
         journal.record(|| Operation::Completed { packet_id });
         match self.window.remove(packet_id)? {
             Awaited::PubAck(queued) | Awaited::PubRec(queued) => {
-                self.land(&queued.message);
+                self.land(&queued);
                 Some(queued.message)
             }
             Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. } => None,
@@ -297,7 +299,7 @@ impl Outbound {
         let Awaited::PubRec(queued) = replace(exchange, Awaited::PubComp(token)) else {
             return None;
         };
-        self.land(&queued.message);
+        self.land(&queued);
         Some(queued.message)
     }
 
@@ -364,9 +366,7 @@ impl Outbound {
 
     /// Puts a message back to the head of the queue.
     fn requeue(&mut self, queued: Queued) {
-        self.queued_bytes = self
-            .queued_bytes
-            .saturating_add(message_bytes(&queued.message));
+        self.queued_bytes = self.queued_bytes.saturating_add(queued.bytes());
         self.note_expiry(queued.expires_at);
         self.queue.push_front(queued);
     }
@@ -426,7 +426,7 @@ impl Outbound {
     /// head of the queue.
     fn launch(&mut self, exchange: Awaited) -> Option<PacketId> {
         let bytes = match &exchange {
-            Awaited::PubAck(queued) | Awaited::PubRec(queued) => message_bytes(&queued.message),
+            Awaited::PubAck(queued) | Awaited::PubRec(queued) => queued.bytes(),
             Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. } => 0,
         };
         match self.window.insert(exchange) {
@@ -451,7 +451,7 @@ impl Outbound {
     /// be in flight.
     fn next_acknowledged(&self, quota: bool, bytes_max: u64) -> Option<&Queued> {
         let next = self.queue.front().filter(|_| quota)?;
-        let bytes = message_bytes(&next.message);
+        let bytes = next.bytes();
         let fits = self.inflight_bytes.saturating_add(bytes) <= bytes_max;
         (fits || self.inflight_bytes == 0).then_some(next)
     }
@@ -492,17 +492,17 @@ impl Outbound {
     }
 
     /// Stops counting a message that was in flight.
-    fn land(&mut self, message: &Message) {
-        self.inflight_bytes = self.inflight_bytes.saturating_sub(message_bytes(message));
+    fn land(&mut self, queued: &Queued) {
+        self.inflight_bytes = self.inflight_bytes.saturating_sub(queued.bytes());
     }
 
     fn forget(&mut self, queued: &Queued) {
-        self.queued_bytes = self
-            .queued_bytes
-            .saturating_sub(message_bytes(&queued.message));
+        self.queued_bytes = self.queued_bytes.saturating_sub(queued.bytes());
     }
 }
 
-fn message_bytes(message: &Message) -> u64 {
-    u64::try_from(message.size()).unwrap_or(u64::MAX)
+/// Returns what a message counts against a queue, with the identifiers that it carries there.
+fn held_bytes(message: &Message, options: &DeliveryOptions) -> u64 {
+    let ids = size_of_val(options.subscription_ids.as_slice());
+    u64::try_from(message.size().saturating_add(ids)).unwrap_or(u64::MAX)
 }

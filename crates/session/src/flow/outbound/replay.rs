@@ -5,7 +5,7 @@ use core::mem::{replace, take};
 
 use mqttstack_codec::{PacketId, QoS};
 
-use super::{Awaited, Outbound, PublishToken, Queued, message_bytes};
+use super::{Awaited, Outbound, PublishToken, Queued};
 use crate::journal::ReplayError;
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ impl Outbound {
             return Err(ReplayError::IdentifierInUse { packet_id });
         }
         let queued = self.take_first(token)?;
-        let bytes = message_bytes(&queued.message);
+        let bytes = queued.bytes();
         let exchange = match queued.options.qos {
             QoS::ExactlyOnce => Awaited::PubRec(queued),
             QoS::AtMostOnce | QoS::AtLeastOnce => Awaited::PubAck(queued),
@@ -72,7 +72,7 @@ impl Outbound {
                     return Err(ReplayError::NotNext { token });
                 }
                 if let Awaited::PubRec(queued) = replace(exchange, Awaited::PubComp(token)) {
-                    self.land(&queued.message);
+                    self.land(&queued);
                 }
             }
             Some(_) => return Err(ReplayError::UnknownIdentifier { packet_id }),
@@ -83,7 +83,7 @@ impl Outbound {
     /// Ends the exchange of a message.
     pub(crate) fn apply_completed(&mut self, packet_id: PacketId) -> Result<(), ReplayError> {
         match self.window.remove(packet_id) {
-            Some(Awaited::PubAck(queued) | Awaited::PubRec(queued)) => self.land(&queued.message),
+            Some(Awaited::PubAck(queued) | Awaited::PubRec(queued)) => self.land(&queued),
             Some(Awaited::PubComp(_)) => {}
             Some(Awaited::SubAck { .. } | Awaited::UnsubAck { .. }) | None => {
                 return Err(ReplayError::UnknownIdentifier { packet_id });
