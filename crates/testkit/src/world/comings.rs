@@ -28,6 +28,9 @@ struct Life {
     absence: Option<Absence>,
     /// Whether its session may have ended or not, as letters between workers cross.
     is_uncertain: bool,
+    /// Whether a clean CONNECT was given up before its answer: its letter to the worker that holds the
+    /// session may still be under way.
+    has_clean_letter: bool,
 }
 
 /// A session without a connection.
@@ -58,6 +61,14 @@ pub(super) struct Consequence {
     pub(super) will: Option<Will<Shared>>,
     /// Whether the will may also have been published at another moment, or not at all.
     pub(super) is_vague: bool,
+}
+
+impl Life {
+    /// Returns whether a clean CONNECT may reach the worker that holds the session at any moment.
+    fn may_be_cleaned(&self, terms: &BTreeMap<LinkId, Terms>) -> bool {
+        let mut pending = self.pending.iter().filter_map(|it| terms.get(it));
+        self.has_clean_letter || pending.any(|terms| terms.is_clean)
+    }
 }
 
 impl Comings {
@@ -97,10 +108,8 @@ impl Comings {
     /// Returns the clients whose sessions may have ended or not: a clean CONNECT is under way to the
     /// worker that holds the session, or letters have crossed.
     pub(super) fn vague_ends(&self) -> impl Iterator<Item = &str> {
-        let vague = self.lives.iter().filter(|(_, life)| {
-            let mut pending = life.pending.iter().filter_map(|it| self.terms.get(it));
-            life.is_uncertain || pending.any(|terms| terms.is_clean)
-        });
+        let vague = (self.lives.iter())
+            .filter(|(_, life)| life.is_uncertain || life.may_be_cleaned(&self.terms));
         vague.map(|(client_id, _)| &**client_id)
     }
 
@@ -109,8 +118,7 @@ impl Comings {
     pub(super) fn vague_wills(&self) -> Vec<Consequence> {
         let wills = self.lives.iter().filter_map(|(client_id, life)| {
             let (will, _) = life.absence.as_ref()?.will.as_ref()?;
-            let mut pending = life.pending.iter().filter_map(|it| self.terms.get(it));
-            pending.any(|terms| terms.is_clean).then(|| Consequence {
+            life.may_be_cleaned(&self.terms).then(|| Consequence {
                 client_id: client_id.clone(),
                 will: Some(will.clone()),
                 is_vague: true,
@@ -149,6 +157,7 @@ impl Comings {
             return Err(format!("{client_id}: Session Present is {session_present}"));
         }
         let was_uncertain = std::mem::replace(&mut life.is_uncertain, !life.pending.is_empty());
+        life.has_clean_letter = false; // It was answered before this connection was.
         let absence = life.absence.take().filter(|_| !session_present);
         Ok(Consequence {
             client_id,
@@ -177,7 +186,8 @@ impl Comings {
         let life = self.lives.entry(terms.client_id.clone()).or_default();
         if life.pending.remove(&link) {
             // It may have ended the session that was there, and was never answered.
-            life.is_uncertain |= terms.is_clean && has_session;
+            life.has_clean_letter |= terms.is_clean && has_session;
+            life.is_uncertain |= life.has_clean_letter;
         }
         if life.connection != Some(link) {
             return Consequence::default();
@@ -207,8 +217,7 @@ impl Comings {
             (None, will)
         };
         // The session ends as soon as the worker hears of a clean one, and its will is due then.
-        let mut pending = life.pending.iter().filter_map(|it| self.terms.get(it));
-        consequence.is_vague = later.is_some() && pending.any(|terms| terms.is_clean);
+        consequence.is_vague = later.is_some() && life.may_be_cleaned(&self.terms);
         consequence.will = match consequence.is_vague {
             true => later.clone(),
             false => at_once,
@@ -339,6 +348,31 @@ mod tests {
             }
             assert_eq!(wills, [published], "{session_expiry} {delay}");
             assert_eq!(ends.first().copied().unwrap_or(99), ended);
+        }
+    }
+
+    #[test]
+    fn a_clean_connect_that_is_given_up_may_still_end_the_session_and_publish_the_will() {
+        for (is_clean, is_vague) in [(true, true), (false, false)] {
+            let mut comings = Comings::default();
+            let [first, second, third] =
+                ["1", "2", "3"].map(|peer| LinkId::of_peer(peer).expect("a number"));
+            comings.on_connect(first, &connect(9, 5));
+            comings.on_connected(first, false, false).expect("is first");
+            let mut thief = connect(9, 5);
+            thief.clean_start = is_clean;
+            comings.on_connect(second, &thief);
+            let mut owner = connect(9, 5);
+            owner.clean_start = false;
+            comings.on_connect(third, &owner);
+            comings.on_ended(second, false, true, Instant::EPOCH);
+            let over = comings.on_ended(first, true, true, Instant::EPOCH);
+            assert_eq!((over.will.is_some(), over.is_vague), (is_vague, is_vague));
+            assert_eq!(comings.vague_wills().len(), usize::from(is_vague));
+            comings
+                .on_connected(third, !is_clean, true)
+                .expect("takes over");
+            assert!(comings.vague_wills().is_empty());
         }
     }
 
