@@ -27,6 +27,8 @@ pub enum Fault {
     SendExpired,
     /// A topic alias is used before the peer has heard of it.
     UnknownAlias,
+    /// What topic aliases stand for outlives the connection.
+    KeepAliases,
     /// A client that says good-bye leaves its will.
     WillAfterGoodbye,
     /// A will is published although its client has come back.
@@ -51,7 +53,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::FreeAtPubrec,
         Self::ForgetReceived,
         Self::DeliverRepeat,
@@ -62,6 +64,7 @@ impl Fault {
         Self::QueueWithoutLimit,
         Self::SendExpired,
         Self::UnknownAlias,
+        Self::KeepAliases,
         Self::WillAfterGoodbye,
         Self::WillAfterReturn,
         Self::IgnoreNoLocal,

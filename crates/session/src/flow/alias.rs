@@ -172,6 +172,12 @@ impl OutboundAliases {
         }
     }
 
+    /// Goes on with the aliases of an earlier connection, of which the peer knows nothing.
+    #[cfg(mqttstack_faults)]
+    pub(crate) fn keep(&mut self, earlier: Self) {
+        self.table = earlier.table;
+    }
+
     /// Returns whether the peer takes aliases, and we use them.
     pub(crate) const fn is_in_use(&self) -> bool {
         self.maximum > 0

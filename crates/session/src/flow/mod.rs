@@ -147,6 +147,11 @@ impl Flow {
             limits,
             state,
         };
+        #[cfg(mqttstack_faults)]
+        if fault::is_on(Fault::KeepAliases) {
+            let earlier = core::mem::take(&mut flow.state.aliases);
+            flow.outbound_aliases.keep(earlier);
+        }
         flow.plan_resend(in_flight);
         flow
     }
@@ -547,6 +552,10 @@ impl Flow {
         self.state.inbound.on_disconnected();
         self.state.outbound.drop_qos0();
         self.state.rest();
+        #[cfg(mqttstack_faults)]
+        {
+            self.state.aliases = self.outbound_aliases;
+        }
         (self.state, self.responses)
     }
 

@@ -28,6 +28,9 @@ pub struct SessionState {
     pub(crate) outbound: Outbox,
     pub(crate) inbound: Inbound,
     pub(crate) journal: Journal,
+    /// Those of the last connection, for [`Fault::KeepAliases`](crate::fault::Fault::KeepAliases).
+    #[cfg(mqttstack_faults)]
+    pub(super) aliases: super::OutboundAliases,
 }
 
 /// What is kept is the same, whoever writes it down.
