@@ -310,3 +310,23 @@ fn a_store_that_does_not_answer_stops_the_readers() {
     net.sync();
     assert!(!net.is_paused(publisher) && !net.is_closed(publisher));
 }
+
+#[test]
+fn what_waits_for_the_store_is_not_overtaken_by_a_client_that_begins_anew_elsewhere() {
+    // v5 MQTT-4.6.0-6, v3.1.1 MQTT-4.6.0-6; seeds 2050327 and 2069650 of the simulator found it.
+    for qos in [1, 2] {
+        let mut net = slow(2);
+        let watcher = net.join_at(1, lasting(V5, "w", 100));
+        net.subscribe(watcher, "t", 1);
+        net.holds_store = true;
+        let client = net.join_at(0, clean(V5, "c"));
+        net.stop_answering(client);
+        net.say(client, "t", "old", qos);
+        net.cut(client);
+        let client = net.dial_at(1, clean(V5, "c"));
+        net.say(client, "t", "new", qos);
+        net.expect(watcher, &[]);
+        net.sync();
+        net.expect(watcher, &["t=old q1", "t=new q1"]);
+    }
+}
