@@ -17,6 +17,9 @@
 //! other worker writes what it did with it and that it has taken it in one unit. So an
 //! acknowledgement depends on this worker's numbers alone, and the message is neither lost nor
 //! doubled if all workers stop in between.
+//!
+//! Not written is which retained messages a new subscription is still owed. Those that its queue has
+//! taken are stored as any other; the rest of them is not sent after a crash.
 
 use std::{collections::VecDeque, num::NonZeroU64};
 
