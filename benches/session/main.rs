@@ -1,7 +1,8 @@
 //! The session: time and allocations per message, receiving and sending, in both roles' engine.
 //!
 //! `cargo bench -p mqttstack-benches --bench session`. A case runs [`MESSAGES`] exchanges, each to
-//! its end, so that nothing grows from one run to the next.
+//! its end, so that nothing grows from one run to the next. Where a journal is kept, a store takes each
+//! operation at once and does nothing with it: what is measured is the price of keeping it.
 
 #[path = "../codec/cpu_time.rs"]
 mod cpu_time;
@@ -32,6 +33,15 @@ const PAYLOAD: [u8; 64] = [b'x'; 64];
 /// How many messages a case moves.
 const MESSAGES: u16 = 1_000;
 
+/// Where a session keeps what outlives its connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Keeping {
+    /// In memory alone.
+    Memory,
+    /// With a store, which has a part in each exchange.
+    Journal,
+}
+
 /// One way of moving messages.
 type Case = (&'static str, Box<dyn FnMut() -> usize>);
 
@@ -42,13 +52,28 @@ fn main() {
         .measurement_time(Duration::from_secs(1))
         .sample_size(50)
         .configure_from_args();
-    let cases: [Case; 6] = [
-        ("receive QoS 0", receive(QoS::AtMostOnce)),
-        ("receive QoS 1, PUBACK", receive(QoS::AtLeastOnce)),
-        ("receive QoS 2, to PUBCOMP", receive(QoS::ExactlyOnce)),
+    use Keeping::{Journal, Memory};
+    use QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
+    let cases: [Case; 10] = [
+        ("receive QoS 0", receive(AtMostOnce, Memory)),
+        ("receive QoS 1, PUBACK", receive(AtLeastOnce, Memory)),
+        (
+            "receive QoS 1, PUBACK, journal",
+            receive(AtLeastOnce, Journal),
+        ),
+        ("receive QoS 2, to PUBCOMP", receive(ExactlyOnce, Memory)),
+        (
+            "receive QoS 2, to PUBCOMP, journal",
+            receive(ExactlyOnce, Journal),
+        ),
         ("receive QoS 1, bytes to bytes", receive_bytes()),
-        ("send QoS 1, to PUBACK", send(QoS::AtLeastOnce)),
-        ("send QoS 2, to PUBCOMP", send(QoS::ExactlyOnce)),
+        ("send QoS 1, to PUBACK", send(AtLeastOnce, Memory)),
+        ("send QoS 1, to PUBACK, journal", send(AtLeastOnce, Journal)),
+        ("send QoS 2, to PUBCOMP", send(ExactlyOnce, Memory)),
+        (
+            "send QoS 2, to PUBCOMP, journal",
+            send(ExactlyOnce, Journal),
+        ),
     ];
     let mut group = criterion.benchmark_group("server session");
     group.throughput(Throughput::Elements(MESSAGES.into()));
@@ -66,18 +91,33 @@ fn main() {
 }
 
 /// Returns a session whose client has been accepted.
-fn connected() -> Session {
+fn connected(keeping: Keeping) -> Session {
     let mut session = Session::new(Arc::new(Limits::default()), NOW);
     let connect: Connect<Shared> = Connect::new(VERSION, "bench");
     session
         .handle_packet(Packet::Connect(connect), NOW)
         .expect("a CONNECT");
     while session.poll_event().is_some() {}
-    session
-        .accept(Acceptance::default(), NOW)
-        .expect("room for a CONNACK");
+    let mut acceptance = Acceptance::default();
+    if keeping == Keeping::Journal {
+        acceptance.state.keep_journal();
+    }
+    session.accept(acceptance, NOW).expect("room for a CONNACK");
     while session.poll_packet(NOW).is_some() {}
     session
+}
+
+/// Stores what the session has changed; returns whether it has changed anything.
+fn store(session: &mut Session) -> bool {
+    let mut last = None;
+    while let Some((sequence, operation)) = session.poll_operation() {
+        black_box(&operation);
+        last = Some(sequence);
+    }
+    if let Some(sequence) = last {
+        session.handle_stored(sequence);
+    }
+    last.is_some()
 }
 
 fn ids() -> impl Iterator<Item = PacketId> {
@@ -85,8 +125,8 @@ fn ids() -> impl Iterator<Item = PacketId> {
 }
 
 /// Takes messages, as if they had just been decoded, and answers them.
-fn receive(qos: QoS) -> Box<dyn FnMut() -> usize> {
-    let mut session = connected();
+fn receive(qos: QoS, keeping: Keeping) -> Box<dyn FnMut() -> usize> {
+    let mut session = connected(keeping);
     Box::new(move || {
         let mut answers = 0;
         for packet_id in ids() {
@@ -126,6 +166,7 @@ fn take(session: &mut Session, packet: PacketRef<'_>) -> usize {
             }
         }
     }
+    store(session);
     let mut answers = 0;
     while let Some(answer) = session.poll_packet(NOW) {
         black_box(&answer);
@@ -136,7 +177,7 @@ fn take(session: &mut Session, packet: PacketRef<'_>) -> usize {
 
 /// The same with the codec before and behind: from the bytes of PUBLISH to those of PUBACK.
 fn receive_bytes() -> Box<dyn FnMut() -> usize> {
-    let mut session = connected();
+    let mut session = connected(Keeping::Memory);
     let mut wire = Vec::new();
     for packet_id in ids() {
         let publish: Publish<Shared> = Publish {
@@ -177,8 +218,8 @@ fn receive_bytes() -> Box<dyn FnMut() -> usize> {
 }
 
 /// Sends messages that are shared with others, and handles the answers of the client.
-fn send(qos: QoS) -> Box<dyn FnMut() -> usize> {
-    let mut session = connected();
+fn send(qos: QoS, keeping: Keeping) -> Box<dyn FnMut() -> usize> {
+    let mut session = connected(keeping);
     let message = Message::builder(TOPIC, &PAYLOAD[..]).qos(qos);
     let message = message.build().expect("a message");
     Box::new(move || {
@@ -193,7 +234,7 @@ fn send(qos: QoS) -> Box<dyn FnMut() -> usize> {
             session
                 .publish(message.clone(), options, NOW)
                 .expect("room in the queue");
-            let Some(Outgoing::Publish(publish)) = session.poll_packet(NOW) else {
+            let Some(Outgoing::Publish(publish)) = next(&mut session) else {
                 continue;
             };
             sent += 1;
@@ -207,18 +248,28 @@ fn send(qos: QoS) -> Box<dyn FnMut() -> usize> {
     })
 }
 
+/// Returns the next packet, after the store has done what it waits for.
+fn next(session: &mut Session) -> Option<Outgoing> {
+    session
+        .poll_packet(NOW)
+        .or_else(|| store(session).then(|| session.poll_packet(NOW))?)
+}
+
 fn answer(session: &mut Session, packet_id: PacketId, qos: QoS) {
     let ack: Ack<Borrowed<'_>> = Ack::new(packet_id);
     if qos == QoS::AtLeastOnce {
-        return session
+        session
             .handle_packet(Packet::PubAck(ack), NOW)
             .expect("in order");
+        store(session);
+        return;
     }
     session
         .handle_packet(Packet::PubRec(ack.clone()), NOW)
         .expect("in order");
-    black_box(session.poll_packet(NOW));
+    black_box(next(session)).expect("a PUBREL");
     session
         .handle_packet(Packet::PubComp(ack), NOW)
         .expect("in order");
+    store(session);
 }
