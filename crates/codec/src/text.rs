@@ -4,9 +4,9 @@
 //! does not find to be plain. Where registers hold eight bytes the first takes as many at a time;
 //! elsewhere, where memory for code tends to be short, one.
 
-#[cfg(any(test, not(target_pointer_width = "64")))]
+#[cfg(any(all(test, feature = "alloc"), not(target_pointer_width = "64")))]
 mod bytes;
-#[cfg(any(test, target_pointer_width = "64"))]
+#[cfg(any(all(test, feature = "alloc"), target_pointer_width = "64"))]
 mod words;
 
 #[cfg(not(target_pointer_width = "64"))]

@@ -1,5 +1,7 @@
 //! Where encoded packets go.
 
+use core::fmt;
+
 use crate::EncodeError;
 
 /// Something that takes encoded bytes: a slice through [`SliceSink`], or with feature `alloc` a
@@ -24,7 +26,6 @@ pub trait Sink {
 }
 
 /// Writes into a slice that the caller owns; needs no allocator.
-#[derive(Debug)]
 pub struct SliceSink<'b> {
     buffer: &'b mut [u8],
     written: usize,
@@ -54,6 +55,16 @@ impl<'b> SliceSink<'b> {
     #[must_use]
     pub const fn remaining(&self) -> usize {
         self.buffer.len().saturating_sub(self.written)
+    }
+}
+
+/// Without the bytes: they may be a CONNECT with its password.
+impl fmt::Debug for SliceSink<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SliceSink")
+            .field("written", &self.written)
+            .field("remaining", &self.remaining())
+            .finish()
     }
 }
 
@@ -127,5 +138,21 @@ impl Sink for bytes::BytesMut {
     #[inline(always)]
     fn append(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn what_a_slice_holds_is_not_shown() {
+        let mut buffer = *b"secret and more";
+        let mut sink = SliceSink::new(&mut buffer);
+        sink.append(b"secret");
+        let shown = format!("{sink:?}");
+        assert_eq!(shown, "SliceSink { written: 6, remaining: 9 }");
     }
 }
