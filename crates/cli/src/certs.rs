@@ -6,11 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::{ToSpan as _, Zoned, civil::Date};
+use jiff::{Timestamp, ToSpan as _, Zoned, civil::Date};
 use mqttstack_broker::transport::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
+};
+use x509_cert::{
+    Certificate,
+    der::Decode as _,
+    ext::pkix::{self, KeyUsage},
 };
 
 use crate::failure::Failure;
@@ -112,7 +117,7 @@ pub(crate) fn run(arguments: &Args) -> Result<(), Failure> {
         write(&path, file).map_err(|error| wrong(&path, &error))?;
     }
     io::stdout()
-        .write_all(report(arguments, &files).as_bytes())
+        .write_all(report(arguments, &files, adds_server).as_bytes())
         .map_err(Failure::output)
 }
 
@@ -145,9 +150,33 @@ fn known_authority(directory: &Path) -> Result<Option<Issuer<'static, KeyPair>>,
     if !der.windows(of_pair.len()).any(|part| part == of_pair) {
         return Err(unusable(&key, "it does not belong to ca.crt"));
     }
+    may_sign(&der).map_err(|why| unusable(&certificate, &why))?;
     let issuer = Issuer::from_ca_cert_der(&der, pair);
     let issuer = issuer.map_err(|error| unusable(&certificate, &error.to_string()))?;
     Ok(Some(issuer))
+}
+
+/// Says why what a certificate signs would be trusted by nobody, if that is so.
+fn may_sign(certificate: &[u8]) -> Result<(), String> {
+    let certificate = Certificate::from_der(certificate).map_err(|error| error.to_string())?;
+    let certificate = certificate.tbs_certificate();
+    let constraints = certificate.get_extension::<pkix::BasicConstraints>();
+    let usage = certificate.get_extension::<KeyUsage>();
+    let (constraints, usage) = match (constraints, usage) {
+        (Ok(constraints), Ok(usage)) => (constraints, usage),
+        (Err(error), _) | (_, Err(error)) => return Err(error.to_string()),
+    };
+    let is_authority = constraints.is_some_and(|(_, constraints)| constraints.ca)
+        && usage.is_none_or(|(_, usage)| usage.key_cert_sign());
+    if !is_authority {
+        return Err("it may sign no certificates".to_owned());
+    }
+    let until = certificate.validity().not_after.to_unix_duration();
+    match Timestamp::from_second(i64::try_from(until.as_secs()).unwrap_or(i64::MAX)) {
+        Ok(until) if until < Zoned::now().timestamp() => Err(format!("it expired at {until}")),
+        // What lies past the end of the calendar has not expired.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Makes the keys, and signs what belongs to them: by the authority that is known, or by a new one.
@@ -280,7 +309,7 @@ fn write(path: &Path, file: &File) -> io::Result<()> {
 }
 
 /// Says what was written, and what to do with it.
-fn report(arguments: &Args, files: &[File]) -> String {
+fn report(arguments: &Args, files: &[File], adds_server: bool) -> String {
     let width = files.iter().map(|file| file.name.len()).max().unwrap_or(0);
     let mut report = format!("In {}:\n", arguments.directory.display());
     for File { name, meaning, .. } in files {
@@ -291,17 +320,23 @@ fn report(arguments: &Args, files: &[File]) -> String {
     let broker =
         format!("mqttstack broker --listen mqtts://localhost --cert {certificate} --key {key}");
     let subscriber = format!("mqttstack sub -L mqtts://localhost --cafile {ca}");
-    report.push_str(&format!(
-        "\nNext, a broker and a client:\n  {broker}\n  {subscriber} -t '#' -v\n"
-    ));
+    // Whoever adds to what is there has a broker.
+    if adds_server {
+        report.push_str(&format!(
+            "\nNext, a broker and a client:\n  {broker}\n  {subscriber} -t '#' -v\n"
+        ));
+    }
     if let Some(name) = arguments.client.first() {
         let file = |kind| at(&format!("client-{name}.{kind}"));
-        report.push_str(&format!(
-            "\nOnly for clients with a certificate:\n  {broker} \\\n    --cafile {ca} \
-             --client-certificates required\n  {subscriber} --cert {} --key {} -t '#' -v\n",
-            file("crt"),
-            file("key"),
-        ));
+        let (certificate, key) = (file("crt"), file("key"));
+        let client = format!("{subscriber} --cert {certificate} --key {key} -t '#' -v");
+        report.push_str(&match adds_server {
+            true => format!(
+                "\nOnly for clients with a certificate:\n  {broker} \\\n    --cafile {ca} \
+                 --client-certificates required\n  {client}\n"
+            ),
+            false => format!("\nNext, the client:\n  {client}\n"),
+        });
     }
     report
 }

@@ -3,13 +3,16 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd};
 
 fn mqttstack() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mqttstack"));
@@ -204,6 +207,9 @@ fn an_authority_that_is_there_signs_what_is_added() {
         told.contains("client-ann.crt") && !told.contains("  ca.crt  "),
         "{told}"
     );
+    // The broker is there already.
+    assert!(!told.contains("mqttstack broker"), "{told}");
+    assert!(told.contains("mqttstack sub -L mqtts://"), "{told}");
     assert_eq!(all(&names), before);
     let broker = Broker::start(&directory.0, "0s");
     assert!(directory.publish(broker.port, "ca.crt", &["-m", "x"]));
@@ -237,6 +243,75 @@ fn an_authority_that_is_there_signs_what_is_added() {
         assert!(told.contains(why) && told.contains("ca.key"), "{told}");
         assert!(!directory.at("client-ben.crt").exists());
     }
+}
+
+#[test]
+fn what_is_no_authority_or_was_one_signs_nothing() {
+    let directory = Directory::new("impostor");
+    assert!(directory.certs(&["--client", "ann"]).status.success());
+    let authority = |change: fn(&mut CertificateParams)| {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed");
+        (certificate.pem(), key.serialize_pem())
+    };
+    let read = |name| fs::read_to_string(directory.at(name)).expect("made");
+    let ann = (read("client-ann.crt"), read("client-ann.key"));
+    let expired = authority(|params| params.not_after = date_time_ymd(2024, 1, 1));
+    let not_meant_to = authority(|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+    let unlimited = authority(|_| {});
+    for ((certificate, key), why) in [
+        (ann, Some("it may sign no certificates")),
+        (not_meant_to, Some("it may sign no certificates")),
+        (expired, Some("it expired at 2024-01-01T00:00:00Z")),
+        (unlimited, None),
+    ] {
+        fs::write(directory.at("ca.crt"), certificate).expect("written");
+        fs::write(directory.at("ca.key"), key).expect("written");
+        let done = directory.certs(&["--client", "eve"]);
+        let told = String::from_utf8(done.stderr).expect("text");
+        match why {
+            Some(why) => {
+                assert_eq!(done.status.code(), Some(1), "{told}");
+                assert!(told.contains(why) && told.contains("ca.crt"), "{told}");
+            }
+            None => assert!(done.status.success(), "{told}"),
+        }
+        assert_eq!(directory.at("client-eve.crt").exists(), why.is_none());
+    }
+}
+
+#[test]
+fn a_flood_of_failed_handshakes_takes_few_lines_and_counts_all() {
+    const PEERS: usize = 300;
+    let directory = Directory::new("flood");
+    assert!(directory.certs(&[]).status.success());
+    let broker = Broker::start(&directory.0, "0s");
+    let peers: Vec<TcpStream> = (0..PEERS)
+        .map(|_| {
+            let mut peer = TcpStream::connect(("localhost", broker.port)).expect("connects");
+            // No TLS.
+            peer.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("written");
+            peer
+        })
+        .collect();
+    let (mut told_of, mut lines) = (0, 0);
+    while told_of < PEERS {
+        let line = broker.wait_for("handshake");
+        lines += 1;
+        told_of += match line.split_once("count=") {
+            Some((_, count)) => {
+                let count = count.split(|it: char| !it.is_ascii_digit()).next();
+                count.expect("a part").parse().expect("a number")
+            }
+            None => 1,
+        };
+    }
+    assert_eq!(told_of, PEERS);
+    assert!(lines < PEERS / 2, "{lines} lines");
+    drop(peers);
 }
 
 #[test]

@@ -51,7 +51,8 @@ pub trait Stream: Send {
     /// Reads what is there into `slices`, in order, up to their lengths together.
     ///
     /// So the rest of a large packet goes where it stays, and what follows it elsewhere, with one
-    /// system call. A stream that cannot do it fills the first that has room.
+    /// system call. A stream that cannot do it fills the first that has room: an owner that reads
+    /// as much as fits there cannot tell whether there is more, and reads again.
     ///
     /// # Errors
     ///
@@ -131,9 +132,12 @@ pub trait Stream: Send {
         true
     }
 
-    /// Says whether this is a socket of the system and nothing else. Then a read that fills only a
-    /// part of its buffer has taken all there was, but for an end that the event loop tells of;
-    /// and dropping it ends the output as [`shutdown`](Self::shutdown) does.
+    /// Says whether this is a socket of the system and nothing else.
+    ///
+    /// Then a read that leaves room in its buffer has taken all there was, but for an end that the
+    /// event loop tells of; so has a vectored read that leaves room and ends inside a slice. One
+    /// that ends with a slice says nothing, as [`read_vectored`](Self::read_vectored) may fill the
+    /// first alone. And dropping it ends the output as [`shutdown`](Self::shutdown) does.
     fn is_bare(&self) -> bool {
         false
     }

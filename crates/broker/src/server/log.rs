@@ -1,16 +1,19 @@
 //! What the server writes to the log. What clients say of themselves is quoted, so that it cannot
 //! pass for a line of ours, and cut short, so that it cannot fill the disk.
 
+mod strangers;
+
 use std::{fmt, io, time::Duration};
 
 use mqttstack_limits::Instant;
 use mqttstack_session::server::EndCause;
-use mqttstack_transport::{AcceptError, PeerAddress, TLS_HANDSHAKE, TransportError};
+use mqttstack_transport::{AcceptError, PeerAddress, TransportError};
 
+pub(super) use self::strangers::StrangerLog;
 use crate::core::{Notice, Peer};
 
 /// Logs a notice of the core: one line for each connection that is let in, one for each end.
-pub(super) fn notice(notice: &Notice) {
+pub(super) fn notice(notice: &Notice, strangers: &mut StrangerLog, now: Instant) {
     match notice {
         Notice::Connected {
             peer,
@@ -41,7 +44,10 @@ pub(super) fn notice(notice: &Notice) {
             peer,
             client_id,
             cause,
-        } => ended(peer, client_id.as_deref(), cause),
+        } => match (client_id, cause) {
+            (None, EndCause::Protocol(error)) => strangers.spoke_no_mqtt(peer, error, now),
+            _ => ended(peer, client_id.as_deref(), cause),
+        },
         Notice::MessagesDropped { client_id, count } => {
             tracing::warn!(client_id = %Quoted(Some(client_id)), count, "messages dropped");
         }
@@ -76,16 +82,6 @@ fn ended(peer: &Peer, client_id: Option<&str>, cause: &EndCause) {
     }
 }
 
-/// Logs a connection that was closed at once because a limit is reached.
-pub(super) fn no_room(peer: &Peer) {
-    tracing::warn!(%peer, "refused: as many connections as allowed are open");
-}
-
-/// Logs a connection that was closed at once because too many from there have not got far.
-pub(super) fn too_many_pending(peer: &Peer) {
-    tracing::warn!(%peer, "refused: too many connections from this address wait to be accepted");
-}
-
 /// Logs a connection that its transport has broken; what an end without notice looks like is known.
 pub(super) fn broken(peer: &PeerAddress, error: &io::Error) {
     let error = TransportError::from(error);
@@ -94,27 +90,6 @@ pub(super) fn broken(peer: &PeerAddress, error: &io::Error) {
     } else {
         tracing::info!(%peer, %error, "broken");
     }
-}
-
-/// How many characters of what is wrong with an opening are shown: what the peer sent may be in it.
-const OPENING_SHOWN_MAX: usize = 256;
-
-/// Logs that the layers of a transport could not be opened.
-pub(super) fn handshake_failed(peer: &PeerAddress, error: &impl fmt::Display) {
-    let error = error.to_string();
-    let shown = error.chars().take(OPENING_SHOWN_MAX);
-    let error: String = shown.flat_map(char::escape_debug).collect();
-    tracing::warn!(%peer, %error, "handshake failed");
-}
-
-/// Says what is wrong with a client that came to the wrong door; what it sent is refused by itself.
-pub(super) fn first_input(peer: &PeerAddress, input: &[u8]) {
-    let spoken = match input.first() {
-        Some(&TLS_HANDSHAKE) => "TLS",
-        Some(b'G') if input.starts_with(b"GET ") => "HTTP",
-        Some(_) | None => return,
-    };
-    tracing::warn!(%peer, "the client speaks {spoken} to a listener for MQTT without it");
 }
 
 /// Logs that a listener will never accept again, and returns what the broker ends with.
@@ -165,31 +140,6 @@ impl AcceptLog {
         self.next = now + Self::PAUSE;
         let suppressed = std::mem::take(&mut self.suppressed);
         tracing::warn!(%listener, %error, suppressed, "cannot accept");
-    }
-}
-
-/// Logs that connections give way to newer ones, at most once a second: there may be thousands.
-#[derive(Debug, Default)]
-pub(super) struct CrowdLog {
-    next: Instant,
-    displaced: u64,
-}
-
-impl CrowdLog {
-    const PAUSE: Duration = Duration::from_secs(1);
-
-    pub(super) fn displaced(&mut self, peer: &PeerAddress, now: Instant) {
-        tracing::debug!(%peer, "closed to make room before it was accepted");
-        self.displaced = self.displaced.saturating_add(1);
-        if now < self.next {
-            return;
-        }
-        self.next = now + Self::PAUSE;
-        let displaced = std::mem::take(&mut self.displaced);
-        tracing::warn!(
-            displaced,
-            "as many connections as allowed wait to be accepted: the oldest give way"
-        );
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     clock::Clock,
     link::{Link, LinkPhase},
     listener::{Opened, Terms},
-    log::{self, AcceptLog, CrowdLog},
+    log::{self, AcceptLog, StrangerLog},
     mail::{Colleague, Mail},
     permit::{Gate, PendingByAddress},
     resolver::Answers,
@@ -90,7 +90,7 @@ pub(super) struct Worker {
     /// What makes it pointless to go on.
     failure: Option<io::Error>,
     accept_log: AcceptLog,
-    crowd_log: CrowdLog,
+    stranger_log: StrangerLog,
     buffer: Box<[u8]>,
     /// How many bytes of large packets have been read since the last flush.
     unflushed: usize,
@@ -145,7 +145,7 @@ impl Worker {
             is_written: false,
             failure: None,
             accept_log: AcceptLog::default(),
-            crowd_log: CrowdLog::default(),
+            stranger_log: StrangerLog::default(),
             buffer: vec![0; READ_BYTES].into(),
             unflushed: 0,
             spare: SpareBuffer::default(),
@@ -181,12 +181,14 @@ impl Worker {
             self.core.handle_timeout(now);
             self.on_deadlines(now);
             self.flush(now);
-            self.pass_on();
+            self.pass_on(now);
+            self.stranger_log.handle_timeout(now);
             if let Some(failure) = self.failure.take() {
                 return Err(failure);
             }
             self.shorten_shutdown(now);
             if self.is_done(now) {
+                self.stranger_log.finish();
                 return Ok(());
             }
         }
@@ -203,7 +205,8 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let next = [self.core.poll_timeout(), deadline, self.done_at]
+        let to_tell = self.stranger_log.poll_timeout();
+        let next = [self.core.poll_timeout(), deadline, to_tell, self.done_at]
             .into_iter()
             .flatten()
             .min()?;
@@ -479,13 +482,13 @@ impl Worker {
     }
 
     /// Hands messages to other workers, and notices to the log.
-    fn pass_on(&mut self) {
+    fn pass_on(&mut self, now: Instant) {
         while let Some((worker, message)) = self.core.poll_worker_message() {
             self.mail.send(worker, message);
         }
         self.mail.deliver();
         while let Some(notice) = self.core.poll_notice() {
-            log::notice(&notice);
+            log::notice(&notice, &mut self.stranger_log, now);
         }
     }
 }

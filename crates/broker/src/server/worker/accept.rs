@@ -66,19 +66,19 @@ impl Worker {
         let is_counted = !terms.is_proxy(address);
         let counted = match self.count_pending(address.ip().filter(|_| is_counted)) {
             Ok(counted) => counted,
-            Err(TooManyPending) => return log::too_many_pending(&peer),
+            Err(TooManyPending) => return self.stranger_log.too_many_pending(&peer, now),
         };
         // Last: nobody gives way to one that is refused anyway.
         let permits = self.make_room(&terms, now);
         let (Some(permits), Some(token)) = (permits, self.sources.next_token()) else {
-            return log::no_room(&peer);
+            return self.stranger_log.no_room(&peer, now);
         };
         let (handle, limits) = (token.to_u64(), Arc::clone(&terms.limits));
         let opened = self
             .core
             .handle_opened(handle, Arc::clone(&peer), limits, now);
         let Some(id) = opened else {
-            return log::no_room(&peer);
+            return self.stranger_log.no_room(&peer, now);
         };
         let mut link = Link::new(stream, id, terms, permits);
         if let Err(error) = self.poller.register(token, link.stream.source()) {
@@ -111,7 +111,8 @@ impl Worker {
             };
             match oldest.and_then(|oldest| self.remove_link(oldest)) {
                 Some(link) => {
-                    self.crowd_log.displaced(&link.stream.peer().address, now);
+                    self.stranger_log
+                        .displaced(&link.stream.peer().address, now);
                     self.core.handle_displaced(link.id, now);
                 }
                 None => return permits.ok(),
@@ -183,7 +184,8 @@ impl Worker {
                 }
             }
             Err(error) => {
-                log::handshake_failed(&link.stream.peer().address, &error);
+                let address = &link.stream.peer().address;
+                self.stranger_log.handshake_failed(address, &error, now);
                 self.fail(token, now);
             }
         }
@@ -200,7 +202,7 @@ impl Worker {
         if !is_counted {
             // Not if it came from a proxy; by now it is known for whom that speaks.
             let Ok(counted) = self.count_pending(peer.ip) else {
-                log::too_many_pending(&peer);
+                self.stranger_log.too_many_pending(&peer, now);
                 return self.drop_link(token, now);
             };
             if let Some(Source::Link(link)) = self.sources.get_mut(token)

@@ -31,8 +31,8 @@ struct Read {
     count: usize,
     /// How many of them belong to a large packet, and are where they stay.
     in_place: usize,
-    /// How many there was room for.
-    room: usize,
+    /// Whether a socket has no more: there was room for it.
+    is_all: bool,
 }
 
 impl Worker {
@@ -66,18 +66,19 @@ impl Worker {
                 Ok(Read {
                     count,
                     in_place,
-                    room,
+                    is_all,
                 }) => {
                     let cost = count - in_place + in_place / IN_PLACE_DISCOUNT;
                     budget = budget.saturating_sub(cost.max(READ_COST_MIN_BYTES));
                     self.unflushed += in_place;
                     // Asking again would be a system call for nothing.
-                    let is_all = count < room && link.stream.is_bare();
-                    link.is_readable = !is_all || link.is_ending;
+                    let is_drained = is_all && link.stream.is_bare();
+                    link.is_readable = !is_drained || link.is_ending;
                     if link.phase == LinkPhase::Open {
                         let input = self.buffer.get(..count - in_place).unwrap_or_default();
                         if !std::mem::replace(&mut link.has_begun, true) {
-                            log::first_input(&link.stream.peer().address, input);
+                            let address = &link.stream.peer().address;
+                            self.stranger_log.first_input(address, input, now);
                         }
                         if in_place > 0 {
                             self.core.handle_input_in_place(link.id, in_place, now);
@@ -110,10 +111,11 @@ impl Worker {
 /// Reads once: the rest of a large packet to where it stays, everything else into the buffer.
 fn read_once(link: &mut Link, core: &mut Core, buffer: &mut [u8]) -> io::Result<Read> {
     if link.has_failed {
+        let count = link.stream.discard(buffer)?;
         return Ok(Read {
-            count: link.stream.discard(buffer)?,
+            count,
             in_place: 0,
-            room: buffer.len(),
+            is_all: count < buffer.len(),
         });
     }
     let is_open = link.phase == LinkPhase::Open;
@@ -126,7 +128,8 @@ fn read_once(link: &mut Link, core: &mut Core, buffer: &mut [u8]) -> io::Result<
         return Ok(Read {
             count,
             in_place: count.min(place_len),
-            room,
+            // A stream without vectored reads fills the first slice alone, and says nothing of it.
+            is_all: count < room && count != place_len,
         });
     }
     let room = match link.is_bulky {
@@ -139,6 +142,6 @@ fn read_once(link: &mut Link, core: &mut Core, buffer: &mut [u8]) -> io::Result<
     Ok(Read {
         count,
         in_place: 0,
-        room,
+        is_all: count < room,
     })
 }
