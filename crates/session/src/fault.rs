@@ -49,11 +49,21 @@ pub enum Fault {
     SessionForEver,
     /// A second connection of a client leaves the first one be.
     TwoOwners,
+    /// A message of QoS 2 is sent before it is stored that it is in flight.
+    EarlyPublish,
+    /// A publisher is answered at QoS 1 before what it sent is stored.
+    EarlyPuback,
+    /// PUBREC is sent before it is stored that the message was accepted.
+    EarlyPubrec,
+    /// PUBREL is sent before it is stored that the message was taken.
+    EarlyPubrel,
+    /// PUBCOMP is sent before it is stored that the identifier was released.
+    EarlyPubcomp,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::FreeAtPubrec,
         Self::ForgetReceived,
         Self::DeliverRepeat,
@@ -75,6 +85,11 @@ impl Fault {
         Self::ResumeCleanStart,
         Self::SessionForEver,
         Self::TwoOwners,
+        Self::EarlyPublish,
+        Self::EarlyPuback,
+        Self::EarlyPubrec,
+        Self::EarlyPubrel,
+        Self::EarlyPubcomp,
     ];
 }
 

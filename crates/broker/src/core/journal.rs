@@ -27,6 +27,7 @@ use mqttstack_codec::{PacketId, QoS, ReasonCode};
 use mqttstack_limits::Instant;
 use mqttstack_session::{
     DeliveryOptions, Message,
+    fault::{self, Fault},
     journal::{
         Change, Operation, OperationSequence, ParcelNumber, RecordedSubscription, SessionNumber,
         StoreOperation,
@@ -411,7 +412,8 @@ impl Core {
     ) {
         let after = self.journal.recorded();
         let lasts = |core: &Self| (core.sessions.get(key)).is_some_and(|it| it.number.is_some());
-        if after > before && !(qos == QoS::ExactlyOnce && lasts(self)) {
+        let is_early = qos == QoS::AtLeastOnce && fault::is_on(Fault::EarlyPuback);
+        if after > before && !(qos == QoS::ExactlyOnce && lasts(self)) && !is_early {
             let answer = LateAnswer {
                 connection: id,
                 packet_id,

@@ -336,7 +336,9 @@ impl Acknowledger {
             received.verdict = Verdict::of(reason);
             if received.verdict == Verdict::Accepted {
                 journal.record(|| Operation::Accepted { packet_id });
-                after = journal.recorded();
+                if !fault::is_on(Fault::EarlyPubrec) {
+                    after = journal.recorded();
+                }
             }
         }
         owed.decision = Decision::Made {

@@ -257,9 +257,14 @@ impl Flow {
             packet_id,
             reason,
         };
+        let is_early = match kind {
+            AckKind::PubRel => fault::is_on(Fault::EarlyPubrel),
+            AckKind::PubComp => fault::is_on(Fault::EarlyPubcomp),
+            AckKind::PubAck | AckKind::PubRec => false,
+        };
         let due = match &mut self.gate {
-            Some(gate) => gate.hold_answer(answer, &self.state.journal),
-            None => Some(answer),
+            Some(gate) if !is_early => gate.hold_answer(answer, &self.state.journal),
+            Some(_) | None => Some(answer),
         };
         if let Some(due) = due {
             self.responses.ack(due.kind, due.packet_id, due.reason);
@@ -413,7 +418,8 @@ impl Flow {
         let Some(gate) = &mut self.gate else {
             return false;
         };
-        let waits = publish.delivery().qos() == QoS::ExactlyOnce || gate.holds_messages();
+        let waits = (publish.delivery().qos() == QoS::ExactlyOnce || gate.holds_messages())
+            && !fault::is_on(Fault::EarlyPublish);
         if waits {
             gate.hold_message(packet_id, &self.state.journal);
         }

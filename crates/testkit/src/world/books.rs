@@ -96,11 +96,14 @@ impl World {
             }
             return books.on_sent(index, link, publish, is_first, (at, has_properties));
         }
+        if let Packet::PubComp(ack) = packet {
+            self.promises.on_pubcomp(&client_id(index), ack.packet_id);
+        }
         if let Packet::ConnAck(connack) = packet
             && !connack.reason_code.is_error()
             && let Some(lasts) = self.comings.lasts(link)
         {
-            self.promises.on_connack(&client_id(index), lasts);
+            self.promises.on_connack(link, &client_id(index), lasts);
         }
         Ok(())
     }
@@ -174,7 +177,7 @@ impl World {
         let client_id = client_id(index);
         match packet {
             Packet::Connect(connect) => {
-                self.promises.on_connect(&client_id);
+                self.promises.on_connect(link, &client_id);
                 let consequence = self.comings.on_connect(link, connect);
                 if self.settings.workers > 1 {
                     self.on_consequence(consequence);
@@ -185,6 +188,9 @@ impl World {
                 let topic = self.accounts.resolve(index, link, publish);
                 let published = self.accounts.on_published(index, &payload, publish.qos());
                 let packet_id = publish.packet_id();
+                if let mqttstack_codec::Delivery::ExactlyOnce { packet_id, .. } = publish.delivery {
+                    self.promises.on_identifier_taken(&client_id, packet_id);
+                }
                 let reason =
                     (self.promises).on_published(link, packet_id, &payload, published.is_some());
                 let Some(is_first) = published else { return };
@@ -354,6 +360,7 @@ impl World {
                 let Some(link) = LinkId::of_peer(&peer.address) else {
                     return Ok(());
                 };
+                self.promises.on_ended(link);
                 let leaves_will = !matches!(
                     cause,
                     server::EndCause::ClientDisconnected(ReasonCode::Success)

@@ -28,8 +28,13 @@ pub(super) struct Promises {
     /// By Client Identifier and filter.
     filters: BTreeMap<(String, String), History<Option<Granted>>>,
     /// By Client Identifier: whether CONNACK has let it in on a session that lasts. Missing where
-    /// that is about to change.
+    /// nobody can know.
     told: BTreeMap<String, bool>,
+    /// Whose CONNECT has no answer yet: until then, what the client was told may be about to change.
+    open: BTreeMap<LinkId, String>,
+    /// By Client Identifier: the identifiers that PUBCOMP has said are free, until they name
+    /// something new.
+    completed: BTreeSet<(String, PacketId)>,
 }
 
 /// What something was, from the last acknowledged value on.
@@ -149,13 +154,37 @@ impl Promises {
     }
 
     /// A client is about to be let in, or not: until it is told, nothing is certain.
-    pub(super) fn on_connect(&mut self, client_id: &str) {
+    pub(super) fn on_connect(&mut self, link: LinkId, client_id: &str) {
         self.told.remove(client_id);
+        self.open.insert(link, client_id.into());
     }
 
     /// A client has been told that it is let in, on a session that lasts or does not.
-    pub(super) fn on_connack(&mut self, client_id: &str, lasts: bool) {
+    pub(super) fn on_connack(&mut self, link: LinkId, client_id: &str, lasts: bool) {
+        self.open.remove(&link);
         self.told.insert(client_id.into(), lasts);
+    }
+
+    /// A connection is over: if it was never answered, nobody knows what its CONNECT has done.
+    pub(super) fn on_ended(&mut self, link: LinkId) {
+        if let Some(client_id) = self.open.remove(&link) {
+            self.told.remove(&client_id);
+        }
+    }
+
+    /// The broker has told a client that an identifier is free.
+    pub(super) fn on_pubcomp(&mut self, client_id: &str, packet_id: PacketId) {
+        self.completed.insert((client_id.into(), packet_id));
+    }
+
+    /// A client has given a new message of QoS 2 this identifier.
+    pub(super) fn on_identifier_taken(&mut self, client_id: &str, packet_id: PacketId) {
+        self.completed.remove(&(client_id.into(), packet_id));
+    }
+
+    /// Returns whether PUBCOMP has said that an identifier is free, and nothing has it since.
+    pub(super) fn was_completed(&self, client_id: &str, packet_id: PacketId) -> bool {
+        self.completed.contains(&(client_id.into(), packet_id))
     }
 
     /// A session is over, and with it what was promised about it.
@@ -177,7 +206,8 @@ impl Promises {
 
     /// Returns whether a client was told that it has a session that lasts, or that it has none.
     pub(super) fn was_told(&self, client_id: &str) -> Option<bool> {
-        self.told.get(client_id).copied()
+        let is_open = self.open.values().any(|it| it == client_id);
+        self.told.get(client_id).copied().filter(|_| !is_open)
     }
 
     /// The broker begins anew: what it has is what is retained, and what it has not is not.
@@ -240,9 +270,12 @@ impl Promises {
         Ok(())
     }
 
-    /// Nothing is under way any more.
+    /// Nothing is under way any more. What was, has come to something or not.
     pub(super) fn on_crash(&mut self) {
         self.asked.clear();
+        for client_id in std::mem::take(&mut self.open).into_values() {
+            self.told.remove(&client_id);
+        }
     }
 }
 
@@ -281,5 +314,33 @@ mod tests {
             let checked = promises.on_retained_recovered(&found, Instant::EPOCH);
             assert_eq!(checked.is_ok(), is_fine, "{acknowledged:?} {found:?}");
         }
+    }
+
+    #[test]
+    fn what_a_client_was_told_is_certain_while_no_connect_is_open() {
+        let [client, thief] = ["1", "2"].map(|peer| LinkId::of_peer(peer).expect("a number"));
+        // What becomes of the CONNECT of the thief after the client was told, and what is certain.
+        type End = fn(&mut Promises, LinkId);
+        let ends: [(End, Option<bool>); 4] = [
+            (|_, _| {}, None),
+            (|it, thief| it.on_connack(thief, "c0", false), Some(false)),
+            (Promises::on_ended, None),
+            (|it, _| it.on_crash(), None),
+        ];
+        for (end, expected) in ends {
+            let mut promises = Promises::default();
+            promises.on_connect(thief, "c0");
+            promises.on_connect(client, "c0");
+            promises.on_connack(client, "c0", true);
+            assert_eq!(promises.was_told("c0"), None);
+            end(&mut promises, thief);
+            assert_eq!(promises.was_told("c0"), expected);
+        }
+        let mut promises = Promises::default();
+        promises.on_connect(thief, "c1");
+        promises.on_connect(client, "c0");
+        promises.on_connack(client, "c0", true);
+        promises.on_ended(client);
+        assert_eq!(promises.was_told("c0"), Some(true));
     }
 }

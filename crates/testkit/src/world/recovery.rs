@@ -107,6 +107,13 @@ impl World {
                 ));
             }
         }
+        let mut accepted = contents.accepted.iter();
+        let stale = accepted.find(|id| self.promises.was_completed(&client_id, **id));
+        if let Some(id) = stale.filter(|_| told == Some(true)) {
+            return Err(format!(
+                "a crash has the broker take what {client_id} sends next as {id} for a repeat"
+            ));
+        }
         self.accounts
             .on_taken_recovered(index, &contents.unanswered);
         let promises = &self.promises;

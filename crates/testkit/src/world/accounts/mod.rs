@@ -367,7 +367,10 @@ impl Accounts {
             self.owe(index, copy.clone(), false, None);
         }
         let interval = publish.properties.message_expiry_interval();
-        self.check_expiry(&copy, interval, now, has_properties)?;
+        // It was in flight in time, and its connection ended before that was stored.
+        if !(publish.delivery.dup() && self.has_store) {
+            self.check_expiry(&copy, interval, now, has_properties)?;
+        }
         let Some(account) = self.account(index, &copy) else {
             return Err(format!(
                 "client {index} is sent what it is not owed: {copy:?}"
@@ -404,14 +407,10 @@ impl Accounts {
         let seconds_left = |at: &Instant| (*at - now).as_micros().div_ceil(1_000_000);
         let is_fine = match (deadlines, interval) {
             (None, interval) => interval.is_none(),
-            // It was in flight in time, and waited for the store.
-            (Some(deadlines), Some(0)) if self.has_store => deadlines.iter().any(|at| *at <= now),
             (Some(deadlines), Some(interval)) => deadlines
                 .iter()
                 .any(|at| *at > now && seconds_left(at) == u128::from(interval)),
-            (Some(deadlines), None) => {
-                !has_properties && (self.has_store || deadlines.iter().any(|at| *at > now))
-            }
+            (Some(deadlines), None) => !has_properties && deadlines.iter().any(|at| *at > now),
         };
         if is_fine {
             return Ok(());
@@ -683,7 +682,12 @@ mod tests {
             let checked = accounts.check_expiry(&copy, interval, at(now), true);
             assert_eq!(checked.is_ok(), is_fine, "{now} {interval:?}");
         }
-        let checked = accounts.check_expiry(&copy, None, at(0), false);
-        assert!(checked.is_ok(), "3.x cannot say it");
+        accounts.expect_store();
+        for (now, is_fine) in [(0, true), (2_000_000, false)] {
+            let checked = accounts.check_expiry(&copy, None, at(now), false);
+            assert_eq!(checked.is_ok(), is_fine, "3.x cannot say it, at {now}");
+        }
+        let checked = accounts.check_expiry(&copy, Some(0), at(2_000_000), true);
+        assert!(checked.is_err(), "waiting for a store is no excuse");
     }
 }
