@@ -1,8 +1,15 @@
 //! `mqttstack bench` against a broker of this process: every scenario, small.
 
-use std::process::{Command, Output};
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::{Command, Output},
+    sync::{Arc, Mutex},
+    thread,
+};
 
 use mqttstack_broker::Broker;
+use mqttstack_codec::{Decoder, Delivery, Packet, ProtocolVersion};
 use serde_json::Value;
 
 fn broker() -> Broker {
@@ -146,4 +153,66 @@ fn nobody_is_put_under_load_by_mistake() {
         assert_eq!(output.status.code(), Some(code), "{arguments}: {text}");
         assert!(text.contains(words), "{arguments}: {text}");
     }
+}
+
+/// Hands on what is published, at QoS 0, but acknowledges no more than so many messages.
+fn forgetful_broker(acknowledged_max: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        let subscriber = Arc::new(Mutex::new(None));
+        for stream in listener.incoming() {
+            let (stream, subscriber) = (stream.expect("a client"), Arc::clone(&subscriber));
+            thread::spawn(move || serve(stream, &subscriber, acknowledged_max));
+        }
+    });
+    port
+}
+
+fn serve(mut stream: TcpStream, subscriber: &Mutex<Option<TcpStream>>, acknowledged_max: u16) {
+    let decoder = Decoder::new().with_version(ProtocolVersion::V311);
+    let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut left = acknowledged_max;
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        received.extend_from_slice(&buffer[..count]);
+        while let Some((packet, len)) = decoder.decode_ref(&received).expect("MQTT") {
+            let mut answer = Vec::new();
+            if let Packet::Connect(_) = packet {
+                answer.extend([0x20, 2, 0, 0]);
+            } else if let Packet::Subscribe(subscribe) = packet {
+                let [high, low] = subscribe.packet_id.get().to_be_bytes();
+                answer.extend([0x90, 3, high, low, 0]);
+                *subscriber.lock().unwrap() = Some(stream.try_clone().expect("a handle"));
+            } else if let Packet::Publish(mut publish) = packet {
+                let packet_id = publish.delivery.packet_id().expect("QoS 1");
+                if left > 0 {
+                    left -= 1;
+                    let [high, low] = packet_id.get().to_be_bytes();
+                    answer.extend([0x40, 2, high, low]);
+                }
+                publish.delivery = Delivery::AtMostOnce;
+                let mut bytes = Vec::new();
+                publish.encode(ProtocolVersion::V311, &mut bytes).unwrap();
+                let mut subscriber = subscriber.lock().unwrap();
+                let subscriber = subscriber.as_mut().expect("it has come first");
+                subscriber.write_all(&bytes).unwrap();
+            } else if let Packet::Disconnect(_) = packet {
+                return;
+            }
+            stream.write_all(&answer).unwrap();
+            received.drain(..len);
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_stops_acknowledging_is_found_out() {
+    let port = forgetful_broker(25);
+    // All that is sent arrives: nothing is lost, and yet it is not as it should be.
+    let output = bench(port, "p2p -c 1 -n 100 -q 1 -V 311 --in-flight 10 --json");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = report(&output);
+    assert_eq!(report["passed"], false);
+    assert_eq!(report["checks"]["lost"], 0);
+    assert_eq!(report["checks"]["unacknowledged"], 10);
 }

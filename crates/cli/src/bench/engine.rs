@@ -191,6 +191,11 @@ impl Engine {
         self.senders().map(|sender| sender.outstanding).sum()
     }
 
+    /// Returns how many messages have been sent, but not acknowledged to the end.
+    pub(super) fn unacknowledged(&self) -> u64 {
+        self.senders().map(super::sender::Sender::in_flight).sum()
+    }
+
     /// Whether every message has been sent, acknowledged and delivered.
     pub(super) fn is_delivered(&self) -> bool {
         self.senders()
@@ -250,10 +255,14 @@ impl Engine {
     ) -> Result<(), RunError> {
         match self.run_until(doing, is_done)? {
             Waited::Done => Ok(()),
-            Waited::Stalled => Err(RunError::Stalled {
-                doing,
-                progress: self.progress(),
-            }),
+            Waited::Stalled => Err(self.stalled(doing)),
+        }
+    }
+
+    pub(super) fn stalled(&self, doing: &'static str) -> RunError {
+        RunError::Stalled {
+            doing,
+            progress: self.progress(),
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) fn histogram() -> Result<Histogram<u64>, hdrhistogram::CreationError>
 pub(super) struct Checks {
     /// Deliveries that never came.
     pub(super) lost: u64,
+    /// Messages whose acknowledgement never came.
+    pub(super) unacknowledged: u64,
     /// Deliveries that came although a later one of their stream had come, or the same one.
     pub(super) repeated: u64,
     /// Deliveries that left out an earlier one of their stream.

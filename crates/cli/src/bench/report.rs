@@ -63,9 +63,10 @@ impl Report<'_> {
 
 impl Checks {
     /// Returns the counts with their names.
-    pub(super) fn counts(&self) -> [(&'static str, u64); 9] {
+    pub(super) fn counts(&self) -> [(&'static str, u64); 10] {
         [
             ("lost", self.lost),
+            ("unacknowledged", self.unacknowledged),
             ("repeated or late", self.repeated),
             ("out of order", self.out_of_order),
             ("corrupted", self.corrupted),

@@ -110,7 +110,12 @@ impl Sender {
 
     /// Whether everything has been sent and acknowledged.
     pub(super) fn is_done(&self) -> bool {
-        self.left == 0 && self.free.len() == self.exchanges.len()
+        self.left == 0 && self.in_flight() == 0
+    }
+
+    /// Returns how many messages have been sent, but not acknowledged to the end.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.exchanges.len().saturating_sub(self.free.len()) as u64
     }
 
     /// Whether a message needs an identifier that none is free for.

@@ -145,21 +145,25 @@ impl Run<'_> {
         let is_scheduled = self.parameters.rate.is_some();
         engine.ledger.is_recording = is_scheduled;
         let mark = Mark::now(engine);
-        if warm == Waited::Done {
-            let waited = engine.run_until("publishing", |engine| {
+        let waited = match warm {
+            Waited::Done => engine.run_until("publishing", |engine| {
                 if end.is_some_and(|end| engine.clock.nanos() >= end) {
                     engine.stop_senders();
                 }
                 engine.is_delivered()
-            })?;
-            // What has not come is counted as lost below.
-            let (Waited::Done | Waited::Stalled) = waited;
-        }
+            })?,
+            Waited::Stalled => Waited::Stalled,
+        };
         let mut phase = mark.deliveries("flow", engine);
         if is_scheduled {
             phase.latency = Some(Latency::new(&engine.take_latencies()));
         }
         engine.ledger.checks.lost += engine.outstanding();
+        engine.ledger.checks.unacknowledged += engine.unacknowledged();
+        if waited == Waited::Stalled && engine.ledger.checks.is_good() {
+            // All that was sent is accounted for, but not all was sent.
+            return Err(engine.stalled("publishing").into());
+        }
         engine.sampler.begin("disconnecting");
         engine.leave_all(0..engine.clients.len())?;
         Ok(vec![phase])
