@@ -12,6 +12,7 @@ use mqttstack_topic::GroupTag;
 
 use super::{
     keys::{ConnectionId, SessionKey, WorkerId},
+    memory::will_bytes,
     session_table::{Drops, Owed},
 };
 
@@ -60,6 +61,33 @@ pub enum WorkerMessage {
     },
 }
 
+impl WorkerMessage {
+    /// Returns about how many bytes it keeps from being freed, messages that it shares with others
+    /// included: what a driver bounds its inboxes by.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Deliver {
+                message, targets, ..
+            } => {
+                let ids = targets.iter().map(Target::size).sum::<usize>();
+                message.size().saturating_add(ids)
+            }
+            Self::HandOver(answer) => match &answer.outcome {
+                HandOverOutcome::Moved(Some(moved)) => moved.size(),
+                HandOverOutcome::Moved(None)
+                | HandOverOutcome::NotHere
+                | HandOverOutcome::Refused(_) => 0,
+            },
+            Self::TakeOver(_)
+            | Self::Moved { .. }
+            | Self::Fence { .. }
+            | Self::Reached
+            | Self::Passed { .. } => 0,
+        }
+    }
+}
+
 /// One subscriber of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
@@ -84,6 +112,12 @@ impl Target {
             subscription_ids: self.subscription_ids.clone(),
             group: self.group.map(GroupTag::get),
         }
+    }
+
+    /// Returns how many bytes it takes, its Subscription Identifiers included.
+    pub(super) fn size(&self) -> usize {
+        let ids = size_of_val(self.subscription_ids.as_slice());
+        size_of::<Self>().saturating_add(ids)
     }
 }
 
@@ -140,4 +174,16 @@ pub(super) struct MovedSession {
     pub(super) will: Option<(Will<Shared>, Instant)>,
     /// The limits of its last connection.
     pub(super) limits: Arc<Limits>,
+}
+
+impl MovedSession {
+    /// Returns how many bytes its messages and its will hold.
+    fn size(&self) -> usize {
+        let status = self.state.queue_status();
+        let messages = status.queued_bytes.saturating_add(status.inflight_bytes);
+        let will = self.will.as_ref().map_or(0, |(will, _)| will_bytes(will));
+        usize::try_from(messages)
+            .unwrap_or(usize::MAX)
+            .saturating_add(will)
+    }
 }

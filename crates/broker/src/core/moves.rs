@@ -23,7 +23,7 @@ use super::{
 /// How many messages are held for a session until it has arrived; further ones are lost. The
 /// time is that of a few letters.
 const HELD_MESSAGES_MAX: usize = 100_000;
-/// How many bytes they may have, topics, properties and payloads counted.
+/// How many bytes they may have: topics, properties, payloads, and how each is delivered.
 const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The moves that a worker takes part in, and that are not over.
@@ -136,7 +136,9 @@ impl Moves {
     /// was room.
     pub(super) fn hold(&mut self, from: WorkerId, message: Message, target: Target) -> bool {
         let arrival = self.arrivals.entry(target.session).or_default();
-        let bytes = arrival.held_bytes.saturating_add(message.size());
+        let bytes = arrival
+            .held_bytes
+            .saturating_add(held_bytes(&message, &target));
         if arrival.held.len() >= HELD_MESSAGES_MAX || bytes > HELD_BYTES_MAX {
             arrival.lost = arrival.lost.saturating_add(1);
             return false;
@@ -201,7 +203,8 @@ impl Arrival {
         let mut taken = Vec::new();
         for (from, message, target) in std::mem::take(&mut self.held) {
             if is_meant(from) {
-                self.held_bytes = self.held_bytes.saturating_sub(message.size());
+                let bytes = held_bytes(&message, &target);
+                self.held_bytes = self.held_bytes.saturating_sub(bytes);
                 taken.push((message, target));
             } else {
                 self.held.push_back((from, message, target));
@@ -209,6 +212,10 @@ impl Arrival {
         }
         taken
     }
+}
+
+fn held_bytes(message: &Message, target: &Target) -> usize {
+    message.size().saturating_add(target.size())
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
 };
 
 use mqttstack_transport::Waker;
@@ -13,17 +17,28 @@ use crate::core::{WorkerId, WorkerMessage};
 /// How many messages wait for one worker. Further ones wait with their sender, which reads nothing
 /// more from its clients until they are gone.
 const INBOX_MESSAGES_MAX: usize = 4_096;
+/// How many bytes they may have before further ones wait in the same way. Each colleague may put one
+/// more there, of any size.
+const INBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// How to reach a worker.
 #[derive(Clone)]
 pub(super) struct Colleague {
     inbox: SyncSender<WorkerMessage>,
+    /// What is in it.
+    bytes: Arc<AtomicUsize>,
     waker: Waker,
+}
+
+/// Where the letters for a worker arrive.
+pub(super) struct Inbox {
+    letters: Receiver<WorkerMessage>,
+    bytes: Arc<AtomicUsize>,
 }
 
 /// A worker's inbox, and its way to the others.
 pub(super) struct Mail {
-    inbox: Receiver<WorkerMessage>,
+    inbox: Inbox,
     outgoing: Vec<Outgoing>,
     /// How many messages of the inbox may still be taken in this turn.
     budget: usize,
@@ -39,18 +54,20 @@ struct Outgoing {
 }
 
 /// Opens an inbox: the way to reach it, and what arrives.
-pub(super) fn inbox(waker: Waker) -> (Colleague, Receiver<WorkerMessage>) {
-    let (sender, receiver) = sync_channel(INBOX_MESSAGES_MAX);
+pub(super) fn inbox(waker: Waker) -> (Colleague, Inbox) {
+    let (sender, letters) = sync_channel(INBOX_MESSAGES_MAX);
+    let bytes = Arc::new(AtomicUsize::new(0));
     let peer = Colleague {
         inbox: sender,
+        bytes: Arc::clone(&bytes),
         waker,
     };
-    (peer, receiver)
+    (peer, Inbox { letters, bytes })
 }
 
 impl Mail {
     /// Connects an inbox with all workers, by number.
-    pub(super) fn new(inbox: Receiver<WorkerMessage>, peers: &[Colleague]) -> Self {
+    pub(super) fn new(inbox: Inbox, peers: &[Colleague]) -> Self {
         let outgoing = |peer: &Colleague| Outgoing {
             peer: peer.clone(),
             backlog: VecDeque::new(),
@@ -72,7 +89,10 @@ impl Mail {
     /// Takes the next message of this turn.
     pub(super) fn receive(&mut self) -> Option<WorkerMessage> {
         self.budget = self.budget.checked_sub(1)?;
-        self.inbox.try_recv().ok()
+        let message = self.inbox.letters.try_recv().ok()?;
+        let size = message.size();
+        self.inbox.bytes.fetch_sub(size, Ordering::Relaxed);
+        Some(message)
     }
 
     /// Returns whether the last turn has left messages behind.
@@ -106,10 +126,26 @@ impl Mail {
     }
 }
 
+impl Colleague {
+    fn try_send(&self, message: WorkerMessage) -> Result<(), TrySendError<WorkerMessage>> {
+        if self.bytes.load(Ordering::Relaxed) >= INBOX_BYTES_MAX {
+            return Err(TrySendError::Full(message));
+        }
+        // Before it is there: it must not be taken off before it was added.
+        let size = message.size();
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        let sent = self.inbox.try_send(message);
+        if sent.is_err() {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        }
+        sent
+    }
+}
+
 impl Outgoing {
     fn fill_inbox(&mut self) {
         while let Some(message) = self.backlog.pop_front() {
-            match self.peer.inbox.try_send(message) {
+            match self.peer.try_send(message) {
                 Ok(()) => self.has_mail = true,
                 Err(TrySendError::Full(message)) => {
                     self.backlog.push_front(message);
@@ -133,10 +169,10 @@ mod tests {
 
     use super::*;
 
-    fn message() -> WorkerMessage {
+    fn message(payload: impl Into<bytes::Bytes>) -> WorkerMessage {
         WorkerMessage::Deliver {
             from: WorkerId::new(0),
-            message: Message::builder("a", "x").build().expect("valid"),
+            message: Message::builder("a", payload).build().expect("valid"),
             targets: Vec::new(),
             parcel: None,
         }
@@ -149,7 +185,7 @@ mod tests {
         let mut mail = Mail::new(receiver, &[peer]);
         let to = WorkerId::new(0);
         for _ in 0..=INBOX_MESSAGES_MAX {
-            mail.send(to, message());
+            mail.send(to, message("x"));
         }
         mail.deliver();
         assert!(mail.is_congested());
@@ -166,5 +202,24 @@ mod tests {
         assert!(mail.receive().is_some());
         assert!(mail.receive().is_none());
         assert!(!mail.has_more());
+    }
+
+    #[test]
+    fn few_large_letters_fill_an_inbox_as_well() {
+        let poller = Poller::new().expect("a poller");
+        let (peer, receiver) = inbox(poller.waker());
+        let mut mail = Mail::new(receiver, &[peer]);
+        for _ in 0..5 {
+            mail.send(WorkerId::new(0), message(vec![0; INBOX_BYTES_MAX / 4]));
+        }
+        mail.deliver();
+        assert!(mail.is_congested());
+        mail.begin_turn();
+        assert!((0..4).all(|_| mail.receive().is_some()));
+        assert!(mail.receive().is_none());
+        mail.deliver();
+        assert!(!mail.is_congested());
+        assert!(mail.receive().is_some());
+        assert_eq!(mail.inbox.bytes.load(Ordering::Relaxed), 0);
     }
 }

@@ -9,7 +9,6 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::Receiver,
     },
     time::Duration,
 };
@@ -22,12 +21,12 @@ use super::{
     link::{Link, LinkPhase},
     listener::{Opened, Terms},
     log::{self, AcceptLog, StrangerLog},
-    mail::{Colleague, Mail},
+    mail::{Colleague, Inbox, Mail},
     permit::{Gate, PendingByAddress},
     resolver::Answers,
     waiting::{Waiting, WaitingRoom},
 };
-use crate::core::{Core, Drained, WorkerMessage};
+use crate::core::{Core, Drained};
 
 /// How many bytes one read takes.
 const READ_BYTES: usize = 128 * 1024;
@@ -54,7 +53,7 @@ pub(super) struct Parts {
     pub(super) gate: Arc<Gate>,
     pub(super) pending: Arc<PendingByAddress>,
     pub(super) waiting_room: Arc<WaitingRoom>,
-    pub(super) inbox: Receiver<WorkerMessage>,
+    pub(super) inbox: Inbox,
     pub(super) answers: Answers,
     /// All workers, by number.
     pub(super) peers: Vec<Colleague>,
