@@ -42,38 +42,50 @@ impl Outlet for Output {
 }
 
 struct Bench {
-    core: Core,
-    outputs: HashMap<u64, (ConnectionId, Output)>,
+    /// The workers.
+    cores: Vec<Core>,
+    outputs: HashMap<u64, (usize, ConnectionId, Output)>,
     /// What a client answers, used again.
     answers: BytesMut,
 }
 
 fn main() -> Result<()> {
-    println!("| QoS | subscribers | allocations a publish | bytes a publish |");
-    println!("| ---: | ---: | ---: | ---: |");
-    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        for subscribers in [1, 100] {
-            let (allocations, bytes) = count(qos, subscribers)?;
-            let qos = qos.as_u8();
-            println!("| {qos} | {subscribers} | {allocations:.3} | {bytes:.1} |");
+    println!("| workers | QoS | subscribers | allocations a publish | bytes a publish |");
+    println!("| ---: | ---: | ---: | ---: | ---: |");
+    for workers in [1, 2] {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            for subscribers in [1, 100] {
+                let (allocations, bytes) = count(workers, qos, subscribers)?;
+                let qos = qos.as_u8();
+                println!("| {workers} | {qos} | {subscribers} | {allocations:.3} | {bytes:.1} |");
+            }
         }
     }
     Ok(())
 }
 
-fn count(qos: QoS, subscribers: u64) -> Result<(f64, f64)> {
-    let mut unguessable = 0_u128;
-    let settings = Settings::new(WorkerId::new(0), Directory::new(7), move || {
-        unguessable += 1;
-        unguessable
-    });
+/// Counts for one publisher, which is with the first worker, and subscribers, who are with the last.
+fn count(workers: u8, qos: QoS, subscribers: u64) -> Result<(f64, f64)> {
+    let directory = Directory::new(7);
+    let core = |index| {
+        let mut unguessable = u128::from(index) << 64;
+        Core::new(Settings::new(
+            WorkerId::new(index),
+            directory.clone(),
+            move || {
+                unguessable += 1;
+                unguessable
+            },
+        ))
+    };
     let mut bench = Bench {
-        core: Core::new(settings),
+        cores: (0..workers).map(core).collect(),
         outputs: HashMap::new(),
         answers: BytesMut::new(),
     };
-    for handle in 0..=subscribers {
-        bench.open(handle)?;
+    bench.open(0, 0)?;
+    for handle in 1..=subscribers {
+        bench.open(handle, usize::from(workers) - 1)?;
     }
     for handle in 1..=subscribers {
         let subscribe = Packet::Subscribe(Subscribe::<Shared> {
@@ -106,17 +118,12 @@ fn count(qos: QoS, subscribers: u64) -> Result<(f64, f64)> {
 }
 
 impl Bench {
-    fn open(&mut self, handle: u64) -> Result<()> {
-        let id = self
-            .core
-            .handle_opened(
-                handle,
-                Arc::new("client".into()),
-                Arc::new(Limits::default()),
-                NOW,
-            )
-            .context("there is room")?;
-        self.outputs.insert(handle, (id, Output::default()));
+    fn open(&mut self, handle: u64, worker: usize) -> Result<()> {
+        let core = self.cores.get_mut(worker).context("a worker")?;
+        let (name, limits) = (Arc::new("client".into()), Arc::new(Limits::default()));
+        let id = core.handle_opened(handle, name, limits, NOW);
+        let id = id.context("there is room")?;
+        self.outputs.insert(handle, (worker, id, Output::default()));
         let connect = Connect::<Shared>::new(VERSION, format!("client-{handle}"));
         self.send(handle, &Packet::Connect(connect))
     }
@@ -127,17 +134,34 @@ impl Bench {
         self.receive(handle, &bytes)
     }
 
-    /// Hands bytes to the core, and has the clients answer what comes of it until it is quiet.
+    /// Hands bytes to a core, and has the clients answer what comes of it until all is quiet.
     fn receive(&mut self, handle: u64, bytes: &[u8]) -> Result<()> {
-        let (id, _) = self.outputs.get(&handle).context("a connection")?;
-        self.core.handle_input(*id, bytes, NOW);
-        while let Some((id, handle)) = self.core.poll_dirty() {
-            let (_, output) = self.outputs.get_mut(&handle).context("a connection")?;
-            let _ = self.core.drain(id, NOW, output);
+        let (worker, id, _) = self.outputs.get(&handle).context("a connection")?;
+        self.cores[*worker].handle_input(*id, bytes, NOW);
+        loop {
+            let mut is_quiet = true;
+            for worker in 0..self.cores.len() {
+                self.drain(worker)?;
+                while let Some((to, letter)) = self.cores[worker].poll_worker_message() {
+                    self.cores[usize::from(to.index())].handle_worker_message(letter, NOW);
+                    is_quiet = false;
+                }
+            }
+            if is_quiet {
+                return Ok(());
+            }
+        }
+    }
+
+    fn drain(&mut self, worker: usize) -> Result<()> {
+        let core = &mut self.cores[worker];
+        while let Some((id, handle)) = core.poll_dirty() {
+            let (_, _, output) = self.outputs.get_mut(&handle).context("a connection")?;
+            let _ = core.drain(id, NOW, output);
             answer(&output.0, &mut self.answers)?;
             output.0.clear();
             if !self.answers.is_empty() {
-                self.core.handle_input(id, &self.answers, NOW);
+                core.handle_input(id, &self.answers, NOW);
                 self.answers.clear();
             }
         }

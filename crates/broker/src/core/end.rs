@@ -48,6 +48,7 @@ impl Core {
         let peer = connection.peer(&self.listeners);
         let key = connection.key.take();
         self.drop_question(id);
+        self.exchanges.forget(id);
         let entry = key.and_then(|key| self.sessions.get(key));
         if let Some(entry) = entry {
             self.access.on_disconnect(&entry.client(), &ended.cause);

@@ -23,7 +23,12 @@ pub(super) struct Exchanges {
 }
 
 impl Exchanges {
-    /// A connection is gone.
+    /// Returns how many bytes are to be known of a connection.
+    pub(super) fn note_bytes(&self, id: ConnectionId) -> usize {
+        self.notes.get(&id).map_or(0, Bytes::len)
+    }
+
+    /// A connection has ended.
     pub(super) fn forget(&mut self, id: ConnectionId) {
         if !self.notes.is_empty() {
             self.notes.remove(&id);
@@ -72,8 +77,8 @@ impl Core {
         let admission = connection.and_then(|connection| connection.admission.as_deref());
         let properties = admission.map(|admission| &admission.connect.properties);
         if properties.is_some_and(|it| it.authentication_method().is_some()) {
-            self.send_step(id, ReasonCode::ContinueAuthentication, Some(data));
             self.exchanges.notes.insert(id, note);
+            self.send_step(id, ReasonCode::ContinueAuthentication, Some(data));
         } else {
             // It has no method by which it could answer.
             self.refuse(id, ReasonCode::NotAuthorized, now);
@@ -90,8 +95,8 @@ impl Core {
             Authentication::Accept { identity } => (identity, None),
             Authentication::AcceptWith { identity, data } => (identity, Some(data)),
             Authentication::Continue { data, note } => {
-                self.send_step(id, ReasonCode::ContinueAuthentication, Some(&data));
                 self.exchanges.notes.insert(id, note);
+                self.send_step(id, ReasonCode::ContinueAuthentication, Some(&data));
                 return;
             }
             Authentication::Refuse(reason) => return self.dismiss(id, reason),

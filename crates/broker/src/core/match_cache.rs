@@ -11,7 +11,9 @@ const WAYS: usize = 4;
 /// few find theirs taken.
 const SETS_MIN: usize = 16;
 const SETS_MAX: usize = 8 * 1024;
-/// How many matches all topics together are kept with; about a megabyte and a half.
+/// How many matches all topics together are kept with: about a megabyte and a half where topics have
+/// several. All places take some 3.5 megabytes more, and the names of topics that are longer than
+/// `INLINE_BYTES_MAX` up to 8: a worker has at most 13 megabytes of it.
 const MATCHES_MAX: usize = 64 * 1024;
 /// Longer topics are looked up each time.
 const TOPIC_BYTES_MAX: usize = 256;

@@ -30,8 +30,9 @@ const CONNECTION_BYTES: u64 = 1_024;
 const SESSION_BYTES: u64 = 512;
 /// What a subscription counts as, beside its filter.
 pub(super) const SUBSCRIPTION_BYTES: u64 = 256;
-/// What a message counts as, beside its topic, properties and payload.
-const MESSAGE_BYTES: u64 = 128;
+/// What a message counts as, beside its topic, properties and payload: its place in a queue, and the
+/// room that a small one has for more than it is.
+const MESSAGE_BYTES: u64 = 224;
 /// What each level of the topic of a retained message counts as: its place in the index.
 pub(super) const LEVEL_BYTES: u64 = 64;
 
@@ -212,6 +213,7 @@ impl Core {
     pub(super) fn count_connection(&mut self, id: ConnectionId) {
         let Self {
             connections,
+            exchanges,
             memory,
             ..
         } = self;
@@ -225,7 +227,8 @@ impl Core {
             .saturating_add(connection.output_bytes)
             .saturating_add(connection.session.response_bytes())
             .saturating_add(connection.session.alias_bytes())
-            .saturating_add(connection.asked_bytes());
+            .saturating_add(connection.asked_bytes())
+            .saturating_add(exchanges.note_bytes(id));
         let after = CONNECTION_BYTES
             .saturating_add(wide(messages).saturating_mul(MESSAGE_BYTES))
             .saturating_add(status.queued_bytes)

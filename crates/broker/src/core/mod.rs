@@ -126,6 +126,10 @@ pub struct Core {
     match_cache: MatchCache,
     /// Used again for each message.
     hits: Vec<publish::Hit>,
+    /// Who gets a message with each of the other workers; used again for each message.
+    others: Vec<Vec<Target>>,
+    /// What letters have brought, for those that are written next.
+    spare_targets: Vec<Vec<Target>>,
     /// Used again for each message whose topic is not in the cache.
     matches: Vec<match_cache::Matched>,
     /// Used again for each packet.
@@ -175,6 +179,8 @@ impl Core {
             work: Work::default(),
             match_cache: MatchCache::default(),
             hits: Vec::new(),
+            others: Vec::new(),
+            spare_targets: Vec::new(),
             matches: Vec::new(),
             scratch: Vec::new(),
             messages: MessagePool::new(MESSAGES_KEPT_MAX),
@@ -263,7 +269,6 @@ impl Core {
             // A keep alive may be long: timers must not pile up behind connections.
             self.move_deadline(id, Instant::NEVER);
             self.uncount_connection(id);
-            self.exchanges.forget(id);
             let slot = usize::try_from(id.slot).unwrap_or(usize::MAX);
             self.connections.try_remove(slot);
             self.directory.note_closed();
@@ -289,12 +294,14 @@ impl Core {
             WorkerMessage::Deliver {
                 from,
                 message,
-                targets,
+                mut targets,
                 parcel,
             } => {
-                for target in targets {
+                for target in targets.drain(..) {
                     self.deliver(&message, target, from, now);
                 }
+                self.keep_targets(targets);
+                self.messages.put(message);
                 self.write_taken(parcel);
             }
             WorkerMessage::TakeOver(request) => self.on_take_over(*request, now),

@@ -32,6 +32,11 @@ use super::{
 /// Topics that belong to the server: clients may not publish there.
 const SERVER_TOPICS: &str = "$SYS";
 
+/// How many lists of subscribers that came with letters are kept for new ones, and how many places
+/// each has at most: some three quarters of a megabyte.
+const TARGETS_KEPT_MAX: usize = 1_024;
+const TARGET_COUNT_KEPT_MAX: usize = 8;
+
 /// How long a client that publishes is left alone when memory is short.
 const SLOWED_FOR: Duration = Duration::from_millis(100);
 
@@ -330,7 +335,8 @@ impl Core {
         if !is_sorted {
             hits.sort_unstable_by_key(|hit| (hit.session, hit.group, hit.granted.subscription_id));
         }
-        let mut others: Vec<Vec<Target>> = Vec::new();
+        let mut others = std::mem::take(&mut self.others);
+        let mut went_elsewhere = false;
         // What a session gets as the member of a group is a copy of its own.
         let overlap = |a: &Hit, b: &Hit| a.session == b.session && a.group == b.group;
         for overlapping in hits.chunk_by(overlap) {
@@ -344,19 +350,32 @@ impl Core {
                         others.resize_with(index.saturating_add(1), Vec::new);
                     }
                     if let Some(targets) = others.get_mut(index) {
+                        if targets.capacity() == 0 {
+                            *targets = self.spare_targets.pop().unwrap_or_default();
+                        }
                         targets.push(target);
                     }
+                    went_elsewhere = true;
                 }
                 _ => self.deliver(message, target, self.worker, now),
             }
         }
-        let went_elsewhere = !others.is_empty();
-        for (index, targets) in (0..).zip(others) {
+        for (index, targets) in (0..).zip(&mut others) {
             if !targets.is_empty() {
+                let targets = std::mem::take(targets);
                 self.send_batch(WorkerId::new(index), message.clone(), targets);
             }
         }
+        self.others = others;
         went_elsewhere
+    }
+
+    /// A letter has been read: the next one may be written in its place.
+    pub(super) fn keep_targets(&mut self, targets: Vec<Target>) {
+        let has_room = self.spare_targets.len() < TARGETS_KEPT_MAX;
+        if has_room && targets.capacity() <= TARGET_COUNT_KEPT_MAX {
+            self.spare_targets.push(targets);
+        }
     }
 
     fn send_batch(&mut self, worker: WorkerId, message: Message, targets: Vec<Target>) {

@@ -179,11 +179,20 @@ fn authentication_of(answer: Answer) -> Authentication {
 impl Question {
     /// Returns the bytes of what it is about.
     pub(super) fn bytes(&self) -> usize {
+        /// What a filter takes in its packet beside its text: a length and options.
+        const FILTER_BYTES: usize = 3;
         match &self.about {
             About::Connect | About::AuthAgain | About::Will => 0,
             About::Publish { message, .. } => message.size(),
-            About::Subscribe { subscribe, .. } => {
-                subscribe.filters.iter().map(|it| it.filter.len()).sum()
+            About::Subscribe {
+                subscribe, answers, ..
+            } => {
+                // The packet is kept whole as long as a part of it is.
+                let filters = subscribe.filters.iter();
+                let texts: usize = filters.map(|it| it.filter.len() + FILTER_BYTES).sum();
+                texts
+                    .saturating_add(subscribe.properties.as_bytes().len())
+                    .saturating_add(size_of_val(answers.as_slice()))
             }
         }
     }

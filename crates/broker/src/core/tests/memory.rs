@@ -1,6 +1,9 @@
 //! All that clients make the broker hold, and what happens as it nears the limit.
 
-use super::{super::MemoryStage, *};
+use super::{
+    super::{Authentication, Authorization, ConnectRequest, MemoryStage, SubscribeRequest},
+    *,
+};
 
 const LIMIT: u64 = 2_000_000;
 
@@ -284,4 +287,59 @@ fn subscription_identifiers_count_with_each_message_that_waits() {
         net.say(publisher, "a/a/a/a/a/a", "", 1);
     }
     assert!(net.cores[0].memory_balance() - before >= 100 * 64 * 4);
+}
+
+/// Asks everybody something, and is to remember much of that.
+struct Forgetful;
+
+impl Access for Forgetful {
+    fn authenticate(&mut self, _: &ConnectRequest<'_>) -> Authentication {
+        Authentication::Continue {
+            data: Bytes::from_static(b"who"),
+            note: vec![0; 60_000].into(),
+        }
+    }
+}
+
+#[test]
+fn what_is_to_be_known_at_the_next_step_counts_until_the_connection_ends() {
+    let mut net = Net::planned(Plan {
+        access: || Box::new(Forgetful),
+        ..Plan::default()
+    });
+    let mut connect = clean(V5, "c");
+    let properties = Properties::builder().authentication_method("riddle");
+    connect.properties = properties.build().expect("valid");
+    let client = net.dial(connect);
+    assert!(net.cores[0].memory_balance() >= 60_000);
+    net.cut(client);
+    assert_eq!(net.cores[0].memory_balance(), 0);
+}
+
+#[test]
+fn a_subscribe_that_is_being_decided_counts_with_its_properties() {
+    let mut net = Net::planned(Plan {
+        access: || Box::new(Undecided),
+        ..Plan::default()
+    });
+    let client = net.join_v5("c");
+    let before = net.cores[0].memory_balance();
+    let text = "x".repeat(30_000);
+    let properties = Properties::builder().user_property("k", &text);
+    let subscribe = Packet::Subscribe(Subscribe {
+        packet_id: packet_id(1),
+        properties: properties.build().expect("valid"),
+        filters: SubscribeFilters::new([Subscription::new("a", QoS::AtMostOnce)]).expect("one"),
+    });
+    net.send(client, subscribe);
+    assert!(net.cores[0].memory_balance() - before >= 30_000);
+}
+
+/// Never answers who may subscribe.
+struct Undecided;
+
+impl Access for Undecided {
+    fn authorize_subscribe(&mut self, _: &SubscribeRequest<'_>) -> Authorization {
+        Authorization::Deferred
+    }
 }
