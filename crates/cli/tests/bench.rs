@@ -182,7 +182,8 @@ fn serve(mut stream: TcpStream, subscriber: &Mutex<Option<TcpStream>>, acknowled
             } else if let Packet::Subscribe(subscribe) = packet {
                 let [high, low] = subscribe.packet_id.get().to_be_bytes();
                 answer.extend([0x90, 3, high, low, 0]);
-                *subscriber.lock().unwrap() = Some(stream.try_clone().expect("a handle"));
+                *subscriber.lock().expect("nobody panics") =
+                    Some(stream.try_clone().expect("a handle"));
             } else if let Packet::Publish(mut publish) = packet {
                 let packet_id = publish.delivery.packet_id().expect("QoS 1");
                 if left > 0 {
@@ -192,14 +193,16 @@ fn serve(mut stream: TcpStream, subscriber: &Mutex<Option<TcpStream>>, acknowled
                 }
                 publish.delivery = Delivery::AtMostOnce;
                 let mut bytes = Vec::new();
-                publish.encode(ProtocolVersion::V311, &mut bytes).unwrap();
-                let mut subscriber = subscriber.lock().unwrap();
+                publish
+                    .encode(ProtocolVersion::V311, &mut bytes)
+                    .expect("it encodes");
+                let mut subscriber = subscriber.lock().expect("nobody panics");
                 let subscriber = subscriber.as_mut().expect("it has come first");
-                subscriber.write_all(&bytes).unwrap();
+                subscriber.write_all(&bytes).expect("it is there");
             } else if let Packet::Disconnect(_) = packet {
                 return;
             }
-            stream.write_all(&answer).unwrap();
+            stream.write_all(&answer).expect("it is there");
             received.drain(..len);
         }
     }
