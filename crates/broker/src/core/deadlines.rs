@@ -14,15 +14,21 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let next = self.timers.next();
-        self.work
-            .due()
-            .map_or(next, |due| Some(next.map_or(due, |next| next.min(due))))
+        [next, self.work.due(), self.leavings.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Deadlines may have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.resume_waiting(now);
-        while let Some((timer, at)) = self.timers.pop_due(now) {
+        self.work.begin();
+        // What is left then is still due: the driver calls again, and others have their turn between.
+        while !self.work.is_enough()
+            && let Some((timer, at)) = self.timers.pop_due(now)
+        {
+            self.work.count(1);
             match timer {
                 Timer::Connection(id) => self.on_connection_due(id, at, now),
                 Timer::Decision(id) => self.on_decision_due(id, now),
@@ -34,6 +40,8 @@ impl Core {
             }
             self.drop_overflowed(now);
         }
+        self.clear_filters();
+        self.conclude(now);
     }
 
     /// Puts the deadline of a connection elsewhere.

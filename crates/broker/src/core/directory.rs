@@ -301,8 +301,8 @@ pub(super) struct Retained {
     pub(super) index: RetainedIndex<Message>,
     /// Those of topics, properties and payloads.
     bytes: u64,
-    /// Counts the changes.
-    version: u64,
+    /// Numbers what is written down of it, in order.
+    writes: u64,
     /// What the topics count as in the index, beside that.
     index_bytes: u64,
 }
@@ -312,7 +312,7 @@ impl Retained {
         Self {
             index: RetainedIndex::new(seed),
             bytes: 0,
-            version: 0,
+            writes: 0,
             index_bytes: 0,
         }
     }
@@ -330,7 +330,7 @@ impl Retained {
         now: Instant,
     ) -> Result<(), ReasonCode> {
         if message.payload().is_empty() {
-            self.version = self.version.saturating_add(1);
+            self.writes = self.writes.saturating_add(1);
             if let Some(old) = self.index.remove(topic) {
                 self.bytes = self.bytes.saturating_sub(size_of(&old));
                 self.index_bytes = self.index_bytes.saturating_sub(index_size(&old));
@@ -354,7 +354,7 @@ impl Retained {
             return Err(ReasonCode::QuotaExceeded);
         }
         (self.bytes, self.index_bytes) = (bytes, index_bytes);
-        self.version = self.version.saturating_add(1);
+        self.writes = self.writes.saturating_add(1);
         let expires_at = message.expires_at(now);
         if expires_at == Instant::NEVER {
             self.index.insert(topic, message.clone());
@@ -374,6 +374,12 @@ impl Retained {
         });
     }
 
+    /// Returns the number of the last change that a client has asked for, whether it changed anything
+    /// or not: the store keeps the one with the highest.
+    pub(super) const fn last_write(&self) -> u64 {
+        self.writes
+    }
+
     /// Returns what they count as in the memory of all.
     pub(super) fn counted_bytes(&self) -> u64 {
         self.bytes.saturating_add(self.index_bytes)
@@ -386,7 +392,7 @@ impl Retained {
 
 impl Versioned for Retained {
     fn version(&self) -> u64 {
-        self.version
+        self.index.version()
     }
 }
 

@@ -10,7 +10,7 @@ use mqttstack_session::{
     journal::Change,
     server::{EndCause, Ended},
 };
-use mqttstack_topic::{CharacterPolicy, GroupTag, TopicLimits};
+use mqttstack_topic::{CharacterPolicy, TopicLimits};
 
 use super::{
     Core,
@@ -23,9 +23,6 @@ use super::{
 
 /// A Session Expiry Interval that never passes.
 const NEVER_EXPIRES: u32 = u32::MAX;
-
-/// How many subscriptions of a session that ends are removed before other workers may look up.
-const REMOVED_PER_STEP: usize = 256;
 
 /// What the topic of a message is held to that comes from here: it was checked when it came.
 pub(super) const CHECKED_BEFORE: TopicLimits = TopicLimits {
@@ -61,7 +58,7 @@ impl Core {
         match (key, state) {
             (Some(key), Some(state)) => self.leave(key, state, limits, &ended, now),
             // Whoever was accepted has a state; without one there is no session to keep.
-            (Some(key), None) => self.remove_session(key),
+            (Some(key), None) => self.remove_session(key, now),
             (None, _) => self.note_decided(),
         }
         self.notices.push_back(Notice::Ended {
@@ -113,7 +110,7 @@ impl Core {
                 will: later,
             };
             entry.presence = Presence::Absent(Box::new(absent));
-            if entry.shared_count > 0 {
+            if entry.filters.shared_count > 0 {
                 self.directory.set_member_absent(key, true);
             }
         }
@@ -214,28 +211,6 @@ impl Core {
         self.publish_will(key, message, now);
     }
 
-    /// Ends a session: what shared groups have given to it, and another member may have instead,
-    /// goes to one, whichever worker it is with. Where nobody is left of a group, its messages are
-    /// lost with the session, as its other messages are.
-    ///
-    /// A session that ends because its queue is full takes what is in it along: the next member
-    /// would be the next whose queue is full, and so on through the group.
-    ///
-    /// # Specification
-    ///
-    /// v5 MQTT-4.8.2-5, v5 U-32.
-    fn end_session(&mut self, key: SessionKey, mut state: SessionState, now: Instant) {
-        let entry = self.sessions.get(key);
-        let is_overflowed = entry.is_some_and(|entry| entry.is_overflowed);
-        self.remove_session(key);
-        if is_overflowed {
-            return;
-        }
-        for (group, message) in state.take_group_messages() {
-            self.hand_on(&message, GroupTag::new(group), key, now);
-        }
-    }
-
     /// Notes that a session cannot take what it is owed. It is ended at the end of the call, not in
     /// the middle of a delivery: its will may overflow the next one, and so on.
     pub(super) fn note_overflow(&mut self, key: SessionKey) {
@@ -245,6 +220,13 @@ impl Core {
         if !std::mem::replace(&mut entry.is_overflowed, true) {
             self.overflowed.push_back(key);
         }
+    }
+
+    /// What each call ends with: the sessions end that could not take what they were owed, and what
+    /// all that have ended leave to others goes to them.
+    pub(super) fn conclude(&mut self, now: Instant) {
+        self.drop_overflowed(now);
+        self.hand_on_estates(now);
     }
 
     /// Ends the sessions that could not take what they were owed.
@@ -271,26 +253,6 @@ impl Core {
         self.counts.sessions_dropped.add(1);
         self.notices
             .push_back(Notice::SessionDropped { client_id, reason });
-    }
-
-    /// Strikes a session out everywhere.
-    pub(super) fn remove_session(&mut self, key: SessionKey) {
-        self.write_end(key);
-        let Some(mut entry) = self.sessions.remove(key) else {
-            return;
-        };
-        self.uncount_session(&mut entry);
-        if entry.subscription_count > 0 {
-            // In steps, between which other workers look up.
-            while self
-                .directory
-                .subscriptions
-                .write()
-                .remove_some(&key, REMOVED_PER_STEP)
-                == REMOVED_PER_STEP
-            {}
-        }
-        self.release_name(entry);
     }
 
     /// Says why a connection that was never accepted is refused.

@@ -114,10 +114,8 @@ impl Core {
             state: absent.state,
             number: entry.number,
             identity: entry.identity,
-            subscription_count: entry.subscription_count,
-            subscription_bytes: entry.subscription_bytes,
+            filters: entry.filters,
             drops: entry.drops,
-            shared_count: entry.shared_count,
             owed: entry.owed,
             expires_at: absent.expires_at,
             will: absent.will,
@@ -170,10 +168,8 @@ impl Core {
             mut state,
             number,
             identity,
-            subscription_count,
-            subscription_bytes,
+            filters,
             drops,
-            shared_count,
             owed,
             expires_at,
             will,
@@ -194,10 +190,8 @@ impl Core {
         };
         let presence = Presence::Absent(Box::new(absent));
         let mut entry = Entry::new(key, client_id, identity, presence);
-        entry.subscription_count = subscription_count;
-        entry.subscription_bytes = subscription_bytes;
+        entry.filters = filters;
         entry.drops = drops;
-        entry.shared_count = shared_count;
         entry.owed = owed;
         entry.is_arriving = true;
         entry.number = number;

@@ -43,7 +43,7 @@ impl Core {
         self.begin_intake(id);
         self.end_hoarding(id, now);
         self.settle(id);
-        self.drop_overflowed(now);
+        self.conclude(now);
     }
 
     /// Handles bytes straight from the driver's buffer.

@@ -206,7 +206,7 @@ impl Core {
         self.work.begin();
         self.handle_unread(id, now);
         self.settle(id);
-        self.drop_overflowed(now);
+        self.conclude(now);
     }
 
     /// Gives a large packet that has begun to arrive a buffer of its own.

@@ -231,7 +231,7 @@ impl Core {
                 self.end_pause(id, now);
             }
         }
-        self.drop_overflowed(now);
+        self.conclude(now);
     }
 
     fn tell_stored(&mut self, key: SessionKey, place: OperationSequence) {

@@ -30,6 +30,8 @@ const CONNECTION_BYTES: u64 = 1_024;
 const SESSION_BYTES: u64 = 512;
 /// What a subscription counts as, beside its filter.
 pub(super) const SUBSCRIPTION_BYTES: u64 = 256;
+/// What each level of a filter with wildcards counts as: its place in the index.
+pub(super) const FILTER_LEVEL_BYTES: u64 = 32;
 /// What a message counts as, beside its topic, properties and payload: its place in a queue, and the
 /// room that a small one has for more than it is.
 const MESSAGE_BYTES: u64 = 224;
@@ -283,7 +285,7 @@ fn weight(entry: &Entry) -> u64 {
     };
     SESSION_BYTES
         .saturating_add(wide(names))
-        .saturating_add(entry.subscription_bytes)
+        .saturating_add(entry.filters.counted_bytes())
         .saturating_add(absent)
 }
 

@@ -11,6 +11,7 @@ use mqttstack_session::{
 use mqttstack_topic::GroupTag;
 
 use super::{
+    filters::Filters,
     keys::{ConnectionId, SessionKey, WorkerId},
     memory::will_bytes,
     session_table::{Drops, Owed},
@@ -102,6 +103,8 @@ pub struct Target {
     pub(super) lasts: bool,
     /// The parcel of this worker that the message is in the store while it is held for the session.
     pub(super) held_as: Option<NonZeroU64>,
+    /// How often it has been handed on in its group, from one that was lost or had no room.
+    pub(super) handed_on: u8,
 }
 
 impl Target {
@@ -163,9 +166,7 @@ pub(super) struct MovedSession {
     /// What its store calls it.
     pub(super) number: Option<SessionNumber>,
     pub(super) identity: Option<Box<str>>,
-    pub(super) subscription_count: u32,
-    pub(super) subscription_bytes: u64,
-    pub(super) shared_count: u32,
+    pub(super) filters: Filters,
     pub(super) drops: Drops,
     pub(super) owed: Owed,
     /// When the session ends if nobody takes it up.

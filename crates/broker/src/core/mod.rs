@@ -8,12 +8,14 @@ mod echoes;
 mod end;
 mod endings;
 mod exchange;
+mod filters;
 mod handover;
 mod input;
 mod intake;
 mod journal;
 mod keys;
 mod known_peer;
+mod leavings;
 mod locations;
 mod match_cache;
 mod memory;
@@ -67,6 +69,7 @@ use self::{
     intake::SpareBuffers,
     journal::Journal,
     known_peer::ListenerNames,
+    leavings::Leavings,
     match_cache::MatchCache,
     memory::Memory,
     metrics::{Counts, Status},
@@ -108,6 +111,7 @@ pub struct Core {
     journal: Journal,
     /// Sessions that must end because they cannot take what they are owed.
     overflowed: VecDeque<SessionKey>,
+    leavings: Leavings,
     memory: Memory,
     counts: Arc<Counts>,
     status: Status,
@@ -165,6 +169,7 @@ impl Core {
             echoes: Echoes::default(),
             journal: Journal::new(settings.durability),
             overflowed: VecDeque::new(),
+            leavings: Leavings::default(),
             memory: Memory::new(memory, memory_max),
             counts,
             status: Status::new(settings.status_interval),
@@ -273,7 +278,7 @@ impl Core {
             self.connections.try_remove(slot);
             self.directory.note_closed();
         }
-        self.drop_overflowed(now);
+        self.conclude(now);
     }
 
     /// The driver has written what made the outlet full.
@@ -285,7 +290,7 @@ impl Core {
         self.mark_dirty(id);
         self.handle_unread(id, now);
         self.settle(id);
-        self.drop_overflowed(now);
+        self.conclude(now);
     }
 
     /// Another worker has something to say.
@@ -311,7 +316,7 @@ impl Core {
             WorkerMessage::Fence { from } => self.send_letter(from, WorkerMessage::Reached),
             WorkerMessage::Reached => self.on_fence_reached(),
         }
-        self.drop_overflowed(now);
+        self.conclude(now);
     }
 
     /// Ends all connections: MQTT 5.0 clients are told that the server is shutting down. Wills are
@@ -331,6 +336,7 @@ impl Core {
                 self.settle(id);
             }
         }
+        self.conclude(now);
     }
 
     /// Returns something for another worker.

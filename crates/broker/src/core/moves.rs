@@ -247,6 +247,7 @@ mod tests {
             group: None,
             lasts: false,
             held_as: None,
+            handed_on: 0,
         };
         let message = Message::builder("t", payload.to_owned()).build();
         moves.hold(worker(from), message.expect("valid"), target)

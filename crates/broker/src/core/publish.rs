@@ -10,7 +10,6 @@ use mqttstack_session::{
 };
 use mqttstack_topic::{
     Availability, Choice, GroupId, GroupTag, Match, SharedGroup, TopicLimits, TopicName,
-    Versioned as _,
 };
 
 use super::{
@@ -39,6 +38,24 @@ const TARGET_COUNT_KEPT_MAX: usize = 8;
 
 /// How long a client that publishes is left alone when memory is short.
 const SLOWED_FOR: Duration = Duration::from_millis(100);
+
+/// How often a message is handed on in its group before it is dropped: those who have no room for it
+/// must not pass it around among them.
+const HANDED_ON_MAX: u8 = 8;
+
+/// How many groups of one tag are looked at for one that matches. There is one, unless somebody has
+/// gone to the length of finding such names.
+const SAME_TAG_MAX: usize = 64;
+
+/// A message that a member of a shared group does not get after all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HandedOn {
+    pub(super) group: GroupTag,
+    /// The member that another one is to have it instead of.
+    pub(super) by: SessionKey,
+    /// How often that is now.
+    pub(super) times: u8,
+}
 
 /// A subscription that matches a message.
 #[derive(Clone, Copy, Debug)]
@@ -186,7 +203,7 @@ impl Core {
     /// Returns what a client would be told.
     pub fn publish_own(&mut self, message: &Message, now: Instant) -> ReasonCode {
         let reason = self.publish(None, message, TopicLimits::DEFAULT, now);
-        self.drop_overflowed(now);
+        self.conclude(now);
         reason
     }
 
@@ -210,7 +227,7 @@ impl Core {
         };
         let is_nobody = hits.is_empty();
         self.work.count_lookup(hits.len(), steps);
-        let went_elsewhere = self.fan_out(message, &mut hits, now);
+        let went_elsewhere = self.fan_out(message, &mut hits, 0, now);
         if went_elsewhere && let Some(entry) = publisher.and_then(|key| self.sessions.get_mut(key))
         {
             entry.published_elsewhere = true;
@@ -239,7 +256,7 @@ impl Core {
         let mut before = retained.counted_bytes();
         let stored = retained.store(&topic, message, &self.limits, now);
         let (after, next) = (retained.counted_bytes(), retained.next_deadline());
-        let version = retained.version();
+        let version = retained.last_write();
         drop(retained);
         self.memory.recount(&mut before, after);
         self.schedule_retained_expiry(next);
@@ -330,7 +347,13 @@ impl Core {
 
     /// Delivers to each session once, whatever the number of its subscriptions that match. Returns
     /// whether some of them are with other workers.
-    fn fan_out(&mut self, message: &Message, hits: &mut [Hit], now: Instant) -> bool {
+    fn fan_out(
+        &mut self,
+        message: &Message,
+        hits: &mut [Hit],
+        handed_on: u8,
+        now: Instant,
+    ) -> bool {
         let is_sorted = hits.is_sorted_by(|a, b| a.session < b.session);
         if !is_sorted {
             hits.sort_unstable_by_key(|hit| (hit.session, hit.group, hit.granted.subscription_id));
@@ -340,9 +363,10 @@ impl Core {
         // What a session gets as the member of a group is a copy of its own.
         let overlap = |a: &Hit, b: &Hit| a.session == b.session && a.group == b.group;
         for overlapping in hits.chunk_by(overlap) {
-            let Some(target) = merge(message, overlapping) else {
+            let Some(mut target) = merge(message, overlapping) else {
                 continue;
             };
+            target.handed_on = handed_on;
             match self.directory.locations.of(target.session) {
                 Some(Location { worker, .. }) if worker != self.worker => {
                     let index = usize::from(worker.index());
@@ -441,10 +465,13 @@ impl Core {
                 taken
             }
         };
-        if let Err(PublishError::SessionMustEnd) = taken {
-            self.note_overflow(key);
-        }
         self.write_down(key);
+        if let Err(PublishError::SessionMustEnd) = taken {
+            match target.handed_on {
+                0 => self.note_overflow(key),
+                _ => self.pass_on(message, &target, now),
+            }
+        }
     }
 
     /// A QoS 0 message was dropped because memory is short.
@@ -518,30 +545,71 @@ impl Core {
             return self.hold(message, target, from);
         }
         if let Some(group) = target.group {
-            self.hand_on(message, group, session, now);
+            let handed_on = HandedOn {
+                group,
+                by: session,
+                times: target.handed_on.saturating_add(1),
+            };
+            self.hand_on(message, handed_on, now);
         }
     }
 
-    /// Gives a message that a member of a shared group did not get to another member.
-    pub(super) fn hand_on(
-        &mut self,
-        message: &Message,
-        group: GroupTag,
-        but: SessionKey,
-        now: Instant,
-    ) {
-        let Ok(topic) = TopicName::with_limits(message.topic(), CHECKED_BEFORE) else {
-            return;
-        };
+    /// Gives a message that a member of a shared group did not get to another member, whose group has
+    /// the same tag and matches it.
+    pub(super) fn hand_on(&mut self, message: &Message, handed_on: HandedOn, now: Instant) {
         let index = self.directory.subscriptions.read();
-        let mut chosen: Vec<Hit> = index
-            .tagged(group)
-            .filter(|group| group.filter().matches(&topic))
-            .filter_map(|group| choose_member(group, Some(but)))
+        let groups: Vec<GroupId> = index
+            .tagged(handed_on.group)
+            .take(SAME_TAG_MAX)
+            .map(|group| group.id())
             .collect();
         drop(index);
-        self.work.count(1);
-        self.fan_out(message, &mut chosen, now);
+        self.hand_on_to(message, handed_on, groups, now);
+    }
+
+    /// Gives a message to another member of those of the groups that match it; returns whether
+    /// there are any.
+    pub(super) fn hand_on_to(
+        &mut self,
+        message: &Message,
+        handed_on: HandedOn,
+        groups: impl IntoIterator<Item = GroupId>,
+        now: Instant,
+    ) -> bool {
+        let Ok(topic) = TopicName::with_limits(message.topic(), CHECKED_BEFORE) else {
+            return false;
+        };
+        let index = self.directory.subscriptions.read();
+        let mut is_any = false;
+        let mut chosen: Vec<Hit> = groups
+            .into_iter()
+            .filter_map(|id| index.group(id))
+            .filter(|group| group.filter().matches(&topic))
+            .inspect(|_| is_any = true)
+            .filter_map(|group| choose_member(group, Some(handed_on.by)))
+            .collect();
+        drop(index);
+        self.fan_out(message, &mut chosen, handed_on.times, now);
+        is_any
+    }
+
+    /// A member of a shared group that was to inherit a message has no room for it: the next one has,
+    /// or the one after that. Nobody's session ends for it, whatever its overflow policy says.
+    fn pass_on(&mut self, message: &Message, target: &Target, now: Instant) {
+        let group = target.group.filter(|_| target.handed_on < HANDED_ON_MAX);
+        if let Some(group) = group {
+            let handed_on = HandedOn {
+                group,
+                by: target.session,
+                times: target.handed_on.saturating_add(1),
+            };
+            return self.hand_on(message, handed_on, now);
+        }
+        self.counts.messages_dropped.add(1);
+        if let Some(entry) = self.sessions.get_mut(target.session) {
+            entry.drops.miss(1);
+            self.tell_drops(target.session, now);
+        }
     }
 
     fn hold(&mut self, message: &Message, mut target: Target, from: WorkerId) {
@@ -593,6 +661,7 @@ fn merge(message: &Message, hits: &[Hit]) -> Option<Target> {
         group: first.group.map(|(_, tag)| tag),
         lasts: hits.iter().any(|hit| hit.granted.lasts),
         held_as: None,
+        handed_on: 0,
         qos: match fault::is_on(Fault::RaiseQos) {
             true => granted,
             false => granted.min(message.qos()),

@@ -107,7 +107,7 @@ impl Core {
         self.go_on(id, now);
         // The driver may read on.
         self.mark_dirty(id);
-        self.drop_overflowed(now);
+        self.conclude(now);
     }
 
     fn close_question(&mut self, id: ConnectionId, about: About, answer: Answer, now: Instant) {

@@ -14,7 +14,6 @@ use super::{
     Core,
     directory::{Granted, Lookup},
     session_table::{Absent, Entry, Presence},
-    subscribe::subscription_size,
     timers::Timer,
 };
 
@@ -94,20 +93,16 @@ impl Core {
             let qos = options.qos.min(QoS::ExactlyOnce);
             let mut granted = Granted::new(options, qos, recorded.subscription_id);
             granted.lasts = true;
-            let is_shared = filter.shared_group().is_some();
             let mut index = self.directory.subscriptions.write();
             if index.insert(&filter, key, granted).is_none() {
-                entry.subscription_count = entry.subscription_count.saturating_add(1);
-                entry.subscription_bytes = entry
-                    .subscription_bytes
-                    .saturating_add(subscription_size(&text));
-                entry.shared_count = entry.shared_count.saturating_add(u32::from(is_shared));
+                entry.filters.add(&filter);
             }
         }
-        if entry.shared_count > 0 {
+        if entry.filters.shared_count > 0 {
             self.directory.set_member_absent(key, true);
         }
         self.sessions.insert(entry);
+        self.count_session(key);
         self.write_change(key, || Change::Keyed { key: key.as_u64() });
         true
     }
@@ -118,10 +113,12 @@ impl Core {
             return;
         };
         let mut retained = self.directory.retained.write();
+        let mut before = retained.counted_bytes();
         // What the limits do not allow any more is gone.
         let _ = retained.store(&topic, message, &self.limits, now);
-        let next = retained.next_deadline();
+        let (after, next) = (retained.counted_bytes(), retained.next_deadline());
         drop(retained);
+        self.memory.recount(&mut before, after);
         self.schedule_retained_expiry(next);
     }
 }

@@ -11,6 +11,7 @@ use slab::Slab;
 use super::{
     access::Client,
     directory::Granted,
+    filters::Filters,
     keys::{ConnectionId, SessionKey, WorkerId},
     locations::{Location, Locations},
 };
@@ -22,15 +23,11 @@ pub(super) struct Entry {
     pub(super) client_id: Box<str>,
     /// Whom the client's credentials proved; a session stays bound to it.
     pub(super) identity: Option<Box<str>>,
-    pub(super) subscription_count: u32,
-    /// What they count as in the memory of all.
-    pub(super) subscription_bytes: u64,
+    pub(super) filters: Filters,
     /// What the session counts as, beside what its connection does.
     pub(super) counted_bytes: u64,
     /// How many of its messages are known to have been dropped, and when that is told again.
     pub(super) drops: Drops,
-    /// How many of the subscriptions are shared.
-    pub(super) shared_count: u32,
     /// Retained messages that subscriptions are still owed.
     pub(super) owed: Owed,
     /// Whether it is to be dropped, because its queue is full.
@@ -59,11 +56,9 @@ impl Entry {
             key,
             client_id,
             identity,
-            subscription_count: 0,
-            subscription_bytes: 0,
+            filters: Filters::default(),
             counted_bytes: 0,
             drops: Drops::default(),
-            shared_count: 0,
             owed: Owed::default(),
             is_overflowed: false,
             is_bridge: false,

@@ -15,9 +15,9 @@ use super::{
     access::{Authorization, SubscribeRequest},
     directory::Granted,
     keys::{ConnectionId, SessionKey},
-    memory::{MemoryStage, SUBSCRIPTION_BYTES},
+    memory::MemoryStage,
     questions::About,
-    session_table::{Entry, OwedRetained},
+    session_table::OwedRetained,
 };
 
 /// How many retained messages one search looks for. It reads some eight times as many entries of
@@ -270,16 +270,16 @@ impl Core {
             // BRG-accept
             (options.no_local, options.retain_as_published) = (true, true);
         }
-        let count = entry.subscription_count;
         let qos = options.qos.min(limits.maximum_qos);
         if self.memory.stage() == MemoryStage::Full {
             return Err(ReasonCode::QuotaExceeded);
         }
         let mut granted = Granted::new(&options, qos, subscription_id);
         granted.lasts = entry.number.is_some();
-        let has_no_room = count >= limits.subscriptions_max
-            || (is_shared && entry.shared_count >= limits.shared_subscriptions_max)
-            || filter_bytes(entry, asked.filter) > limits.filter_bytes_max;
+        let filters = &entry.filters;
+        let has_no_room = filters.count >= limits.subscriptions_max
+            || (is_shared && filters.shared_count >= limits.shared_subscriptions_max)
+            || filters.bytes_with(&filter) > limits.filter_bytes_max;
         let index = self.directory.subscriptions.read();
         let held = index.get(&filter, &key).copied();
         drop(index);
@@ -296,11 +296,7 @@ impl Core {
             return Err(ReasonCode::UnspecifiedError);
         };
         if is_new {
-            entry.subscription_count = count.saturating_add(1);
-            entry.subscription_bytes = entry
-                .subscription_bytes
-                .saturating_add(subscription_size(asked.filter));
-            entry.shared_count = entry.shared_count.saturating_add(u32::from(is_shared));
+            entry.filters.add(&filter);
         }
         // v5 MQTT-3.3.1-9, v5 MQTT-3.3.1-10, v5 MQTT-3.3.1-11
         let wants_retained = match options.retain_handling {
@@ -431,12 +427,7 @@ impl Core {
             codes.push(match filter {
                 Ok(filter) => match self.directory.subscriptions.write().remove(&filter, &key) {
                     Some(_) => {
-                        let shared = u32::from(filter.shared_group().is_some());
-                        entry.subscription_count = entry.subscription_count.saturating_sub(1);
-                        entry.shared_count = entry.shared_count.saturating_sub(shared);
-                        entry.subscription_bytes = entry
-                            .subscription_bytes
-                            .saturating_sub(subscription_size(text));
+                        entry.filters.remove(&filter);
                         entry.owed.remove(text);
                         ended.push(text);
                         ReasonCode::Success
@@ -460,18 +451,6 @@ impl Core {
             self.hold_output(id);
         }
     }
-}
-
-pub(super) fn subscription_size(filter: &str) -> u64 {
-    let filter = u64::try_from(filter.len()).unwrap_or(u64::MAX);
-    SUBSCRIPTION_BYTES.saturating_add(filter)
-}
-
-/// Returns how many bytes the filters of a session have, together with a new one.
-fn filter_bytes(entry: &Entry, new: &str) -> u64 {
-    let beside = SUBSCRIPTION_BYTES.saturating_mul(entry.subscription_count.into());
-    let filters = entry.subscription_bytes.saturating_sub(beside);
-    filters.saturating_add(u64::try_from(new.len()).unwrap_or(u64::MAX))
 }
 
 fn parse_filter(text: &str, grammar: Grammar) -> Result<TopicFilter<'_>, ReasonCode> {

@@ -230,7 +230,7 @@ impl Core {
             .accept(id, key, SessionState::new(), false, now)
             .is_err()
         {
-            self.remove_session(key);
+            self.remove_session(key, now);
         }
     }
 
@@ -264,7 +264,7 @@ impl Core {
             return;
         };
         let before = std::mem::replace(&mut entry.presence, Presence::Connected(id));
-        if entry.shared_count > 0 {
+        if entry.filters.shared_count > 0 {
             self.directory.set_member_absent(key, false);
         }
         if let Presence::Absent(absent) = before {

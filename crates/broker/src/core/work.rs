@@ -44,7 +44,14 @@ impl Work {
         self.count(usize::from(levels).saturating_mul(UNITS_PER_LEVEL));
     }
 
-    /// Begins another connection's share.
+    /// Counts filters that leave the index, of which each takes so many steps.
+    pub(super) fn count_removed(&mut self, filters: usize, steps_each: u64) {
+        let steps_each = usize::try_from(steps_each).unwrap_or(usize::MAX);
+        let steps = filters.saturating_add(1).saturating_mul(steps_each);
+        self.count(steps.saturating_mul(UNITS_PER_LEVEL));
+    }
+
+    /// Begins another share, of a connection or of what is due.
     pub(super) fn begin(&mut self) {
         self.done = 0;
     }
@@ -88,7 +95,7 @@ impl Core {
                 return;
             };
             self.end_pause(id, now);
-            self.drop_overflowed(now);
+            self.conclude(now);
         }
     }
 

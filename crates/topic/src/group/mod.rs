@@ -106,7 +106,9 @@ pub struct GroupId {
 /// A message that waits for its acknowledgement keeps it: if the member's session ends first,
 /// [`SubscriptionIndex::tagged`](crate::SubscriptionIndex::tagged) finds those who are left. Two
 /// groups may have the same tag, by one chance in four thousand million or because somebody went
-/// to the length of finding such names: hand nothing to a group whose filter does not match.
+/// to the length of finding such names: hand nothing to a group whose filter does not match. Who can
+/// still ask the lost member for [its groups](crate::SubscriptionIndex::groups_of) compares their tags
+/// first, and looks among those of others only for a group that it had left.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct GroupTag(NonZeroU32);
 

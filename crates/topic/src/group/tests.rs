@@ -292,6 +292,29 @@ fn a_message_of_a_lost_member_is_handed_to_another() {
 }
 
 #[test]
+fn a_key_leaves_its_groups_and_keeps_its_other_filters() {
+    let mut index = Index::new(1);
+    let shared = ["$share/g/a", "$share/g/b/+", "$share/h/a"];
+    for text in shared.into_iter().chain(["a", "b/+"]) {
+        for key in [1, 2] {
+            index.insert(&TopicFilter::new(text).unwrap(), key, ());
+        }
+    }
+    let groups = |index: &Index, key| index.groups_of(&key).count();
+    assert_eq!((groups(&index, 1), groups(&index, 3)), (3, 0));
+    assert_eq!(index.leave_groups(&1), 3);
+    assert_eq!(index.leave_groups(&1), 0);
+    let kept: BTreeMap<_, _> = index.filters_of(&1).collect();
+    assert_eq!(kept.len(), 2);
+    assert!(kept.keys().all(|filter| filter.shared_group().is_none()));
+    assert_eq!((groups(&index, 1), groups(&index, 2)), (0, 3));
+    assert_eq!((index.len(), index.group_count()), (7, 3));
+    index.remove_all(&1);
+    index.remove_all(&2);
+    assert!(index.is_empty());
+}
+
+#[test]
 fn a_tag_follows_from_the_filter_alone_and_for_ever() {
     // They are in stores: these numbers may never change.
     let cases = [

@@ -273,7 +273,7 @@ mod tests {
     use crate::TopicLimits;
 
     #[test]
-    fn each_level_of_a_deep_name_is_hashed_once() {
+    fn each_level_of_a_deep_name_enters_its_paths_once() {
         let limits = TopicLimits {
             levels_max: u8::MAX,
             ..TopicLimits::DEFAULT

@@ -1,6 +1,6 @@
 //! The subscription index: from a topic name to everyone who wants it.
 
-use alloc::collections::BTreeSet;
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::{hash::Hash, hint::black_box, ops::ControlFlow};
 
 mod batch;
@@ -85,9 +85,6 @@ pub enum Match<'a, K, V> {
     Group(SharedGroup<'a, K, V>),
 }
 
-/// How many groups of one tag are looked at.
-const SAME_TAG_MAX: usize = 8;
-
 impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
     /// Creates an empty index. The seed keys its hashes: peers must not be able to guess it.
     #[must_use]
@@ -161,6 +158,23 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
         count
     }
 
+    /// Takes a key out of all its shared groups and returns how many they were; what else it is
+    /// subscribed to stays.
+    ///
+    /// The cost follows the number of the key's subscriptions.
+    pub fn leave_groups(&mut self, key: &K) -> usize {
+        let groups: Vec<Holding> = self
+            .holdings
+            .of(*key)
+            .filter(|holding| holding.split().is_err())
+            .collect();
+        for holding in &groups {
+            self.remove_value(*holding, key);
+            self.holdings.remove(key, *holding);
+        }
+        groups.len()
+    }
+
     /// Marks a key as away, or as back, in all shared groups that it is a member of now: members
     /// who are away are chosen only if nobody else is ready.
     ///
@@ -201,6 +215,15 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
             })
     }
 
+    /// Returns the shared groups that a key is a member of.
+    ///
+    /// To walk them all takes as long as the key has subscriptions.
+    pub fn groups_of(&self, key: &K) -> impl Iterator<Item = SharedGroup<'_, K, V>> {
+        self.holdings
+            .of(*key)
+            .filter_map(|holding| self.shared_group(holding.split().err()?))
+    }
+
     /// Returns the group with this id, unless its last member has left.
     #[must_use]
     pub fn group(&self, id: GroupId) -> Option<SharedGroup<'_, K, V>> {
@@ -208,12 +231,11 @@ impl<K: Copy + Ord + Hash, V> SubscriptionIndex<K, V> {
     }
 
     /// Returns the groups that have a tag: one or none, unless somebody has chosen the names of
-    /// groups so that they share it. Of those, the first few are returned.
+    /// groups so that they share it. There may be many of those: look at a few.
     pub fn tagged(&self, tag: GroupTag) -> impl Iterator<Item = SharedGroup<'_, K, V>> {
         self.by_tag
             .range((tag, Id::FIRST)..)
             .take_while(move |(other, _)| *other == tag)
-            .take(SAME_TAG_MAX)
             .filter_map(|(_, id)| self.shared_group(*id))
     }
 

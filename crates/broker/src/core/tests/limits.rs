@@ -619,3 +619,82 @@ fn deep_names_take_their_place_of_what_is_retained() {
     let heard = net.hear(client);
     assert!(!heard[0].contains("quota"), "{heard:?}");
 }
+
+#[test]
+fn the_end_of_a_session_with_deep_filters_is_done_in_shares() {
+    let mut net = Net::new();
+    let idle = net.cores[0].directory().memory_bytes();
+    let clients = ["a", "b"].map(|name| {
+        let client = net.join(lasting(V5, name, 10));
+        net.send_bytes(client, &many_deep_filters(true));
+        net.pass(Duration::ZERO);
+        client
+    });
+    let left = |net: &Net| net.cores[0].directory().subscription_count();
+    assert_eq!(left(&net), 600);
+    for client in clients {
+        net.cut(client);
+    }
+    net.now = net.now + seconds(10);
+    let mut calls = 0;
+    let (mut before, now) = (left(&net), net.now);
+    while net.cores[0].poll_timeout().is_some_and(|due| due <= now) {
+        net.cores[0].handle_timeout(now);
+        // 126 steps each, in a share of 50,000 units: about 200 of them.
+        assert!(before - left(&net) < 250, "{} of {before}", left(&net));
+        before = left(&net);
+        calls += 1;
+        if calls == 1 {
+            // What nobody holds any more is counted as long as it is there.
+            assert_eq!(net.cores[0].session_count(), 1);
+            assert!(net.cores[0].directory().memory_bytes() > idle + 1_000_000);
+            // Who comes again meanwhile has none of it.
+            let again = net.join_v5("a");
+            net.say(again, &"x/".repeat(125), "x", 0);
+            net.expect(again, &[]);
+            net.leave(again);
+        }
+    }
+    assert!(calls >= 3, "{calls}");
+    assert_eq!(left(&net), 0);
+    assert!(net.cores[0].directory().memory_bytes() <= idle + 64 * 1024);
+}
+
+#[test]
+fn what_is_due_at_the_same_time_is_done_in_shares() {
+    // v5 U-32: each of these leaves a thousand messages to another.
+    let mut net = Net::new();
+    let publisher = net.join_v5("p");
+    let names: Vec<String> = (0..20).map(|n| format!("m{n}")).collect();
+    for name in &names {
+        let member = net.join(lasting(V5, name, 10));
+        net.subscribe(member, &format!("$share/{name}/{name}"), 1);
+        net.cut(member);
+    }
+    let packets = |topic: &str| {
+        let mut bytes = Vec::new();
+        for number in 1..=1_000 {
+            let mut publish = message(topic, "x", 1);
+            publish.delivery = Delivery::new(QoS::AtLeastOnce, Some(packet_id(number))).unwrap();
+            Packet::Publish(publish)
+                .encode(V5, &mut bytes)
+                .expect("encodes");
+        }
+        bytes
+    };
+    for name in &names {
+        net.send_bytes(publisher, &packets(name));
+        net.pass(Duration::ZERO);
+    }
+    net.now = net.now + seconds(10);
+    let now = net.now;
+    let mut calls = 0;
+    while net.cores[0].poll_timeout().is_some_and(|due| due <= now) {
+        let before = net.cores[0].session_count();
+        net.cores[0].handle_timeout(now);
+        let ended = before - net.cores[0].session_count();
+        assert!(ended <= 13, "{ended}");
+        calls += 1;
+    }
+    assert_eq!((calls, net.cores[0].session_count()), (2, 1));
+}

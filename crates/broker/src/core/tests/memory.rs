@@ -343,3 +343,42 @@ impl Access for Undecided {
         Authorization::Deferred
     }
 }
+
+#[test]
+fn the_levels_of_filters_with_wildcards_count() {
+    // R5
+    let count = |filter: &str| {
+        let mut net = Net::new();
+        let client = net.join_v5("c");
+        let before = net.cores[0].memory_balance();
+        net.subscribe(client, filter, 0);
+        let during = net.cores[0].memory_balance();
+        net.unsubscribe(client, &[filter]);
+        net.hear(client);
+        assert_eq!(net.cores[0].memory_balance(), before);
+        during - before
+    };
+    let literal = "a/".repeat(100);
+    let wild = "+/".repeat(100);
+    // An empty level is the last.
+    assert_eq!(count(&wild) - count(&literal), 101 * 32);
+    let shared = format!("$share/g/{wild}");
+    assert_eq!(count(&shared) - count(&wild), 9);
+}
+
+#[test]
+fn what_a_store_gives_back_counts() {
+    // R5
+    let mut net = Net::durable(1);
+    let publisher = net.join_v5("p");
+    let away = net.join(lasting(V5, "away", 1_000));
+    net.subscribe(away, "away/#", 1);
+    net.cut(away);
+    net.say(publisher, "away/1", &"x".repeat(20_000), 1);
+    net.publish(publisher, retained("kept", &"x".repeat(30_000), 1));
+    net.leave(publisher);
+    let before = net.cores[0].memory_balance();
+    assert!(before > 50_000, "{before}");
+    let mut net = net.crash();
+    assert_eq!(net.cores[0].memory_balance(), before);
+}

@@ -435,3 +435,167 @@ fn a_group_of_the_same_tag_inherits_nothing_that_it_does_not_match() {
     net.expect(heir, &["0057525OcYqcnYU=x q1"]);
     net.expect(stranger, &[]);
 }
+
+#[test]
+fn nobody_is_kept_from_an_inheritance_by_groups_of_the_same_tag() {
+    // v5 U-32. The hash behind the tags is public: as many names as one likes have the same.
+    let mut net = Net::new();
+    let publisher = net.join_v5("p");
+    let names = names_of_one_tag(65);
+    let (ours, theirs) = names.split_last().expect("65");
+    let stranger = net.join_v5("stranger");
+    for name in theirs {
+        net.subscribe(stranger, name, 1);
+    }
+    let lost = net.join(lasting(V5, "lost", 10));
+    net.subscribe(lost, ours, 1);
+    let topic = &ours["$share/g/".len()..];
+    let index = net.cores[0].directory().subscriptions.read();
+    let _ = index.lookup(&TopicName::new(topic).unwrap(), |found| {
+        if let Match::Group(group) = found {
+            assert_eq!(index.tagged(group.tag()).count(), 65);
+        }
+        ControlFlow::Continue(())
+    });
+    drop(index);
+    net.cut(lost);
+    net.say(publisher, topic, "x", 1);
+    let heir = net.join_v5("heir");
+    net.subscribe(heir, ours, 1);
+    net.pass(seconds(11));
+    assert_eq!(net.hear(heir).len(), 1);
+    net.expect(stranger, &[]);
+}
+
+/// Makes shared filters that have the same tag: what the second word does to the state of the hash,
+/// the third undoes.
+fn names_of_one_tag(count: usize) -> Vec<String> {
+    let scramble = |seed: u64| {
+        let word = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    };
+    let start = scramble(0);
+    let factor = u128::from(scramble(start) | 1);
+    let fold = |word: u64| {
+        let product = u128::from(word) * factor;
+        let half = |shift| u64::try_from(product >> shift & u128::from(u64::MAX)).expect("masked");
+        half(0) ^ half(64)
+    };
+    let word = |text: &[u8]| u64::from_le_bytes(text.try_into().expect("8 bytes"));
+    let first = fold(start ^ 24 ^ word(b"$share/g"));
+    let is_fit = |byte: &u8| byte.is_ascii_graphic() && !b"+#$/".contains(byte);
+    let mut state = None;
+    (0_u32..)
+        .filter_map(|number| {
+            let middle = format!("/{number:07}");
+            let second = fold(first ^ word(middle.as_bytes()));
+            let state = *state.get_or_insert(second ^ word(b"abcdefgh"));
+            let last = (state ^ second).to_le_bytes();
+            last.iter()
+                .all(is_fit)
+                .then(|| format!("$share/g{middle}{}", String::from_utf8_lossy(&last)))
+        })
+        .take(count)
+        .collect()
+}
+
+#[test]
+fn an_inheritance_ends_no_session_that_has_no_room_for_it() {
+    // v5 U-32
+    for workers in [1, 2] {
+        let mut net = Net::planned(Plan {
+            workers,
+            limits: Limits {
+                queue_messages_max: 2,
+                overflow: Overflow::EndSession,
+                ..Limits::default()
+            },
+            ..Plan::default()
+        });
+        let elsewhere = usize::from(workers) - 1;
+        let publisher = net.join_v5("p");
+        let members = [("lost", 0, 10), ("full", elsewhere, 100), ("roomy", 0, 100)];
+        let members = members.map(|(name, core, expiry)| {
+            let member = net.join_at(core, lasting(V5, name, expiry));
+            net.subscribe(member, "$share/g/t", 1);
+            member
+        });
+        for member in members {
+            net.cut(member);
+        }
+        for n in 0..5 {
+            net.say(publisher, "t", &n.to_string(), 1);
+        }
+        net.pass(seconds(11));
+        let full = net.join_at(elsewhere, lasting(V5, "full", 100));
+        net.expect(full, &["t=1 q1", "t=4 q1"]);
+        let roomy = net.join(lasting(V5, "roomy", 100));
+        net.expect(roomy, &["t=2 q1", "t=0 q1"]);
+        // For the other one nobody has room.
+        let metrics = net.cores[0].directory().metrics();
+        assert_eq!(metrics.messages_dropped, 1, "{workers} workers");
+        assert_eq!(metrics.sessions_dropped, 0);
+    }
+}
+
+#[test]
+fn members_that_end_together_leave_nothing_to_one_another() {
+    // v5 U-32
+    let mut net = Net::durable(1);
+    let publisher = net.join_v5("p");
+    let names: Vec<String> = (0..10).map(|n| format!("m{n}")).collect();
+    let members: Vec<Who> = names
+        .iter()
+        .map(|name| {
+            let member = net.join(lasting(V5, name, 10));
+            net.subscribe(member, "$share/g/t", 1);
+            member
+        })
+        .collect();
+    for member in members {
+        net.cut(member);
+    }
+    for n in 0..100 {
+        net.say(publisher, "t", &n.to_string(), 1);
+    }
+    let heir = net.join(lasting(V5, "heir", 1_000));
+    net.subscribe(heir, "$share/g/t", 1);
+    net.cut(heir);
+    net.holds_store = true;
+    net.pass(seconds(10));
+    let written: usize = net.unstored[0].iter().map(|(_, unit)| unit.len()).sum();
+    // Each session ends, and each message goes to one heir.
+    assert_eq!(written, 10 + 100);
+    net.holds_store = false;
+    net.sync();
+    let heir = net.join(lasting(V5, "heir", 1_000));
+    assert_eq!(net.hear(heir).len(), 100);
+}
+
+#[test]
+fn a_broker_that_stops_hands_on_only_what_is_stored() {
+    // v5 U-32
+    for is_durable in [false, true] {
+        let mut net = match is_durable {
+            false => Net::new(),
+            true => Net::durable(1),
+        };
+        let publisher = net.join_v5("p");
+        let heir = net.join(lasting(V5, "heir", 1_000));
+        net.subscribe(heir, "$share/g/t", 1);
+        net.cut(heir);
+        let lost = net.join_v5("lost");
+        net.subscribe(lost, "$share/g/t", 1);
+        net.stop_answering(lost);
+        for _ in 0..3 {
+            net.say(publisher, "t", "x", 1);
+        }
+        let now = net.now;
+        net.cores[0].shut_down(now);
+        let waiting = net.cores[0].queue_status("heir").expect("it is away");
+        let expected = if is_durable { 3 } else { 0 };
+        assert_eq!(waiting.queued_messages, expected);
+    }
+}
