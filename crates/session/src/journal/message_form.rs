@@ -8,6 +8,9 @@ use mqttstack_limits::Instant;
 use super::format::{FormatError, Reader, Writer};
 use crate::{DeliveryOptions, Message, SubscriptionIds, message::Expiry};
 
+/// The largest Subscription Identifier that MQTT 5.0 can write.
+const SUBSCRIPTION_ID_MAX: u32 = 268_435_455;
+
 /// The QoS of the message, in two bits.
 const QOS: u8 = 0b0000_0011;
 /// Its RETAIN flag.
@@ -93,7 +96,10 @@ pub(super) fn read_delivery(
         return Err(FormatError::OutOfRange { field });
     }
     let subscription_ids = (0..count)
-        .map(|_| from.number_u32(field))
+        .map(|_| match from.number_u32(field)? {
+            id @ 1..=SUBSCRIPTION_ID_MAX => Ok(id),
+            _ => Err(FormatError::OutOfRange { field }),
+        })
         .collect::<Result<SubscriptionIds, _>>()?;
     let expires_at = match flags & DELIVERY_DEADLINE {
         0 => None,

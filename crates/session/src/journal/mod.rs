@@ -81,7 +81,8 @@ impl OperationSequence {
 /// One change of what a session keeps.
 ///
 /// [`SessionState::apply`](crate::SessionState::apply) makes the same change elsewhere: a state that
-/// was taken out, with all operations since, is the state as it is.
+/// was taken out, with all operations since, is the state as it is, but for the counts of messages
+/// that were dropped and have expired: they go with a state that is written whole.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Operation {
     /// A QoS 1 or 2 message waits, behind all others.

@@ -499,6 +499,28 @@ fn one_message_that_expired_in_the_middle_of_a_queue_is_replayed() {
 }
 
 #[test]
+fn subscription_identifiers_that_mqtt_cannot_write_are_refused() {
+    for (ids, is_fine) in [
+        (&[1][..], true),
+        (&[268_435_455], true),
+        (&[1, 268_435_455], true),
+        (&[0], false),
+        (&[268_435_456], false),
+        (&[1, 0], false),
+    ] {
+        let limits = Limits::default();
+        let options = DeliveryOptions {
+            subscription_ids: ids.iter().copied().collect(),
+            ..options(QoS::AtLeastOnce)
+        };
+        let mut state = SessionState::new();
+        let queued = state.enqueue(message("q1 a=x"), options, &limits, at(0.0));
+        assert!(queued.is_ok());
+        assert_eq!(reread(&state).1.is_ok(), is_fine, "{ids:?}");
+    }
+}
+
+#[test]
 fn what_contradicts_itself_is_refused() {
     let refused = |body: &[u8]| {
         let bytes = [&[1], body].concat();

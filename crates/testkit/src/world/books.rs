@@ -125,13 +125,20 @@ impl World {
         let seen = self.seen[station];
         let deliveries = it.deliveries().get(seen.deliveries..).unwrap_or_default();
         let deliveries: Vec<Delivery> = deliveries.to_vec();
+        let limits = &it.core.settings().limits;
+        let has_small_queue = limits.queue_messages_max < Limits::default().queue_messages_max;
         for operation in it.completed().get(seen.completed..).unwrap_or_default() {
             let Some(outcome) = it.outcome(*operation) else {
                 continue;
             };
             let has_seen = |payload: &str| self.accounts.has_seen(payload);
-            self.operations
-                .on_completed(station, *operation, outcome, has_seen)?;
+            self.operations.on_completed(
+                station,
+                *operation,
+                outcome,
+                has_small_queue,
+                has_seen,
+            )?;
         }
         self.seen[station].completed = it.completed().len();
         self.seen[station].deliveries += deliveries.len();

@@ -226,7 +226,7 @@ impl World {
         let now = self.network.now();
         self.accounts.check_complete(now, |index| {
             let status = self.network.queue_status(&settings::client_id(index));
-            status.filter(|_| is_tight).map_or(0, |it| it.dropped)
+            status.filter(|_| is_tight).map_or(0, |it| it.lost)
         })
     }
 

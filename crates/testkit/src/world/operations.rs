@@ -38,6 +38,7 @@ impl Operations {
         index: usize,
         operation: OperationId,
         outcome: &Outcome,
+        has_small_queue: bool,
         has_seen: impl Fn(&str) -> bool,
     ) -> Result<(), String> {
         let Some(asked) = self.open.remove(&(index, operation)) else {
@@ -54,7 +55,10 @@ impl Operations {
             }
             (Asked::Message(publish), Outcome::Sent) => publish.qos == QoS::AtMostOnce,
             (Asked::Message(publish), Outcome::Undelivered(why)) => {
-                let is_known = matches!(why, Undelivered::Dropped | Undelivered::SessionLost);
+                // QoS 0 does not wait for the next connection.
+                let is_qos0 = publish.qos == QoS::AtMostOnce;
+                let is_known = (*why == Undelivered::Dropped && (is_qos0 || has_small_queue))
+                    || (*why == Undelivered::SessionLost && !is_qos0);
                 let has_expired = *why == Undelivered::Expired && publish.expiry.is_some();
                 let is_large = *why == Undelivered::TooLarge && publish.body == Body::Large;
                 is_known || has_expired || is_large

@@ -64,6 +64,10 @@ pub struct QueueStatus {
     pub inflight_bytes: u64,
     /// Messages that were dropped because the queue was full, since the session began.
     pub dropped: u64,
+    /// Those of them that had QoS 1 or 2 and found no room; [`SessionState::encode`] leaves it out.
+    ///
+    /// [`SessionState::encode`]: crate::SessionState::encode
+    pub lost: u64,
     /// Messages that expired in the queue, since the session began.
     pub expired: u64,
 }
@@ -222,6 +226,7 @@ impl Outbound {
         };
         self.forget(&oldest);
         if oldest.options.qos != QoS::AtMostOnce {
+            self.count_lost();
             let token = oldest.token;
             journal.record(|| Operation::GivenUp { token });
         }
@@ -233,6 +238,9 @@ impl Outbound {
     fn refuse(&mut self, new: QoS, limits: &Limits) -> PublishError {
         if new != QoS::AtMostOnce && limits.overflow == Overflow::EndSession {
             return PublishError::SessionMustEnd;
+        }
+        if new != QoS::AtMostOnce {
+            self.count_lost();
         }
         let reports = self.reports();
         reports.dropped = reports.dropped.saturating_add(1);
@@ -475,6 +483,7 @@ impl Outbound {
             inflight: self.window.len().into(),
             inflight_bytes: self.inflight_bytes,
             dropped,
+            lost: self.undelivered.as_deref().map_or(0, |it| it.lost),
             expired,
         }
     }

@@ -9,6 +9,8 @@ use super::{Outbound, PublishToken};
 pub(super) struct Reports {
     pub(super) dropped: u64,
     pub(super) expired: u64,
+    /// Of those that were dropped, those of QoS 1 and 2 for which there was no room.
+    pub(super) lost: u64,
     /// Whether somebody asks for each of them.
     is_tracked: bool,
     /// Those that nobody has been told of; drained by every poll for events.
@@ -71,6 +73,12 @@ impl Outbound {
         if reports.is_tracked {
             reports.untold.push_back((token, why));
         }
+    }
+
+    /// Counts a message of QoS 1 or 2 for which there was no room.
+    pub(super) fn count_lost(&mut self) {
+        let reports = self.reports();
+        reports.lost = reports.lost.saturating_add(1);
     }
 
     pub(super) fn reports(&mut self) -> &mut Reports {

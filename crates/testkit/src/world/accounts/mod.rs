@@ -462,7 +462,7 @@ impl Accounts {
     }
 
     /// Everybody is here, nothing is under way: nobody is owed anything above QoS 0, apart from
-    /// what `dropped` says that full queues have cost a client.
+    /// what `dropped` says that full queues have cost a client at QoS 1 and 2.
     ///
     /// # Specification
     ///
