@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use mqttstack_broker::Broker;
@@ -99,6 +100,13 @@ fn the_broker_is_left_as_it_was() {
         );
     }
     assert_eq!(broker.directory().retained_count(), retained);
+    // Names stay until the other workers have handled what their clients published.
+    for _ in 0..1_000 {
+        if broker.directory().session_count() == 0 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
     assert_eq!(broker.directory().session_count(), 0);
     broker.stop();
     broker.wait().unwrap();
