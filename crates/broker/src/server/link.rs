@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use mqttstack_limits::Instant;
 use mqttstack_transport::{OutputQueue, SpareBuffer, Stream, WriteProgress};
 
-use super::{listener::Terms, permit::Permit, waiting::Place};
+use super::{listener::Terms, permit::Permits, waiting::Place};
 use crate::core::{ConnectionId, Outlet};
 
 /// A transport with its connection in the core.
@@ -36,7 +36,7 @@ pub(super) struct Link {
     /// Its place among those that wait, until it has been accepted.
     pub(super) place: Option<Box<Place>>,
     /// Its room among all connections, and among those of its listener.
-    _permits: (Permit, Option<Permit>),
+    _permits: Permits,
 }
 
 /// How far a link has come.
@@ -64,7 +64,7 @@ impl Link {
         stream: Box<dyn Stream>,
         id: ConnectionId,
         terms: Arc<Terms>,
-        permits: (Permit, Option<Permit>),
+        permits: Permits,
     ) -> Self {
         Self {
             terms,

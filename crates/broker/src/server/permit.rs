@@ -21,6 +21,9 @@ pub(super) struct Gate {
 #[derive(Debug)]
 pub(super) struct Permit(Arc<Gate>);
 
+/// Room for one transport among all, and among those of its listener if that takes only so many.
+pub(super) type Permits = (Permit, Option<Permit>);
+
 impl Gate {
     pub(super) fn new(maximum: u32) -> Arc<Self> {
         Arc::new(Self {

@@ -6,11 +6,12 @@ use mqttstack_limits::Instant;
 use mqttstack_transport::{Handshake, Retry, Stream, Token};
 
 use super::{ListenerSource, Source, Worker};
+use crate::core::{ConnectionId, Peer};
 use crate::server::{
     link::{Link, LinkPhase},
     listener::Terms,
     log, peer,
-    permit::{PendingPermit, Permit},
+    permit::{PendingPermit, Permits},
     waiting::Place,
 };
 
@@ -69,15 +70,7 @@ impl Worker {
             Err(TooManyPending) => return self.stranger_log.too_many_pending(&peer, now),
         };
         // Last: nobody gives way to one that is refused anyway.
-        let permits = self.make_room(&terms, now);
-        let (Some(permits), Some(token)) = (permits, self.sources.next_token()) else {
-            return self.stranger_log.no_room(&peer, now);
-        };
-        let (handle, limits) = (token.to_u64(), Arc::clone(&terms.limits));
-        let opened = self
-            .core
-            .handle_opened(handle, Arc::clone(&peer), limits, now);
-        let Some(id) = opened else {
+        let Some((id, token, permits)) = self.enter(&terms, &peer, now) else {
             return self.stranger_log.no_room(&peer, now);
         };
         let mut link = Link::new(stream, id, terms, permits);
@@ -94,9 +87,34 @@ impl Worker {
         self.read(token, now);
     }
 
+    /// Lets a connection in, whoever has to give way for it.
+    fn enter(
+        &mut self,
+        terms: &Terms,
+        peer: &Arc<Peer>,
+        now: Instant,
+    ) -> Option<(ConnectionId, Token, Permits)> {
+        loop {
+            let permits = self.make_room(terms, now)?;
+            let token = self.sources.next_token()?;
+            let limits = Arc::clone(&terms.limits);
+            let opened = self
+                .core
+                .handle_opened(token.to_u64(), Arc::clone(peer), limits, now);
+            if let Some(id) = opened {
+                return Some((id, token, permits));
+            }
+            // Another worker may have taken the last place meanwhile: then one of ours gives way.
+            // Ends: with each turn fewer wait here, and below its share a worker is not crowded.
+            if !self.core.is_crowded() || self.waiting.oldest().is_none() {
+                return None;
+            }
+        }
+    }
+
     /// Takes room for a connection. Where there is none, those that were not accepted for the
     /// longest time give way: whoever opens connections and says nothing keeps nobody out.
-    fn make_room(&mut self, terms: &Terms, now: Instant) -> Option<(Permit, Option<Permit>)> {
+    fn make_room(&mut self, terms: &Terms, now: Instant) -> Option<Permits> {
         if self.core.is_shut() {
             return None;
         }
@@ -139,7 +157,7 @@ impl Worker {
     }
 
     /// Takes room for a connection: among all, and among those of its listener.
-    fn permits(&self, terms: &Terms) -> Result<(Permit, Option<Permit>), NoRoom> {
+    fn permits(&self, terms: &Terms) -> Result<Permits, NoRoom> {
         let of_listener = match &terms.gate {
             Some(gate) => Some(gate.enter().ok_or(NoRoom::OfListener)?),
             None => None,
