@@ -110,7 +110,15 @@ impl Broker {
                 Some(doors) => doors.port(Way::Tcp)?,
                 None => free_port()?,
             };
+            // It opens its listeners one after the other.
+            let mut ports = vec![port];
+            for way in Way::ALL.into_iter().filter(|way| *way != Way::Unix) {
+                if let Some(doors) = &doors {
+                    ports.push(doors.port(way)?);
+                }
+            }
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let is_open = |port: &u16| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok();
             let file = folder.join("mosquitto.conf");
             let mut configuration = String::from(
                 "allow_anonymous true\nuser root\nmax_queued_messages 10000\nsys_interval 1\n",
@@ -129,7 +137,7 @@ impl Broker {
             let deadline = Deadline::after(START);
             log = lines;
             while deadline.remaining().is_some() && process.try_wait()?.is_none() {
-                if TcpStream::connect(address).is_ok() {
+                if ports.iter().all(is_open) {
                     return Ok(Self {
                         process,
                         address,
