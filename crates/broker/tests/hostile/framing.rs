@@ -209,7 +209,11 @@ fn f2_every_cut_and_every_lie_in_every_packet() {
         for (first, body) in samples(is_v5) {
             // Whole, it is understood, but for AUTH, for which there is no method.
             send_bytes(&mut stream, &packet(first, &[&body]));
-            send(&mut stream, "C0 00");
+            // A PINGREQ has its answer already: a second one could stay unread, and be taken for
+            // the answer to what follows.
+            if first != 0xC0 {
+                send(&mut stream, "C0 00");
+            }
             let is_end = matches!(first >> 4, 0xE | 0xF);
             assert_eq!(goes_on(&mut stream), !is_end, "{first:02X} {body:02X?}");
             if is_end {
