@@ -339,7 +339,13 @@ PINGREQ (MQTT 5.0)
     let outcome = inspect(&["--json"], &capture());
     let back = inspect(&["--encode"], &outcome.out);
     assert_eq!(back.text(), "c000\n");
-    assert_eq!(inspect(&["--port", "1884"], &capture()).text(), "");
+    let elsewhere = inspect(&["--port", "1884"], &capture());
+    assert_eq!((elsewhere.code, elsewhere.text()), (0, ""));
+    assert_eq!(
+        elsewhere.err,
+        "mqttstack inspect: standard input: no connection to port 1884 in this capture; \
+         there is TCP with port 1883: choose one with --port\n"
+    );
     let cut = inspect(&["--input", "pcap"], &capture()[..90]);
     assert_eq!(cut.code, 2);
     assert!(

@@ -6,7 +6,7 @@ mod link;
 mod reassembly;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufReader, Read, Write},
     net::SocketAddr,
 };
@@ -25,6 +25,9 @@ use link::segment;
 const CONNECTIONS_MAX: usize = 16_384;
 /// How many bytes may wait, in all connections together, for the rest of their packets.
 const BUFFERED_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// How many ports of other servers are named where no connection was found.
+const OTHER_PORTS_MAX: usize = 8;
 
 /// What of a capture is looked at.
 #[derive(Clone, Debug)]
@@ -58,6 +61,9 @@ pub(crate) fn run<W: Write>(
     };
     // A capture that breaks off still shows what it has.
     connections.finish(report)?;
+    if let Some(hint) = connections.hint() {
+        eprintln!("mqttstack inspect: {name}: {hint}");
+    }
     ended.map_err(failed)
 }
 
@@ -73,6 +79,8 @@ struct Connections {
     by_number: BTreeMap<u64, Ends>,
     last_number: u64,
     buffered: usize,
+    /// Some of the ports that TCP was spoken with and that are not looked at.
+    other_ports: BTreeSet<u16>,
 }
 
 impl Connections {
@@ -84,6 +92,7 @@ impl Connections {
             by_number: BTreeMap::new(),
             last_number: 0,
             buffered: 0,
+            other_ports: BTreeSet::new(),
         }
     }
 
@@ -99,6 +108,11 @@ impl Connections {
         } else if ports.contains(&source.port()) {
             (Sender::Server, (destination, source))
         } else {
+            if self.other_ports.len() < OTHER_PORTS_MAX {
+                // That of the server is the lower one, nearly always.
+                let port = source.port().min(destination.port());
+                self.other_ports.insert(port);
+            }
             return Ok(());
         };
         let is_new_client = segment.syn && sender == Sender::Client;
@@ -153,6 +167,24 @@ impl Connections {
             self.end(*ends, report)?;
         }
         Ok(())
+    }
+
+    /// What to do if there was no connection to look at.
+    fn hint(&self) -> Option<String> {
+        if self.last_number != 0 {
+            return None;
+        }
+        let list = |ports: &mut dyn Iterator<Item = &u16>| {
+            let ports: Vec<_> = ports.map(u16::to_string).collect();
+            ports.join(", ")
+        };
+        let looked_at = list(&mut self.selection.ports.iter());
+        let mut hint = format!("no connection to port {looked_at} in this capture");
+        if !self.other_ports.is_empty() {
+            let others = list(&mut self.other_ports.iter());
+            hint += &format!("; there is TCP with port {others}: choose one with --port");
+        }
+        Some(hint)
     }
 }
 
