@@ -101,7 +101,7 @@ impl Network {
         };
         self.hub.restart(&recovered, now);
         self.down_until = now + down;
-        self.resumed.clear();
+        self.let_in.clear();
         for wiring in self.links.values_mut() {
             wiring.connection = None;
             if !wiring.link.is_dead() {

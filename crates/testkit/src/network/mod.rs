@@ -116,8 +116,9 @@ pub struct Network {
     /// What each client sends; the broker's side is kept by Client Identifier.
     client_ledgers: Vec<SendLedger>,
     server_ledgers: BTreeMap<String, SendLedger>,
-    /// By Client Identifier, whether the broker resumed a session when it last let the client in.
-    resumed: BTreeMap<String, bool>,
+    /// By Client Identifier: the link on which the broker last let the client in, and whether it
+    /// resumed a session then.
+    let_in: BTreeMap<String, (LinkId, bool)>,
     hub: Hub,
     store: Option<Store>,
     /// Nobody is let in before then: the broker begins anew.
@@ -188,7 +189,7 @@ impl Network {
             stations: Vec::new(),
             client_ledgers: Vec::new(),
             server_ledgers: BTreeMap::new(),
-            resumed: BTreeMap::new(),
+            let_in: BTreeMap::new(),
             hub,
             store,
             down_until: Instant::EPOCH,
@@ -596,10 +597,13 @@ impl Network {
             if let Notice::Connected {
                 client_id,
                 session_present,
+                peer,
                 ..
             } = &notice
+                && let Some(link) = LinkId::of_peer(&peer.address)
             {
-                self.resumed.insert(client_id.to_string(), *session_present);
+                let let_in = (link, *session_present);
+                self.let_in.insert(client_id.to_string(), let_in);
                 // Its CONNACK may wait for the store, and never leave.
                 let ledger = self.server_ledgers.get_mut(&**client_id);
                 if let Some(ledger) = ledger.filter(|_| !session_present) {
@@ -666,18 +670,27 @@ impl Network {
         let client_id = self.stations[index].core.client_id().to_owned();
         for packet in packets {
             let ledger = self.server_ledgers.entry(client_id.clone()).or_default();
+            // Answers that have waited for the store may leave when the client has been let in
+            // elsewhere: they tell nothing of the session that is there now.
+            let (owner, is_resumed) = self.let_in.get(&client_id).copied().unzip();
+            let is_here = owner.is_none_or(|owner| owner == link);
             if let Packet::ConnAck(connack) = &packet
                 && !connack.reason_code.is_error()
+                && is_here
             {
                 // A CONNACK of 3.1 does not say it.
-                let is_resumed = self.resumed.get(&client_id).copied();
                 ledger.begin(receive_maximum, is_resumed.unwrap_or_default());
             }
             if self.store.is_some() {
                 ledger.expect_store();
             }
             let is_first = ledger.is_first(&packet);
-            let sent = ledger.on_sent(&packet);
+            let sent = match ledger.on_sent(&packet) {
+                Ok(()) if !is_here && matches!(packet, Packet::Publish(_) | Packet::PubRel(_)) => {
+                    Err(format!("{packet:?} for a session that is elsewhere"))
+                }
+                sent => sent,
+            };
             if let Err(fault) = sent {
                 self.fault(format!("broker to client {index}: {fault}"));
             }
