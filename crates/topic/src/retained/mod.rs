@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 use core::{mem, ops::ControlFlow};
 
-mod blocks;
+mod id_set;
 mod postings;
 
 use crate::{
@@ -19,12 +19,13 @@ use postings::{Position, Postings, parent};
 /// One value for each topic name, found by name or by filter, and gone after its deadline.
 ///
 /// A name is found by one probe of a hash table. A filter is answered from lists of the names
-/// that have a prefix, or a level at some place, joined where the filter asks for several. So the
-/// work of `#`, `a/#`, `+/+/x` and every filter with one literal part (the levels before the first
-/// wildcard are one, each literal level after it is another) is a step for each match, whatever
-/// else the index holds. With several parts, as `+/a/+/b` has, it is bounded by the names that have
-/// the rarest of them: two steps a part for each, even if few names have them all. Searches go in
-/// slices of bounded work, so a long one keeps nobody waiting.
+/// that have a prefix, or a level at some place: from the shortest of those that the filter asks
+/// for. So the work of `#`, `a/#`, `+/+/x` and every filter with one literal part (the levels before
+/// the first wildcard are one, each literal level after it is another) is a step for each match,
+/// whatever else the index holds. With several parts, as `+/a/+/b` has, it is a step for each name
+/// that has the rarest of them, even if few names have them all. To that comes a step for each
+/// part, with `#` at each depth that names have. Searches go in slices of bounded work, so a long one
+/// keeps nobody waiting. An index that loses names gives memory back.
 #[derive(Debug)]
 pub struct RetainedIndex<V> {
     entries: Arena<Entry<V>>,
@@ -195,7 +196,7 @@ impl<V> RetainedIndex<V> {
     /// Visits at most `count_max` names that the filter matches, from the cursor on, and returns
     /// where to go on; `None` means that all were visited.
     ///
-    /// One call reads at most `8 * count_max + 64` postings, so it may return a cursor having
+    /// One call takes some `8 * count_max + 64` steps at most, so it may return a cursor having
     /// visited fewer names, even none. Of a shared filter the part after the group name counts.
     /// The order is that of depth, then of arrival (a new name takes the place of one that went).
     pub fn matching<'a>(
@@ -250,10 +251,10 @@ impl<V> RetainedIndex<V> {
         let next = self
             .postings
             .search(&query, cursor.0, &mut steps_left, |at| {
-                // It may be in a list whose hash is that of another.
+                // It may be in a list whose hash is that of another, even of another depth.
                 let id = at.id().filter(|id| Some(*id) != parent);
                 let entry = id.and_then(|id| self.entries.get(id));
-                if let Some(entry) = entry {
+                if let Some(entry) = entry.filter(|entry| entry.level_count == at.depth()) {
                     let name = entry.name();
                     if matches(filter, &name) {
                         if !visit(name, &entry.value) {

@@ -1,47 +1,64 @@
 //! Which names have which levels where: the inverted index behind retained messages.
 
+use alloc::vec::Vec;
 use core::{iter, ops::ControlFlow};
 
-use super::blocks::Blocks;
-use crate::{TopicFilter, TopicName, arena::Id, hash::KeyedHash};
+use super::id_set::IdSet;
+use crate::{
+    TopicFilter, TopicName,
+    arena::{Arena, EitherId, Id},
+    hash::KeyedHash,
+    table::{self, Table},
+};
 
-/// For each term the names that have it, ordered by depth, then by id.
+/// For each term, and each depth of a name, the names that have it, ordered by id.
 ///
-/// Terms are told apart by 24 bits of their hash. Two that collide only yield candidates that do
-/// not match, and the caller compares texts anyway.
+/// Terms are told apart by 32 bits of a hash. Two that collide only yield candidates that do not
+/// match, and the caller compares texts anyway.
 #[derive(Debug)]
 pub(crate) struct Postings {
-    all: Blocks,
+    lists: Table<List, 7>,
+    /// The names of lists with more than one.
+    sets: Arena<IdSet>,
+    /// How many names of each depth there are, up to the deepest.
+    depths: Vec<u32>,
     hash: KeyedHash,
 }
 
-/// A name's place in every list: its depth in bits 32 to 39, its id below.
+/// The names that share a term: the only one of them, or the number of a set.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    key: u32,
+    names: EitherId,
+}
+
+impl table::Entry for List {
+    fn hash(&self) -> u32 {
+        self.key
+    }
+}
+
+/// Where a search stands: at a depth in bits 32 to 39, and an id below.
 ///
 /// Names of one depth stand together, so a filter without `#` reads no other.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Position(u64);
 
-const POSITION_BITS: u32 = 40;
 const DEPTH_SHIFT: u32 = 32;
 
-/// A property of names that filters ask for.
-#[derive(Clone, Copy)]
-enum Term<'a> {
-    /// Nothing, except for beginning with `$` or not.
-    Any,
-    /// The first levels, as a hash of their path; there are more behind them.
-    Prefix(u32),
-    /// A level after the first, and where it stands.
-    Level(usize, &'a str),
-}
+/// A property of names that filters ask for, as a hash: nothing but their depth; their first
+/// levels, of which there are more behind; or a level after the first, and where it stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Term(u32);
 
-/// What a filter asks for: its lists, and the positions between which it can match.
+/// What a filter asks for: its terms, and the depths that it can match.
 #[derive(Debug)]
 pub(crate) struct Query {
-    lists: [u64; LISTS_MAX],
-    list_count: usize,
-    first: Position,
-    last: Position,
+    terms: [Term; TERMS_MAX],
+    term_count: usize,
+    is_dollar: bool,
+    least: u8,
+    most: u8,
 }
 
 /// The name that a filter matches beside those it asks the lists for: `a` is matched by `a/#`.
@@ -51,18 +68,30 @@ pub(crate) fn parent<'a>(filter: &TopicFilter<'a>) -> Option<&'a str> {
 }
 
 /// A filter with more literal parts is searched by this many of them.
-const LISTS_MAX: usize = 8;
+const TERMS_MAX: usize = 8;
 
 impl Position {
     pub(crate) const START: Self = Self(0);
 
     pub(crate) fn new(depth: u8, id: Id) -> Self {
-        Self(u64::from(depth) << DEPTH_SHIFT | u64::from(id.get()))
+        Self::at(depth, id.get())
+    }
+
+    fn at(depth: u8, number: u32) -> Self {
+        Self(u64::from(depth) << DEPTH_SHIFT | u64::from(number))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is the id")]
+    const fn number(self) -> u32 {
+        self.0 as u32
+    }
+
     pub(crate) fn id(self) -> Option<Id> {
-        Id::new(self.0 as u32)
+        Id::new(self.number())
+    }
+
+    pub(crate) fn depth(self) -> u8 {
+        u8::try_from(self.0 >> DEPTH_SHIFT).unwrap_or(u8::MAX)
     }
 
     pub(crate) const fn next(self) -> Self {
@@ -73,58 +102,116 @@ impl Position {
 impl Postings {
     pub(crate) const fn new(hash: KeyedHash) -> Self {
         Self {
-            all: Blocks::new(),
+            lists: Table::new(),
+            sets: Arena::new(),
+            depths: Vec::new(),
             hash,
         }
     }
 
     pub(crate) fn insert(&mut self, name: &TopicName<'_>, id: Id) {
-        let position = Position::new(name.level_count(), id);
-        for term in self.terms_of_name(name) {
-            let list = self.list(term, name.is_dollar());
-            self.all.insert(list | position.0);
+        let depth = name.level_count();
+        if self.depths.len() <= depth.into() {
+            self.depths.resize(usize::from(depth).saturating_add(1), 0);
+        }
+        if let Some(count) = self.depths.get_mut(usize::from(depth)) {
+            *count = count.saturating_add(1);
+        }
+        for term in self.hash.terms_of_name(name) {
+            let key = self.hash.key_of(term, depth, name.is_dollar());
+            self.insert_at(key, id);
         }
     }
 
     pub(crate) fn remove(&mut self, name: &TopicName<'_>, id: Id) {
-        let position = Position::new(name.level_count(), id);
-        for term in self.terms_of_name(name) {
-            let list = self.list(term, name.is_dollar());
-            self.all.remove(list | position.0);
+        let depth = name.level_count();
+        if let Some(count) = self.depths.get_mut(usize::from(depth)) {
+            *count = count.saturating_sub(1);
+        }
+        for term in self.hash.terms_of_name(name) {
+            let key = self.hash.key_of(term, depth, name.is_dollar());
+            self.remove_at(key, id);
+        }
+        while self.depths.last() == Some(&0) {
+            self.depths.pop();
+        }
+        if self.depths.is_empty() {
+            self.depths = Vec::new();
+        }
+    }
+
+    fn insert_at(&mut self, key: u32, id: Id) {
+        let Some(list) = self.lists.find_mut(key, |list| list.key == key) else {
+            let names = EitherId::left(id);
+            return self.lists.insert(List { key, names });
+        };
+        match list.names.split() {
+            Ok(only) if only == id => {}
+            Ok(only) => {
+                let mut set = IdSet::new();
+                set.insert(only);
+                set.insert(id);
+                list.names = EitherId::right(self.sets.insert(set));
+            }
+            Err(set) => {
+                if let Some(set) = self.sets.get_mut(set) {
+                    set.insert(id);
+                }
+            }
+        }
+    }
+
+    fn remove_at(&mut self, key: u32, id: Id) {
+        let Some(list) = self.lists.find_mut(key, |list| list.key == key) else {
+            return;
+        };
+        let number = match list.names.split() {
+            Ok(only) if only == id => {
+                self.lists.remove(key, |list| list.key == key);
+                return;
+            }
+            Ok(_) => return,
+            Err(number) => number,
+        };
+        if let Some(set) = self.sets.get_mut(number) {
+            set.remove(id);
+            if let Some(only) = set.only() {
+                list.names = EitherId::left(only);
+                self.sets.remove(number);
+            }
         }
     }
 
     /// Translates a filter with wildcards.
     pub(crate) fn query(&self, filter: &TopicFilter<'_>) -> Query {
         let text = filter.filter();
-        let is_dollar = text.starts_with('$');
-        let mut lists = [0; LISTS_MAX];
-        let mut list_count = 0;
-        for (list, term) in lists.iter_mut().zip(self.terms_of_filter(text)) {
-            *list = self.list(term, is_dollar);
-            list_count = usize::saturating_add(list_count, 1);
+        let mut terms = [Term::default(); TERMS_MAX];
+        let mut term_count = 0;
+        for (place, term) in terms.iter_mut().zip(self.hash.terms_of_filter(text)) {
+            *place = term;
+            term_count = usize::saturating_add(term_count, 1);
         }
-        let level_count = u64::from(filter.level_count());
+        let level_count = filter.level_count();
         let (least, most) = if text.ends_with('#') {
-            (level_count.saturating_sub(1), u64::from(u8::MAX))
+            (level_count.saturating_sub(1), u8::MAX)
         } else {
             (level_count, level_count)
         };
         Query {
-            lists,
-            list_count,
-            first: Position(least << DEPTH_SHIFT),
-            last: Position(most << DEPTH_SHIFT | u64::from(u32::MAX)),
+            terms,
+            term_count,
+            is_dollar: text.starts_with('$'),
+            least,
+            most,
         }
     }
 
-    /// Visits what is in all lists of the query from a position on, until `visit` says where to
-    /// go on another time or `steps_left`, the postings that may be read, is used up. Returns where
-    /// to go on, `None` at the end.
+    /// Visits the names of the shortest list of the query, at each depth, from a position on, until
+    /// `visit` says where to go on another time or `steps_left`, the lists and names that may be
+    /// looked at, is used up. Returns where to go on, `None` at the end.
     ///
-    /// The lists are sorted alike and asked in turn for their first posting from the position on
-    /// that the others have reached. So in two rounds the shortest list moves on, or all agree:
-    /// whatever the other lists hold, it is read no more than twice its length in rounds.
+    /// All lists have the order of ids, so it does not matter if another one is the shortest when a
+    /// search goes on.
     pub(crate) fn search(
         &self,
         query: &Query,
@@ -132,171 +219,196 @@ impl Postings {
         steps_left: &mut usize,
         mut visit: impl FnMut(Position) -> ControlFlow<Position>,
     ) -> Option<Position> {
-        let lists = query.lists.get(..query.list_count)?;
-        let first = *lists.first()?;
-        let from_on = |list, at: Position| self.all.walk(list | at.0, list | query.last.0);
-        let mut at = from.max(query.first);
-        if at > query.last {
-            return None; // A cursor of another filter; a range must not end before it begins.
-        }
-        // Walking along a list is cheaper than searching it, and often there is but one.
-        let mut walk = from_on(first, at);
-        let mut agreed = 0_usize;
-        for (turn, list) in lists.iter().enumerate().cycle() {
+        let deepest = u8::try_from(self.depths.len().checked_sub(1)?).unwrap_or(u8::MAX);
+        let mut at = from.max(Position::at(query.least, 0));
+        while at.depth() <= query.most.min(deepest) {
+            let depth = at.depth();
             if *steps_left == 0 {
                 return Some(at);
             }
-            *steps_left = steps_left.saturating_sub(1);
-            let found = if turn == 0 {
-                let next = position_in(walk.next()?);
-                if next < at {
-                    walk = from_on(first, at);
-                    position_in(walk.next()?)
-                } else {
-                    next
+            let names = match self.depths.get(usize::from(depth)) {
+                Some(0) | None => Names::None,
+                Some(_) => self.shortest(query, depth, steps_left),
+            };
+            for number in names.walk(at.number()) {
+                at = Position::at(depth, number);
+                if *steps_left == 0 {
+                    return Some(at);
                 }
-            } else {
-                position_in(from_on(*list, at).next()?)
-            };
-            agreed = if found > at {
-                1
-            } else {
-                agreed.saturating_add(1)
-            };
-            at = found;
-            if agreed == lists.len() {
+                *steps_left = steps_left.saturating_sub(1);
                 if let ControlFlow::Break(next) = visit(at) {
                     return Some(next);
                 }
-                at = at.next();
-                agreed = 0;
             }
+            at = Position::at(depth.checked_add(1)?, 0);
         }
         None
     }
 
-    /// Returns the bits above the position that a term's postings share.
-    fn list(&self, term: Term<'_>, is_dollar: bool) -> u64 {
-        let (hash, kind) = match term {
-            Term::Any => (0, 0),
-            Term::Prefix(path) => (path, 1),
-            // Places count from 1: each has a kind of its own, from 2 on.
-            Term::Level(place, text) => {
-                let kind = u32::try_from(place).map_or(u32::MAX, |place| place.saturating_add(1));
-                (self.hash.text(text), kind)
+    /// Returns those names that have the rarest of the terms. Each list is a step.
+    fn shortest(&self, query: &Query, depth: u8, steps_left: &mut usize) -> Names<'_> {
+        let terms = query.terms.get(..query.term_count).unwrap_or_default();
+        let mut shortest = Names::None;
+        let mut least = usize::MAX;
+        for term in terms {
+            *steps_left = steps_left.saturating_sub(1);
+            let key = self.hash.key_of(*term, depth, query.is_dollar);
+            let names = self.names(key);
+            let len = names.len();
+            if len == 0 {
+                return names;
             }
-        };
-        // A filter that begins with a wildcard reads no posting of a name that begins with `$`.
-        let kind = kind << 1 | u32::from(is_dollar);
-        let hash = hash ^ self.hash.pair(kind, kind);
-        u64::from(hash >> 8) << POSITION_BITS
+            if len < least {
+                (shortest, least) = (names, len);
+            }
+        }
+        shortest
     }
 
-    fn terms_of_name<'a>(&self, name: &TopicName<'a>) -> impl Iterator<Item = Term<'a>> + use<'a> {
-        let hash = self.hash;
-        terms_of_name(name, move |path, level| hash.pair(path, hash.text(level)))
-    }
-
-    fn terms_of_filter<'a>(&self, text: &'a str) -> impl Iterator<Item = Term<'a>> + use<'a> {
-        let hash = self.hash;
-        terms_of_filter(text, move |path, level| hash.pair(path, hash.text(level)))
+    fn names(&self, key: u32) -> Names<'_> {
+        let list = self.lists.find(key, |list| list.key == key);
+        match list.map(|list| list.names.split()) {
+            Some(Ok(only)) => Names::Only(only),
+            Some(Err(set)) => self.sets.get(set).map_or(Names::None, Names::Set),
+            None => Names::None,
+        }
     }
 }
 
+/// Some names of one depth.
+#[derive(Clone, Copy, Debug)]
+enum Names<'a> {
+    None,
+    Only(Id),
+    Set(&'a IdSet),
+}
+
+impl<'a> Names<'a> {
+    fn len(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Only(_) => 1,
+            Self::Set(set) => set.len(),
+        }
+    }
+
+    /// Walks along their numbers from one on.
+    fn walk(self, from: u32) -> impl Iterator<Item = u32> + use<'a> {
+        let (only, set) = match self {
+            Self::None => (None, None),
+            Self::Only(id) => (Some(id.get()).filter(|number| *number >= from), None),
+            Self::Set(set) => (None, Some(set.walk(from))),
+        };
+        only.into_iter().chain(set.into_iter().flatten())
+    }
+}
+
+/// The term that every name has.
+const ANY: Term = Term(0);
 /// The path of no level.
 const ROOT_PATH: u32 = 0;
+/// Sets paths apart from levels, whose places count from 1.
+const PREFIX: u32 = 0;
 
-fn position_in(posting: u64) -> Position {
-    Position(posting & ((1 << POSITION_BITS) - 1))
-}
+impl KeyedHash {
+    /// Returns the key of the list of names that have a term and a depth, and begin with `$` or not:
+    /// a filter that begins with a wildcard reads none of a name that begins with `$`.
+    fn key_of(self, term: Term, depth: u8, is_dollar: bool) -> u32 {
+        self.pair(term.0, u32::from(depth) << 1 | u32::from(is_dollar))
+    }
 
-/// Returns all terms that a filter which matches the name may ask for; its whole text is asked for
-/// in no list, see [`parent`]. `path_below` hashes a path of one more level; it sees each level once.
-fn terms_of_name<'a, F: FnMut(u32, &str) -> u32>(
-    name: &TopicName<'a>,
-    mut path_below: F,
-) -> impl Iterator<Item = Term<'a>> + use<'a, F> {
-    let text = name.as_str();
-    let above = usize::from(name.level_count()).saturating_sub(1);
-    let prefixes = text.split('/').take(above);
-    let prefixes = prefixes.scan(ROOT_PATH, move |path, level| {
-        *path = path_below(*path, level);
-        Some(Term::Prefix(*path))
-    });
-    iter::once(Term::Any)
-        .chain(prefixes)
-        .chain(levels_after_first(text))
-}
+    const fn path_below(self, path: u32, level: u32) -> u32 {
+        self.pair(path, level)
+    }
 
-/// Returns the terms that a filter asks for: its longest prefix without wildcards, and each
-/// literal level after the first wildcard; if there are neither, what every name has.
-fn terms_of_filter(
-    text: &str,
-    mut path_below: impl FnMut(u32, &str) -> u32,
-) -> impl Iterator<Item = Term<'_>> {
-    let wildcard = text.find(['+', '#']).unwrap_or(text.len());
-    let prefix = wildcard.checked_sub(1).and_then(|end| text.get(..end));
-    let prefix_levels = prefix.map_or(0, |prefix| prefix.split('/').count());
-    let is_literal = move |term: &Term<'_>| match term {
-        Term::Level(_, "+" | "#") | Term::Any | Term::Prefix(_) => false,
-        Term::Level(place, _) => *place >= prefix_levels.max(1),
-    };
-    let path_of = |prefix: &str| {
+    const fn prefix(self, path: u32) -> Term {
+        Term(self.pair(path, PREFIX))
+    }
+
+    fn level(self, place: usize, level: u32) -> Term {
+        Term(self.pair(level, u32::try_from(place).unwrap_or(u32::MAX)))
+    }
+
+    /// Returns all terms that a filter which matches the name may ask for; its whole text is asked
+    /// for in no list, see [`parent`].
+    fn terms_of_name<'a>(self, name: &TopicName<'a>) -> impl Iterator<Item = Term> + use<'a> {
+        let last = usize::from(name.level_count()).saturating_sub(1);
         let mut path = ROOT_PATH;
-        for level in prefix.split('/') {
-            path = path_below(path, level);
-        }
-        path
-    };
-    let mut terms = prefix
-        .map(path_of)
-        .map(Term::Prefix)
-        .into_iter()
-        .chain(levels_after_first(text).filter(is_literal))
-        .peekable();
-    let any = terms.peek().is_none().then_some(Term::Any);
-    any.into_iter().chain(terms)
-}
+        let levels = name.as_str().split('/').enumerate();
+        let terms = levels.flat_map(move |(place, level)| {
+            let level = self.text(level);
+            path = self.path_below(path, level);
+            let prefix = (place < last).then(|| self.prefix(path));
+            let level = (place > 0).then(|| self.level(place, level));
+            prefix.into_iter().chain(level)
+        });
+        iter::once(ANY).chain(terms)
+    }
 
-fn levels_after_first(text: &str) -> impl Iterator<Item = Term<'_>> {
-    text.split('/')
-        .enumerate()
-        .skip(1)
-        .map(|(place, level)| Term::Level(place, level))
+    /// Returns the terms that a filter asks for: its longest prefix without wildcards, and each
+    /// literal level after the first wildcard; if there are neither, what every name has.
+    fn terms_of_filter<'a>(self, text: &'a str) -> impl Iterator<Item = Term> + use<'a> {
+        let wildcard = text.find(['+', '#']).unwrap_or(text.len());
+        let prefix = wildcard.checked_sub(1).and_then(|end| text.get(..end));
+        let prefix_levels = prefix.map_or(0, |prefix| prefix.split('/').count());
+        let path = prefix.map(|prefix| {
+            prefix.split('/').fold(ROOT_PATH, |path, level| {
+                self.path_below(path, self.text(level))
+            })
+        });
+        let literals = text
+            .split('/')
+            .enumerate()
+            .skip(prefix_levels.max(1))
+            .filter(|(_, level)| !matches!(*level, "+" | "#"));
+        let mut terms = path
+            .map(|path| self.prefix(path))
+            .into_iter()
+            .chain(literals.map(move |(place, level)| self.level(place, self.text(level))))
+            .peekable();
+        let any = terms.peek().is_none().then_some(ANY);
+        any.into_iter().chain(terms)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::String;
+    use alloc::{collections::BTreeSet, string::String};
 
     use super::*;
     use crate::TopicLimits;
 
     #[test]
-    fn each_level_of_a_deep_name_enters_its_paths_once() {
+    fn a_deep_name_has_two_terms_a_level() {
         let limits = TopicLimits {
             levels_max: u8::MAX,
             ..TopicLimits::DEFAULT
         };
+        let hash = KeyedHash::new(3);
         for levels in [1, 16, 255] {
             let text: String = ["level"; 255][..levels].join("/");
             let name = TopicName::with_limits(&text, limits).unwrap();
-            let mut hashed = 0;
-            let terms = terms_of_name(&name, |path, level| {
-                hashed += level.len();
-                path + 1
-            });
             // All names, each shorter prefix, and each level but the first.
-            assert_eq!(terms.count(), 2 * levels - 1);
-            assert_eq!(hashed, 5 * (levels - 1));
-            let mut hashed = 0;
-            let filter = text + "/#";
-            let terms = terms_of_filter(&filter, |path, level| {
-                hashed += level.len();
-                path + 1
-            });
-            assert_eq!(terms.count(), 1);
-            assert_eq!(hashed, 5 * levels);
+            let terms: BTreeSet<u32> = hash.terms_of_name(&name).map(|term| term.0).collect();
+            assert_eq!(terms.len(), 2 * levels - 1);
+            let below = hash.terms_of_filter(&(text + "/#")).count();
+            assert_eq!(below, 1);
         }
+    }
+
+    #[test]
+    fn lists_that_are_emptied_leave_nothing() {
+        let mut postings = Postings::new(KeyedHash::new(3));
+        let names = ["a/b", "a/c", "a/b/c", "$x", "d"].map(|text| TopicName::new(text).unwrap());
+        let ids = || (1..).filter_map(Id::new);
+        for (name, id) in names.iter().zip(ids()) {
+            postings.insert(name, id);
+        }
+        assert_eq!(postings.depths, [0, 2, 2, 1]);
+        for (name, id) in names.iter().zip(ids()) {
+            postings.remove(name, id);
+        }
+        let empty = Postings::new(KeyedHash::new(3));
+        assert_eq!(alloc::format!("{postings:?}"), alloc::format!("{empty:?}"));
     }
 }
