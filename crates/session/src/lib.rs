@@ -29,7 +29,7 @@ pub use flow::{
     DeliveryOptions, Outgoing, OutgoingPublish, PublishToken, QueueStatus, SessionState,
     SubscriptionIds, Undelivered,
 };
-pub use message::{Message, MessageBuilder, MessageError, MessagePool};
+pub use message::{Message, MessageBody, MessageBuilder, MessageError, MessagePool};
 
 pub use mqttstack_codec as codec;
 pub use mqttstack_limits as limits;

@@ -1,5 +1,6 @@
 //! The application message: built once, then shared by every queue that holds it.
 
+mod body;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use mqttstack_codec::{
 };
 use mqttstack_limits::Instant;
 
-pub use self::pool::MessagePool;
+pub use self::{body::MessageBody, pool::MessagePool};
 
 /// Payloads of this many bytes and more are shared by reference; smaller ones are copied together
 /// with the topic, which is cheaper than counting references and lets go of the receive buffer.
@@ -273,11 +274,7 @@ impl Message {
     /// the hand-over.
     #[must_use]
     pub fn expires_at(&self, now: Instant) -> Instant {
-        match self.0.expiry {
-            Expiry::Never => Instant::NEVER,
-            Expiry::Interval(seconds) => now + Duration::from_secs(seconds.into()),
-            Expiry::At(deadline) => deadline,
-        }
+        self.0.expiry.counted_from(now)
     }
 
     /// Returns how many bytes the message counts against a queue.
@@ -375,6 +372,15 @@ impl Expiry {
             .map_or(Self::Never, |seconds| {
                 Self::At(now + Duration::from_secs(seconds.into()))
             })
+    }
+
+    /// Returns the moment, if the message is handed over at `now`.
+    fn counted_from(self, now: Instant) -> Instant {
+        match self {
+            Self::Never => Instant::NEVER,
+            Self::Interval(seconds) => now + Duration::from_secs(seconds.into()),
+            Self::At(deadline) => deadline,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use mqttstack_codec::{QoS, ReasonCode, SubscriptionOptions};
 use mqttstack_limits::{BrokerLimits, Instant};
 use mqttstack_session::{
-    Message,
+    Message, MessageBody,
     fault::{self, Fault},
     journal::SessionNumber,
 };
@@ -298,7 +298,7 @@ pub(super) enum Lookup {
 /// The retained messages.
 #[derive(Debug)]
 pub(super) struct Retained {
-    pub(super) index: RetainedIndex<Message>,
+    pub(super) index: RetainedIndex<MessageBody>,
     /// Those of topics, properties and payloads.
     bytes: u64,
     /// Numbers what is written down of it, in order.
@@ -332,20 +332,21 @@ impl Retained {
         if message.payload().is_empty() {
             self.writes = self.writes.saturating_add(1);
             if let Some(old) = self.index.remove(topic) {
-                self.bytes = self.bytes.saturating_sub(size_of(&old));
-                self.index_bytes = self.index_bytes.saturating_sub(index_size(&old));
+                self.bytes = self.bytes.saturating_sub(size_of(topic, &old));
+                self.index_bytes = self.index_bytes.saturating_sub(index_size(topic));
             }
             return Ok(());
         }
-        let place = index_size(message);
-        let replaced = self.index.get(topic).map(size_of);
+        let place = index_size(topic);
+        let body = MessageBody::of(message);
+        let replaced = self.index.get(topic).map(|old| size_of(topic, old));
         if replaced.is_some() && fault::is_on(Fault::KeepOldRetained) {
             return Ok(());
         }
         let bytes = self
             .bytes
             .saturating_sub(replaced.unwrap_or(0))
-            .saturating_add(size_of(message));
+            .saturating_add(size_of(topic, &body));
         let count = u32::try_from(self.index.len()).unwrap_or(u32::MAX);
         let is_full = replaced.is_none() && count >= limits.retained_messages_max;
         let new_place = if replaced.is_none() { place } else { 0 };
@@ -357,10 +358,9 @@ impl Retained {
         self.writes = self.writes.saturating_add(1);
         let expires_at = message.expires_at(now);
         if expires_at == Instant::NEVER {
-            self.index.insert(topic, message.clone());
+            self.index.insert(topic, body);
         } else {
-            self.index
-                .insert_until(topic, message.clone(), expires_at.as_micros());
+            self.index.insert_until(topic, body, expires_at.as_micros());
         }
         Ok(())
     }
@@ -368,10 +368,11 @@ impl Retained {
     /// Removes at most `count_max` messages that have expired.
     pub(super) fn expire(&mut self, now: Instant, count_max: usize) {
         let (bytes, index_bytes) = (&mut self.bytes, &mut self.index_bytes);
-        self.index.expire(now.as_micros(), count_max, |_, message| {
-            *bytes = bytes.saturating_sub(size_of(&message));
-            *index_bytes = index_bytes.saturating_sub(index_size(&message));
-        });
+        self.index
+            .expire(now.as_micros(), count_max, |topic, body| {
+                *bytes = bytes.saturating_sub(size_of(&topic, &body));
+                *index_bytes = index_bytes.saturating_sub(index_size(&topic));
+            });
     }
 
     /// Returns the number of the last change that a client has asked for, whether it changed anything
@@ -411,14 +412,13 @@ fn lower(count: &AtomicU32) {
 }
 
 /// Returns what the place of a message in the index counts as: a node for each level of its topic.
-fn index_size(message: &Message) -> u64 {
-    let separators = message.topic().bytes().filter(|byte| *byte == b'/').count();
-    u64::try_from(separators)
-        .unwrap_or(u64::MAX)
-        .saturating_add(2)
+fn index_size(topic: &TopicName<'_>) -> u64 {
+    u64::from(topic.level_count())
+        .saturating_add(1)
         .saturating_mul(LEVEL_BYTES)
 }
 
-fn size_of(message: &Message) -> u64 {
-    u64::try_from(message.size()).unwrap_or(u64::MAX)
+fn size_of(topic: &TopicName<'_>, body: &MessageBody) -> u64 {
+    let size = topic.as_str().len().saturating_add(body.size());
+    u64::try_from(size).unwrap_or(u64::MAX)
 }

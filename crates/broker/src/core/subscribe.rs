@@ -52,9 +52,9 @@ impl Room {
         self.messages == 0 && !self.is_empty
     }
 
-    /// Takes the room of a message, if there is as much. An empty queue takes any.
-    fn take(&mut self, message: &Message) -> bool {
-        let size = u64::try_from(message.size()).unwrap_or(u64::MAX);
+    /// Takes the room of a message of some size, if there is as much. An empty queue takes any.
+    fn take(&mut self, size: usize) -> bool {
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
         let fits = self.is_empty || (self.messages > 0 && size <= self.bytes);
         if fits {
             self.is_empty = false;
@@ -375,6 +375,7 @@ impl Core {
         }
         let key = connection.key?;
         self.work.count(RETAINED_SLICE);
+        let messages = &mut self.messages;
         let owed = &mut self.sessions.get_mut(key)?.owed;
         let (filter, OwedRetained { granted, cursor }) = owed.first()?;
         let mut slice: Vec<Message> = Vec::new();
@@ -383,13 +384,14 @@ impl Core {
             Ok(filter) => {
                 let retained = self.directory.retained.read();
                 let index = &retained.index;
-                index.matching_while(&filter, cursor, RETAINED_SLICE, |_, message| {
-                    if message.expires_at(now) <= now {
+                index.matching_while(&filter, cursor, RETAINED_SLICE, |topic, body| {
+                    if body.expires_at(now) <= now {
                         return true;
                     }
-                    is_full = !room.take(message);
+                    let topic = topic.as_str();
+                    is_full = !room.take(topic.len().saturating_add(body.size()));
                     if !is_full {
-                        slice.push(message.clone());
+                        slice.push(body.to_message_in(messages, topic));
                     }
                     !is_full
                 })
