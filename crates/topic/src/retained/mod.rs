@@ -106,11 +106,10 @@ impl<V> RetainedIndex<V> {
             .and_then(|id| Some((id, self.entries.get_mut(id)?)));
         let (id, old) = match old {
             Some((id, entry)) => {
-                if let Some(deadline) = entry.deadline {
-                    self.deadlines.remove(&(deadline, id));
-                }
-                entry.deadline = deadline;
-                (id, Some(mem::replace(&mut entry.value, value)))
+                let former = mem::replace(&mut entry.deadline, deadline);
+                let old = mem::replace(&mut entry.value, value);
+                self.forget_deadline(former, id);
+                (id, Some(old))
             }
             None => {
                 let id = self.entries.insert(Entry {
@@ -286,10 +285,17 @@ impl<V> RetainedIndex<V> {
         self.by_name
             .remove_id(self.hash.text(entry.text.as_str()), id);
         self.postings.remove(&entry.name(), id);
-        if let Some(deadline) = entry.deadline {
-            self.deadlines.remove(&(deadline, id));
-        }
+        self.forget_deadline(entry.deadline, id);
         Some(entry)
+    }
+
+    fn forget_deadline(&mut self, deadline: Option<u64>, id: Id) {
+        let Some(deadline) = deadline else { return };
+        self.deadlines.remove(&(deadline, id));
+        if self.deadlines.is_empty() {
+            // Without the node that an empty set keeps.
+            self.deadlines = BTreeSet::new();
+        }
     }
 }
 
