@@ -7,7 +7,7 @@ use mqttstack_limits::Instant;
 use mqttstack_session::{Message, SessionState};
 use mqttstack_topic::{GroupId, GroupTag};
 
-use super::{Core, filters::Filters, keys::SessionKey, publish::HandedOn};
+use super::{Core, filters::Filters, groups::HandedOn, keys::SessionKey};
 
 /// How many filters are removed before other workers may look up, and before it is seen whether
 /// that is enough for one call.

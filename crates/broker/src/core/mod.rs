@@ -3,12 +3,15 @@
 mod access;
 mod connection;
 mod deadlines;
+mod delivery;
 mod directory;
+mod drops;
 mod echoes;
 mod end;
 mod endings;
 mod exchange;
 mod filters;
+mod groups;
 mod handover;
 mod input;
 mod intake;
@@ -16,6 +19,7 @@ mod journal;
 mod keys;
 mod known_peer;
 mod leavings;
+mod letters;
 mod locations;
 mod match_cache;
 mod memory;
@@ -28,6 +32,7 @@ mod peer;
 mod publish;
 mod questions;
 mod restore;
+mod routing;
 mod session_table;
 mod settings;
 mod subscribe;
@@ -129,7 +134,7 @@ pub struct Core {
     /// What the busiest topics match.
     match_cache: MatchCache,
     /// Used again for each message.
-    hits: Vec<publish::Hit>,
+    hits: Vec<routing::Hit>,
     /// Who gets a message with each of the other workers; used again for each message.
     others: Vec<Vec<Target>>,
     /// What letters have brought, for those that are written next.

@@ -1,0 +1,115 @@
+//! A message on its way to one session: to its queue, or after it to where it has gone.
+
+use std::num::NonZeroU64;
+
+use mqttstack_codec::QoS;
+use mqttstack_limits::Instant;
+use mqttstack_session::{Message, PublishError};
+
+use super::{
+    Core, groups::HandedOn, keys::WorkerId, memory::MemoryStage, message::Target,
+    session_table::Presence,
+};
+
+impl Core {
+    /// Hands a message, which comes straight from the worker `from`, to one session of this worker.
+    pub(super) fn deliver(
+        &mut self,
+        message: &Message,
+        target: Target,
+        from: WorkerId,
+        now: Instant,
+    ) {
+        let key = target.session;
+        let Some(entry) = self.sessions.get_mut(key) else {
+            return self.deliver_elsewhere(message, target, from, now);
+        };
+        if entry.is_arriving && self.moves.awaits(key, from) {
+            return self.hold(message, target, from);
+        }
+        let options = target.options();
+        let taken = match &mut entry.presence {
+            Presence::Connected(id) => {
+                let id = *id;
+                let stage = self.memory.stage();
+                let Some(connection) = self.connection_mut(id) else {
+                    return;
+                };
+                let is_stuck = connection.is_blocked;
+                if is_stuck && options.qos == QoS::AtMostOnce && stage >= MemoryStage::Shedding {
+                    return self.note_shed(key, now);
+                }
+                let taken = connection.session.publish(message.clone(), options, now);
+                if is_stuck {
+                    // It has no turn of its own until it reads.
+                    let dropped = connection.session.queue_status().dropped;
+                    self.count_connection(id);
+                    self.note_drops(key, dropped, now);
+                } else {
+                    self.mark_dirty(id);
+                }
+                taken
+            }
+            Presence::Absent(absent) => {
+                let limits = &absent.limits;
+                let is_fleeting = options.qos == QoS::AtMostOnce;
+                let taken = absent.state.enqueue(message.clone(), options, limits, now);
+                let dropped = absent.state.queue_status().dropped;
+                if is_fleeting {
+                    entry.drops.overlook(dropped);
+                } else {
+                    self.count_session(key);
+                    self.note_drops(key, dropped, now);
+                }
+                taken
+            }
+        };
+        self.write_down(key);
+        if let Err(PublishError::SessionMustEnd) = taken {
+            match target.handed_on {
+                0 => self.note_overflow(key),
+                _ => self.pass_on(message, &target, now),
+            }
+        }
+    }
+
+    /// The session that was to get a message is not here: the message follows it, waits for it, or
+    /// goes to another member of its group.
+    fn deliver_elsewhere(
+        &mut self,
+        message: &Message,
+        target: Target,
+        from: WorkerId,
+        now: Instant,
+    ) {
+        let session = target.session;
+        let location = self.directory.locations.of(session);
+        // One that has an entry here has ended, and keeps only its name.
+        let is_coming = location.is_some_and(|it| it.worker == self.worker && it.entry.is_none());
+        if let (Some(worker), Some(_)) = (self.moves.destination(session), location) {
+            return self.send_batch(worker, message.clone(), vec![target]);
+        }
+        if is_coming {
+            return self.hold(message, target, from);
+        }
+        if let Some(group) = target.group {
+            let handed_on = HandedOn {
+                group,
+                by: session,
+                times: target.handed_on.saturating_add(1),
+            };
+            self.hand_on(message, handed_on, now);
+        }
+    }
+
+    fn hold(&mut self, message: &Message, mut target: Target, from: WorkerId) {
+        let parcel = self.write_parcel(message, std::slice::from_ref(&target));
+        target.held_as = parcel.and_then(|parcel| NonZeroU64::new(parcel.number));
+        // What there is no room for is lost, as in a queue that is full; the log is told when the
+        // session is here.
+        if !self.moves.hold(from, message.clone(), target) {
+            self.counts.messages_dropped.add(1);
+            self.write_taken(parcel);
+        }
+    }
+}
