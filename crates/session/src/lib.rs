@@ -26,7 +26,7 @@ mod testing;
 
 pub use error::{ProtocolError, PublishError};
 pub use flow::{
-    DeliveryOptions, Outgoing, OutgoingPublish, PublishToken, QueueStatus, SessionState,
+    DeliveryOptions, Encoded, Outgoing, OutgoingPublish, PublishToken, QueueStatus, SessionState,
     SubscriptionIds, Undelivered,
 };
 pub use message::{Message, MessageBody, MessageBuilder, MessageError, MessagePool};

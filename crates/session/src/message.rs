@@ -65,9 +65,8 @@ struct Inner {
 }
 
 /// The topic, then the properties, then the payload.
-#[derive(Eq, PartialEq)]
 enum Body {
-    /// All of it is small. Behind the length there are zeros.
+    /// All of it is small. Behind the length there is what earlier messages left.
     Inline {
         len: u8,
         bytes: [u8; INLINE_BYTES_MAX],
@@ -122,11 +121,18 @@ impl Message {
         topic: Utf8Slice<'_>,
         now: Instant,
     ) -> Self {
+        let (topic, payload) = (topic.as_bytes(), publish.payload.as_ref());
+        let qos = publish.delivery.qos();
+        if publish.properties.is_empty()
+            && let Some(message) = pool.remake(topic, payload, qos, publish.retain)
+        {
+            return message;
+        }
         pool.make(Inner::assemble::<S>(
-            topic.as_bytes(),
+            topic,
             &publish.properties,
             &publish.payload,
-            publish.delivery.qos(),
+            qos,
             publish.retain,
             Expiry::settle(&publish.properties, now),
         ))
@@ -237,10 +243,7 @@ impl Message {
     /// Returns the payload if it is large enough to be shared instead of copied.
     #[must_use]
     pub fn shared_payload(&self) -> Option<&Bytes> {
-        match &self.0.body {
-            Body::Shared { payload, .. } => Some(payload),
-            Body::Inline { .. } | Body::Boxed(_) => None,
-        }
+        self.0.body.shared()
     }
 
     /// Returns the properties that travel end to end.
@@ -337,22 +340,10 @@ impl Inner {
 
 impl Body {
     fn of_small(parts: [&[u8]; 3]) -> Self {
-        let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut bytes = [0; INLINE_BYTES_MAX];
-        let Ok(short_len) = u8::try_from(len) else {
-            return Self::Boxed(parts.concat().into());
-        };
-        let mut rest = &mut bytes[..];
-        for part in parts {
-            let Some((place, after)) = rest.split_at_mut_checked(part.len()) else {
-                return Self::Boxed(parts.concat().into());
-            };
-            place.copy_from_slice(part);
-            rest = after;
-        }
-        Self::Inline {
-            len: short_len,
-            bytes,
+        match fill(&mut bytes, parts) {
+            Some(len) => Self::Inline { len, bytes },
+            None => Self::Boxed(parts.concat().into()),
         }
     }
 
@@ -363,6 +354,36 @@ impl Body {
             Self::Boxed(bytes) | Self::Shared { head: bytes, .. } => bytes,
         }
     }
+
+    /// Returns a payload that is shared.
+    fn shared(&self) -> Option<&Bytes> {
+        match self {
+            Self::Shared { payload, .. } => Some(payload),
+            Self::Inline { .. } | Self::Boxed(_) => None,
+        }
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.inline() == other.inline() && self.shared() == other.shared()
+    }
+}
+
+impl Eq for Body {}
+
+/// Puts all parts one behind the other; returns their length, or `None` if there is no room.
+fn fill<const PARTS: usize>(
+    place: &mut [u8; INLINE_BYTES_MAX],
+    parts: [&[u8]; PARTS],
+) -> Option<u8> {
+    let mut rest = &mut place[..];
+    for part in parts {
+        let (room, after) = rest.split_at_mut_checked(part.len())?;
+        room.copy_from_slice(part);
+        rest = after;
+    }
+    u8::try_from(INLINE_BYTES_MAX.saturating_sub(rest.len())).ok()
 }
 
 impl Expiry {

@@ -3,9 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mqttstack_codec::{Connect, Decoder, Packet, PacketType, ProtocolVersion, Sender, Shared};
+use mqttstack_codec::{
+    Connect, DecodeError, Decoder, Packet, PacketRef, PacketType, ProtocolVersion, Sender, Shared,
+};
 use mqttstack_limits::{Instant, Limits};
-use mqttstack_session::{MessagePool, ProtocolError, journal::OperationSequence, server::Session};
+use mqttstack_session::{
+    MessagePool, ProtocolError,
+    journal::OperationSequence,
+    server::{Arrival, Session},
+};
+use mqttstack_topic::{CharacterPolicy, TopicLimits};
 use slab::Slab;
 
 use super::{
@@ -88,6 +95,8 @@ pub(super) struct Admission {
 pub(super) enum Step {
     /// So many bytes were a packet, which the session has handled.
     Handled(usize),
+    /// So many bytes were a PUBLISH, which carried this.
+    Arrived(usize, Arrival),
     /// More bytes are needed: so many in all.
     Wanted(usize),
     /// The client broke the protocol; the session knows.
@@ -160,6 +169,16 @@ impl Connection {
     /// Returns the limits of the listener that the client came to.
     pub(super) const fn limits(&self) -> &Arc<Limits> {
         self.session.limits()
+    }
+
+    /// Returns what the limits say about topics.
+    pub(super) fn topic_limits(&self) -> TopicLimits {
+        TopicLimits {
+            levels_max: self.limits().topic_levels_max,
+            bytes_max: u16::MAX,
+            // The codec has seen to it.
+            characters: CharacterPolicy::Accept,
+        }
     }
 
     /// Returns what is known of the client beside what it says.
@@ -266,15 +285,16 @@ impl Connection {
 
     /// Handles the packet at the head of `bytes`, copying a payload that is to be kept.
     pub(super) fn step(&mut self, bytes: &[u8], pool: &mut MessagePool, now: Instant) -> Step {
-        let decoder = self.decoder();
         if self.check_first(bytes).is_err() {
             return Step::Failed;
         }
-        match decoder.decode_ref(bytes) {
+        let decoder = self.decoder();
+        match decode(decoder, bytes) {
             Ok(Some((packet, len))) => {
                 self.end_packet();
                 match self.session.handle_packet_in(packet, pool, now) {
-                    Ok(()) => Step::Handled(len),
+                    Ok(None) => Step::Handled(len),
+                    Ok(Some(arrival)) => Step::Arrived(len, arrival),
                     Err(_) => Step::Failed,
                 }
             }
@@ -350,6 +370,28 @@ impl Connection {
             .with_sender(Sender::Client)
             .with_refuse_discouraged(self.limits().refuse_discouraged)
     }
+}
+
+/// Reads the packet at the head of `bytes`, as `decoder` does.
+///
+/// It looks for characters that the standard only discourages in the topic of a PUBLISH, one by one,
+/// when everything else has been found good. Mostly a glance tells that there are none.
+fn decode(decoder: Decoder, bytes: &[u8]) -> Result<Option<(PacketRef<'_>, usize)>, DecodeError> {
+    if bytes.first().map(|first| first >> 4) == Some(PacketType::Publish as u8) {
+        let decoded = decoder.with_refuse_discouraged(false).decode_ref(bytes);
+        match &decoded {
+            Ok(Some((Packet::Publish(publish), _))) if !is_plain(publish.topic.as_bytes()) => {}
+            _ => return decoded,
+        }
+    }
+    decoder.decode_ref(bytes)
+}
+
+/// Returns whether there are only visible characters of ASCII, and spaces.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |is_plain, byte| {
+        is_plain & matches!(byte, b' '..=b'~')
+    })
 }
 
 /// Returns a connection by its name, to change it.

@@ -7,53 +7,70 @@ use mqttstack_limits::Instant;
 use mqttstack_session::{Message, PublishError};
 
 use super::{
-    Core, groups::HandedOn, keys::WorkerId, memory::MemoryStage, message::Target,
-    session_table::Presence,
+    Core, connection, groups::HandedOn, keys::WorkerId, locations::Location, memory::MemoryStage,
+    message::Target, session_table::Presence,
 };
 
 impl Core {
     /// Hands a message, which comes straight from the worker `from`, to one session of this worker.
     pub(super) fn deliver(
         &mut self,
-        message: &Message,
+        message: Message,
         target: Target,
         from: WorkerId,
         now: Instant,
     ) {
+        let location = self.directory.locations.of(target.session);
+        self.deliver_at(location, message, target, from, now);
+    }
+
+    /// Delivers to a session whose place has just been looked up.
+    pub(super) fn deliver_at(
+        &mut self,
+        location: Option<Location>,
+        message: Message,
+        mut target: Target,
+        from: WorkerId,
+        now: Instant,
+    ) {
         let key = target.session;
-        let Some(entry) = self.sessions.get_mut(key) else {
-            return self.deliver_elsewhere(message, target, from, now);
+        let Some(entry) = self.sessions.at_mut(key, location) else {
+            return self.deliver_elsewhere(&message, target, from, now);
         };
         if entry.is_arriving && self.moves.awaits(key, from) {
-            return self.hold(message, target, from);
+            return self.hold(&message, target, from);
         }
-        let options = target.options();
+        // Who has it by inheritance passes it on if there is no room.
+        let copy = (target.handed_on > 0).then(|| message.clone());
+        let options = target.take_options();
         let taken = match &mut entry.presence {
             Presence::Connected(id) => {
                 let id = *id;
-                let stage = self.memory.stage();
-                let Some(connection) = self.connection_mut(id) else {
+                let Some(connection) = connection::find_mut(&mut self.connections, id) else {
                     return;
                 };
-                let is_stuck = connection.is_blocked;
-                if is_stuck && options.qos == QoS::AtMostOnce && stage >= MemoryStage::Shedding {
+                if !connection.is_blocked {
+                    if !std::mem::replace(&mut connection.is_dirty, true) {
+                        self.dirty.push_back(id);
+                    }
+                    connection.session.publish(message, options, now)
+                } else if options.qos == QoS::AtMostOnce
+                    && self.memory.stage() >= MemoryStage::Shedding
+                {
                     return self.note_shed(key, now);
-                }
-                let taken = connection.session.publish(message.clone(), options, now);
-                if is_stuck {
+                } else {
                     // It has no turn of its own until it reads.
+                    let taken = connection.session.publish(message, options, now);
                     let dropped = connection.session.queue_status().dropped;
                     self.count_connection(id);
                     self.note_drops(key, dropped, now);
-                } else {
-                    self.mark_dirty(id);
+                    taken
                 }
-                taken
             }
             Presence::Absent(absent) => {
                 let limits = &absent.limits;
                 let is_fleeting = options.qos == QoS::AtMostOnce;
-                let taken = absent.state.enqueue(message.clone(), options, limits, now);
+                let taken = absent.state.enqueue(message, options, limits, now);
                 let dropped = absent.state.queue_status().dropped;
                 if is_fleeting {
                     entry.drops.overlook(dropped);
@@ -66,9 +83,9 @@ impl Core {
         };
         self.write_down(key);
         if let Err(PublishError::SessionMustEnd) = taken {
-            match target.handed_on {
-                0 => self.note_overflow(key),
-                _ => self.pass_on(message, &target, now),
+            match copy {
+                None => self.note_overflow(key),
+                Some(message) => self.pass_on(&message, &target, now),
             }
         }
     }
@@ -87,7 +104,9 @@ impl Core {
         // One that has an entry here has ended, and keeps only its name.
         let is_coming = location.is_some_and(|it| it.worker == self.worker && it.entry.is_none());
         if let (Some(worker), Some(_)) = (self.moves.destination(session), location) {
-            return self.send_batch(worker, message.clone(), vec![target]);
+            let parcel = self.write_parcel(message, std::slice::from_ref(&target));
+            let only = std::iter::once(target);
+            return self.send_message(worker, message.clone(), only, parcel);
         }
         if is_coming {
             return self.hold(message, target, from);

@@ -20,6 +20,7 @@ use mqttstack_topic::{RetainedIndex, Shared, SubscriptionIndex, TopicName, Versi
 use super::{
     endings::Endings,
     keys::{SessionKey, WorkerId},
+    letters::LetterRack,
     locations::Locations,
     memory::{LEVEL_BYTES, MemoryStage, SharedMemory},
     metrics::Counts,
@@ -41,6 +42,8 @@ pub struct Directory {
     session_numbers: Arc<AtomicU64>,
     /// Sessions that a crash would bring back.
     pub(super) endings: Arc<Endings>,
+    /// Letters between workers that have been read.
+    pub(super) rack: LetterRack,
 }
 
 /// Who has which session.
@@ -107,6 +110,7 @@ impl Directory {
             connections: Arc::default(),
             session_numbers: Arc::default(),
             endings: Arc::default(),
+            rack: LetterRack::default(),
         }
     }
 

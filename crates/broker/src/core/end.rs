@@ -157,7 +157,7 @@ impl Core {
 
     pub(super) fn publish_will(&mut self, key: SessionKey, message: Option<Message>, now: Instant) {
         if let Some(message) = message {
-            self.publish(Some(key), &message, CHECKED_BEFORE, now);
+            self.publish(Some(key), message, CHECKED_BEFORE, now);
         }
     }
 

@@ -62,7 +62,7 @@ impl Core {
             .filter_map(|group| choose_member(group, Some(handed_on.by)))
             .collect();
         drop(index);
-        self.fan_out(message, &mut chosen, handed_on.times, now);
+        self.fan_out(message.clone(), &mut chosen, handed_on.times, now);
         is_any
     }
 

@@ -222,7 +222,7 @@ impl Core {
         let arrived = self.moves.note_arrived(session, worker);
         for (message, target) in arrived.held {
             let parcel = target.held_as.map(|number| self.own_parcel(number));
-            self.deliver(&message, target, worker, now);
+            self.deliver(message, target, worker, now);
             self.write_taken(parcel);
         }
         if let Some(complete) = arrived.complete {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mqttstack_limits::Instant;
-use mqttstack_session::server::Event;
+use mqttstack_session::server::{Arrival, Event};
 
 use super::{
     Core,
@@ -49,38 +49,45 @@ impl Core {
     /// Handles bytes straight from the driver's buffer.
     fn handle_fresh(&mut self, id: ConnectionId, input: &[u8], now: Instant) {
         let mut rest = input;
+        let mut handled = 0;
         while !rest.is_empty() {
-            let Some(connection) = self.connection_mut(id) else {
-                return;
+            let Some(connection) = find_mut(&mut self.connections, id) else {
+                break;
             };
             if connection.session.is_ended() {
-                return;
+                break;
             }
             if connection.is_paused() {
                 connection.keep(rest);
-                return;
+                break;
             }
             self.work.count(1);
-            if self.ends_share(id, now) {
-                continue;
+            if self.work.is_enough() || self.journal.is_full() {
+                connection.keep(rest);
+                self.end_share(id, now);
+                break;
             }
-            let Some(connection) = find_mut(&mut self.connections, id) else {
-                return;
-            };
             match connection.step(rest, &mut self.messages, now) {
+                Step::Arrived(len, Arrival { message, packet_id }) => {
+                    handled += 1;
+                    rest = rest.get(len..).unwrap_or_default();
+                    self.on_message(id, message, packet_id, now);
+                    continue;
+                }
                 Step::Handled(len) => {
-                    self.counts.packets_received.add(1);
+                    handled += 1;
                     rest = rest.get(len..).unwrap_or_default();
                 }
                 Step::Wanted(wanted) => {
                     connection.keep(rest);
                     connection.want(wanted, now);
-                    return;
+                    break;
                 }
                 Step::Failed => rest = &[],
             }
             self.handle_events(id, now);
         }
+        self.counts.packets_received.add(handled);
     }
 
     /// Handles bytes that were kept.
@@ -96,7 +103,7 @@ impl Core {
     fn handle_kept(&mut self, id: ConnectionId, kept: Bytes, now: Instant) {
         let mut rest = kept;
         while !rest.is_empty() {
-            let Some(connection) = self.connection_mut(id) else {
+            let Some(connection) = find_mut(&mut self.connections, id) else {
                 return;
             };
             if connection.session.is_ended() {
@@ -107,16 +114,20 @@ impl Core {
                 return;
             }
             self.work.count(1);
-            if self.ends_share(id, now) {
-                continue;
+            if self.work.is_enough() || self.journal.is_full() {
+                connection.put_back(&rest);
+                return self.end_share(id, now);
             }
-            let Some(connection) = find_mut(&mut self.connections, id) else {
-                return;
-            };
             match connection.step_shared(&rest, &mut self.messages, now) {
                 Step::Handled(len) => {
                     self.counts.packets_received.add(1);
                     rest = rest.slice(len.min(rest.len())..);
+                }
+                Step::Arrived(len, Arrival { message, packet_id }) => {
+                    self.counts.packets_received.add(1);
+                    rest = rest.slice(len.min(rest.len())..);
+                    self.on_message(id, message, packet_id, now);
+                    continue;
                 }
                 Step::Wanted(wanted) => {
                     connection.put_back(&rest);

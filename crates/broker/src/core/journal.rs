@@ -148,7 +148,7 @@ impl Journal {
     /// Returns the letter if it may leave; else it waits, and all that follow it.
     fn hold_letter(&mut self, to: WorkerId, letter: WorkerMessage) -> Option<WorkerMessage> {
         let promises = match &letter {
-            WorkerMessage::Deliver { parcel, .. } => parcel.is_some(),
+            WorkerMessage::Deliver(letter) => letter.has_parcel(),
             WorkerMessage::HandOver(_) => true,
             WorkerMessage::TakeOver(_)
             | WorkerMessage::Moved { .. }
@@ -496,6 +496,11 @@ impl Core {
 
     /// Sends a letter, or has it wait for the store.
     pub(super) fn send_letter(&mut self, to: WorkerId, letter: WorkerMessage) {
+        self.finish_letter(to);
+        self.hand_to_journal(to, letter);
+    }
+
+    pub(super) fn hand_to_journal(&mut self, to: WorkerId, letter: WorkerMessage) {
         if let Some(letter) = self.journal.hold_letter(to, letter) {
             self.worker_messages.push_back((to, letter));
         }

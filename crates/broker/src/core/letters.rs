@@ -1,6 +1,12 @@
-//! Messages for sessions with other workers.
+//! Messages for sessions with other workers: what a turn has for one of them goes in one letter.
 
-use mqttstack_session::Message;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use mqttstack_limits::Instant;
+use mqttstack_session::{Message, journal::ParcelNumber};
 
 use super::{
     Core,
@@ -8,28 +14,221 @@ use super::{
     message::{Target, WorkerMessage},
 };
 
-/// How many lists of subscribers that came with letters are kept for new ones, and how many places
-/// each has at most: some three quarters of a megabyte.
-const TARGETS_KEPT_MAX: usize = 1_024;
-const TARGET_COUNT_KEPT_MAX: usize = 8;
+/// How many deliveries a letter collects before the next one begins, and how many bytes.
+const LETTER_DELIVERIES_MAX: usize = 512;
+const LETTER_BYTES_MAX: usize = 256 * 1024;
+/// How many letters that have been read are kept for new ones. All of them have some six megabytes at
+/// most.
+const LETTERS_KEPT_MAX: usize = 32;
 
-impl Core {
-    /// A letter has been read: the next one may be written in its place.
-    pub(super) fn keep_targets(&mut self, targets: Vec<Target>) {
-        let has_room = self.spare_targets.len() < TARGETS_KEPT_MAX;
-        if has_room && targets.capacity() <= TARGET_COUNT_KEPT_MAX {
-            self.spare_targets.push(targets);
+/// Messages, each with the sessions of one worker that get it.
+#[derive(Clone)]
+pub struct Letter {
+    from: WorkerId,
+    items: Vec<Item>,
+    /// Those of all items, in their order.
+    targets: Vec<Target>,
+    /// About how many bytes the items keep from being freed.
+    bytes: usize,
+    /// On its way back: memory for as many messages as it brought.
+    spare: Vec<Message>,
+}
+
+/// One message of a letter.
+#[derive(Clone)]
+struct Item {
+    message: Message,
+    /// How many of the targets are its own.
+    targets: usize,
+    /// What the store of the sender calls it, if it has it: the reader's says that it has come.
+    parcel: Option<ParcelNumber>,
+}
+
+/// Letters that have been read, for all workers: where one sends and another reads, their memory would
+/// stay with the reader.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LetterRack(Arc<Mutex<Kept>>);
+
+/// In their boxes, in which they travel.
+type Kept = Vec<Box<Letter>>;
+
+/// What is being written to each of the other workers.
+#[derive(Debug, Default)]
+pub(super) struct Letters(Vec<Option<Box<Letter>>>);
+
+impl Letter {
+    fn new() -> Self {
+        Self {
+            from: WorkerId::default(),
+            items: Vec::new(),
+            targets: Vec::new(),
+            bytes: 0,
+            spare: Vec::new(),
         }
     }
 
-    pub(super) fn send_batch(&mut self, worker: WorkerId, message: Message, targets: Vec<Target>) {
-        let parcel = self.write_parcel(&message, &targets);
-        let letter = WorkerMessage::Deliver {
-            from: self.worker,
+    /// Returns who wrote it.
+    #[cfg(test)]
+    pub(super) fn from(&self) -> WorkerId {
+        self.from
+    }
+
+    /// A message for so many sessions that do not exist.
+    #[cfg(test)]
+    pub(crate) fn for_nobody(message: Message, count: usize) -> Box<Self> {
+        let mut letter = Box::new(Self::new());
+        let target = Target::for_nobody();
+        letter.enter(message, std::iter::repeat_n(target, count), None);
+        letter
+    }
+
+    /// Enters a message, and who gets it.
+    fn enter(
+        &mut self,
+        message: Message,
+        targets: impl Iterator<Item = Target>,
+        parcel: Option<ParcelNumber>,
+    ) {
+        let before = self.targets.len();
+        let mut bytes = message.size();
+        self.targets.extend(targets.inspect(|target| {
+            bytes = bytes.saturating_add(target.size());
+        }));
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.items.push(Item {
             message,
-            targets,
+            targets: self.targets.len().saturating_sub(before),
             parcel,
+        });
+    }
+
+    /// Returns how many bytes all of it keeps from being freed.
+    pub(super) const fn size(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns how many deliveries it asks for.
+    pub(super) const fn deliveries(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Returns whether its reader has to tell its store of a message.
+    pub(super) fn has_parcel(&self) -> bool {
+        self.items.iter().any(|item| item.parcel.is_some())
+    }
+
+    const fn is_full(&self) -> bool {
+        self.targets.len() >= LETTER_DELIVERIES_MAX || self.bytes >= LETTER_BYTES_MAX
+    }
+}
+
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Letter")
+            .field("from", &self.from)
+            .field("messages", &self.items.len())
+            .field("deliveries", &self.targets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl LetterRack {
+    fn take(&self) -> Option<Box<Letter>> {
+        self.letters().pop()
+    }
+
+    fn put(&self, letter: Box<Letter>) {
+        // One message for very many is rare, and its list of them large.
+        let is_common = letter.targets.capacity() <= LETTER_DELIVERIES_MAX * 2;
+        let mut letters = self.letters();
+        if is_common && letters.len() < LETTERS_KEPT_MAX {
+            letters.push(letter);
+        }
+    }
+
+    fn letters(&self) -> MutexGuard<'_, Kept> {
+        // Whoever panicked has at worst not put one back.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Letters {
+    /// Returns where the letter to a worker is being written.
+    fn place(&mut self, to: WorkerId) -> Option<&mut Option<Box<Letter>>> {
+        let index = usize::from(to.index());
+        if self.0.len() <= index {
+            self.0.resize_with(index.saturating_add(1), || None);
+        }
+        self.0.get_mut(index)
+    }
+
+    /// Returns a worker to whom something is being written.
+    fn next_begun(&self) -> Option<WorkerId> {
+        let mut places = (0..).zip(&self.0);
+        places.find_map(|(index, place)| place.is_some().then(|| WorkerId::new(index)))
+    }
+}
+
+impl Core {
+    /// Sends a message to sessions of another worker, with all else of this turn.
+    pub(super) fn send_message(
+        &mut self,
+        to: WorkerId,
+        message: Message,
+        targets: impl Iterator<Item = Target>,
+        parcel: Option<ParcelNumber>,
+    ) {
+        let from = self.worker;
+        let Some(place) = self.letters.place(to) else {
+            return;
         };
-        self.send_letter(worker, letter);
+        let letter = place.get_or_insert_with(|| {
+            let mut letter =
+                (self.directory.rack.take()).unwrap_or_else(|| Box::new(Letter::new()));
+            for message in letter.spare.drain(..) {
+                self.messages.put(message);
+            }
+            letter.from = from;
+            letter
+        });
+        letter.enter(message, targets, parcel);
+        if letter.is_full() {
+            self.finish_letter(to);
+        }
+    }
+
+    /// Finishes what is being written to a worker: something else comes after it, or the turn is over.
+    pub(super) fn finish_letter(&mut self, to: WorkerId) {
+        if let Some(letter) = self.letters.place(to).and_then(Option::take) {
+            self.hand_to_journal(to, WorkerMessage::Deliver(letter));
+        }
+    }
+
+    /// Finishes all that is being written.
+    pub(super) fn finish_letters(&mut self) {
+        while let Some(worker) = self.letters.next_begun() {
+            self.finish_letter(worker);
+        }
+    }
+
+    /// Delivers what another worker has sent.
+    pub(super) fn read_letter(&mut self, mut letter: Box<Letter>, now: Instant) {
+        let from = letter.from;
+        let mut targets = letter.targets.drain(..);
+        let mut count: usize = 0;
+        for item in letter.items.drain(..) {
+            for target in targets.by_ref().take(item.targets.saturating_sub(1)) {
+                self.deliver(item.message.clone(), target, from, now);
+            }
+            if let Some(target) = targets.next() {
+                self.deliver(item.message, target, from, now);
+            }
+            self.write_taken(item.parcel);
+            count = count.saturating_add(1);
+        }
+        drop(targets);
+        letter.bytes = 0;
+        letter.spare.extend(self.messages.take_spare(count));
+        self.directory.rack.put(letter);
     }
 }

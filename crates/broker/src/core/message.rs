@@ -4,15 +4,13 @@ use std::{num::NonZeroU64, sync::Arc};
 
 use mqttstack_codec::{QoS, ReasonCode, Shared, Will};
 use mqttstack_limits::{Instant, Limits};
-use mqttstack_session::{
-    DeliveryOptions, Message, SessionState, SubscriptionIds,
-    journal::{ParcelNumber, SessionNumber},
-};
+use mqttstack_session::{DeliveryOptions, SessionState, SubscriptionIds, journal::SessionNumber};
 use mqttstack_topic::GroupTag;
 
 use super::{
     filters::Filters,
     keys::{ConnectionId, SessionKey, WorkerId},
+    letters::Letter,
     memory::will_bytes,
     session_table::{Drops, Owed},
 };
@@ -21,17 +19,8 @@ use super::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum WorkerMessage {
-    /// Deliver a message to these sessions of yours.
-    Deliver {
-        /// Who sends it.
-        from: WorkerId,
-        /// The message.
-        message: Message,
-        /// Who gets it, and how.
-        targets: Vec<Target>,
-        /// What the store of the sender calls it, if it has it: say in yours that it has come.
-        parcel: Option<ParcelNumber>,
-    },
+    /// Deliver messages to sessions of yours.
+    Deliver(Box<Letter>),
     /// A client of yours has connected here: end its connection with you, and hand over its
     /// session.
     TakeOver(Box<TakeOver>),
@@ -68,12 +57,7 @@ impl WorkerMessage {
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
-            Self::Deliver {
-                message, targets, ..
-            } => {
-                let ids = targets.iter().map(Target::size).sum::<usize>();
-                message.size().saturating_add(ids)
-            }
+            Self::Deliver(letter) => letter.size(),
             Self::HandOver(answer) => match &answer.outcome {
                 HandOverOutcome::Moved(Some(moved)) => moved.size(),
                 HandOverOutcome::Moved(None)
@@ -85,6 +69,21 @@ impl WorkerMessage {
             | Self::Fence { .. }
             | Self::Reached
             | Self::Passed { .. } => 0,
+        }
+    }
+
+    /// Returns how many deliveries it asks for, or one if it asks for something else: what a driver
+    /// bounds by how much of its mail it reads in a turn.
+    #[must_use]
+    pub fn deliveries(&self) -> usize {
+        match self {
+            Self::Deliver(letter) => letter.deliveries(),
+            Self::TakeOver(_)
+            | Self::HandOver(_)
+            | Self::Moved { .. }
+            | Self::Fence { .. }
+            | Self::Reached
+            | Self::Passed { .. } => 1,
         }
     }
 }
@@ -108,11 +107,36 @@ pub struct Target {
 }
 
 impl Target {
+    #[cfg(test)]
+    pub(super) fn for_nobody() -> Self {
+        Self {
+            session: SessionKey::new(u32::MAX, 0),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            subscription_ids: SubscriptionIds::None,
+            group: None,
+            lasts: false,
+            held_as: None,
+            handed_on: 0,
+        }
+    }
+
     pub(super) fn options(&self) -> DeliveryOptions {
         DeliveryOptions {
             qos: self.qos,
             retain: self.retain,
             subscription_ids: self.subscription_ids.clone(),
+            group: self.group.map(GroupTag::get),
+        }
+    }
+
+    /// Returns how the session gets the message, whose delivery begins: the identifiers are gone after
+    /// that.
+    pub(super) fn take_options(&mut self) -> DeliveryOptions {
+        DeliveryOptions {
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: std::mem::take(&mut self.subscription_ids),
             group: self.group.map(GroupTag::get),
         }
     }

@@ -48,7 +48,7 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 use mqttstack_codec::ReasonCode;
 use mqttstack_limits::{BrokerLimits, Instant, Limits};
 use mqttstack_session::{MessagePool, QueueStatus};
-use mqttstack_topic::{CharacterPolicy, TopicLimits};
+use mqttstack_topic::TopicLimits;
 use slab::Slab;
 
 pub use self::{
@@ -59,6 +59,7 @@ pub use self::{
     directory::Directory,
     journal::Durability,
     keys::{ConnectionId, SessionKey, WorkerId},
+    letters::Letter,
     memory::MemoryStage,
     message::{HandOver, TakeOver, Target, WorkerMessage},
     metrics::Metrics,
@@ -75,6 +76,7 @@ use self::{
     journal::Journal,
     known_peer::ListenerNames,
     leavings::Leavings,
+    letters::Letters,
     match_cache::MatchCache,
     memory::Memory,
     metrics::{Counts, Status},
@@ -137,8 +139,8 @@ pub struct Core {
     hits: Vec<routing::Hit>,
     /// Who gets a message with each of the other workers; used again for each message.
     others: Vec<Vec<Target>>,
-    /// What letters have brought, for those that are written next.
-    spare_targets: Vec<Vec<Target>>,
+    /// What the other workers are sent when the turn is over.
+    letters: Letters,
     /// Used again for each message whose topic is not in the cache.
     matches: Vec<match_cache::Matched>,
     /// Used again for each packet.
@@ -190,7 +192,7 @@ impl Core {
             match_cache: MatchCache::default(),
             hits: Vec::new(),
             others: Vec::new(),
-            spare_targets: Vec::new(),
+            letters: Letters::default(),
             matches: Vec::new(),
             scratch: Vec::new(),
             messages: MessagePool::new(MESSAGES_KEPT_MAX),
@@ -301,19 +303,7 @@ impl Core {
     /// Another worker has something to say.
     pub fn handle_worker_message(&mut self, message: WorkerMessage, now: Instant) {
         match message {
-            WorkerMessage::Deliver {
-                from,
-                message,
-                mut targets,
-                parcel,
-            } => {
-                for target in targets.drain(..) {
-                    self.deliver(&message, target, from, now);
-                }
-                self.keep_targets(targets);
-                self.messages.put(message);
-                self.write_taken(parcel);
-            }
+            WorkerMessage::Deliver(letter) => self.read_letter(letter, now),
             WorkerMessage::TakeOver(request) => self.on_take_over(*request, now),
             WorkerMessage::HandOver(answer) => self.on_hand_over(*answer, now),
             WorkerMessage::Moved { session, from } => self.on_moved(session, from),
@@ -348,6 +338,7 @@ impl Core {
     #[must_use]
     pub fn poll_worker_message(&mut self) -> Option<(WorkerId, WorkerMessage)> {
         if self.worker_messages.is_empty() {
+            self.finish_letters();
             self.fence_echoes();
         }
         self.worker_messages.pop_front()
@@ -476,15 +467,10 @@ impl Core {
         Some(connection.peer(&self.listeners))
     }
 
-    /// Returns what the limits say about topics.
+    /// Returns what the limits of a connection say about topics.
     fn topic_limits(&self, id: ConnectionId) -> TopicLimits {
-        let limits = self.connection(id).map(Connection::limits);
-        TopicLimits {
-            levels_max: limits.map_or(TopicLimits::DEFAULT.levels_max, |it| it.topic_levels_max),
-            bytes_max: u16::MAX,
-            // The codec has seen to it.
-            characters: CharacterPolicy::Accept,
-        }
+        self.connection(id)
+            .map_or(TopicLimits::DEFAULT, Connection::topic_limits)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What goes out to a connection when a turn ends, and when it has had its turn.
 
 use bytes::{Bytes, BytesMut};
-use mqttstack_codec::{EncodeError, ProtocolVersion};
+use mqttstack_codec::EncodeError;
 use mqttstack_limits::Instant;
-use mqttstack_session::Outgoing;
+use mqttstack_session::Encoded;
 
 use super::{
     Core,
@@ -98,31 +98,30 @@ impl Core {
         now: Instant,
         outlet: &mut impl Outlet,
     ) -> Drained {
-        let mut scratch = std::mem::take(&mut self.scratch);
         let Some(connection) = find_mut(&mut self.connections, id) else {
-            self.scratch = scratch;
             return Drained::Empty;
         };
-        let version = connection.session.version().unwrap_or(ProtocolVersion::V5);
         // An outlet that is always full would never take anything.
         let full =
             usize::try_from(connection.limits().output_bytes_max.max(1)).unwrap_or(usize::MAX);
         let mut failed: Option<EncodeError> = None;
         let (mut packets, mut publishes): (u64, u64) = (0, 0);
         while outlet.waiting() < full || connection.session.is_ended() {
-            let Some(packet) = connection.session.poll_packet(now) else {
+            let (pool, scratch) = (&mut self.messages, &mut self.scratch);
+            let session = &mut connection.session;
+            let Some(encoded) = session.encode_next(pool, scratch, outlet.buffer(), now) else {
                 break;
             };
             packets = packets.saturating_add(1);
-            let is_publish = matches!(packet, Outgoing::Publish(_));
-            publishes = publishes.saturating_add(u64::from(is_publish));
-            match packet.encode(version, &mut scratch, outlet.buffer()) {
-                Ok(Some(payload)) => outlet.append_shared(payload.clone()),
-                Ok(None) => {}
+            match encoded {
+                Ok(Encoded::Packet) => {}
+                Ok(Encoded::Publish(payload)) => {
+                    publishes = publishes.saturating_add(1);
+                    if let Some(payload) = payload {
+                        outlet.append_shared(payload);
+                    }
+                }
                 Err(error) => failed = Some(error),
-            }
-            if let Outgoing::Publish(publish) = packet {
-                self.messages.put(publish.into_message());
             }
         }
         let is_ended = connection.session.is_ended();
@@ -130,7 +129,6 @@ impl Core {
         // A connection that is over is not blocked: nothing more is read from it.
         let is_full = !is_ended && outlet.waiting() >= full;
         connection.is_blocked = is_full;
-        self.scratch = scratch;
         if let Some(key) = key {
             self.write_down(key);
         }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mqttstack_codec::{PacketId, ProtocolVersion, ReasonCode};
+use mqttstack_codec::{PacketId, ProtocolVersion, QoS, ReasonCode};
 use mqttstack_limits::Instant;
-use mqttstack_session::Message;
+use mqttstack_session::{Message, journal::OperationSequence};
 use mqttstack_topic::{TopicLimits, TopicName};
 
 use super::{
@@ -31,50 +31,73 @@ impl Core {
         packet_id: Option<PacketId>,
         now: Instant,
     ) {
-        let Some(key) = self.connection(id).and_then(|connection| connection.key) else {
+        let Some(connection) = self.connection(id) else {
             return;
         };
+        let Some(key) = connection.key else { return };
+        let limits = connection.topic_limits();
         self.counts.publishes_received.add(1);
         if self.memory.stage() == MemoryStage::Full {
             self.counts.messages_refused.add(1);
             return self.refuse_message(id, packet_id);
         }
-        let verdict = match self.authorize_publish(key, id, &message) {
-            Authorization::Allow => Ok(()),
-            Authorization::Deny(reason) => Err(reason),
-            Authorization::Deferred => {
-                let about = About::Publish { message, packet_id };
-                return self.await_answer(id, about, 1, now);
+        let packet_id = packet_id.map(|packet_id| (packet_id, message.qos()));
+        match self.authorize_publish(key, id, &message) {
+            Authorization::Allow => {
+                let before = self.journal.recorded();
+                let reason = self.publish(Some(key), message, limits, now);
+                self.answer_publish(id, key, packet_id, reason, before, now);
             }
-        };
-        self.on_publish_decided(id, &message, packet_id, verdict, now);
-        self.messages.put(message);
+            Authorization::Deny(reason) => {
+                let before = self.journal.recorded();
+                self.answer_publish(id, key, packet_id, refusal(reason), before, now);
+            }
+            Authorization::Deferred => {
+                let packet_id = packet_id.map(|(packet_id, _)| packet_id);
+                let about = About::Publish { message, packet_id };
+                self.await_answer(id, about, 1, now);
+            }
+        }
     }
 
-    /// It is known whether a client may publish a message.
+    /// It is known whether a client may publish a message that had to wait for that.
     pub(super) fn on_publish_decided(
         &mut self,
         id: ConnectionId,
-        message: &Message,
+        message: Message,
         packet_id: Option<PacketId>,
         verdict: Result<(), ReasonCode>,
         now: Instant,
     ) {
-        let Some(key) = self.connection(id).and_then(|connection| connection.key) else {
+        let Some(connection) = self.connection(id) else {
             return;
         };
+        let Some(key) = connection.key else { return };
+        let limits = connection.topic_limits();
         let before = self.journal.recorded();
+        let packet_id = packet_id.map(|packet_id| (packet_id, message.qos()));
         let reason = match verdict {
             Ok(()) => {
-                let limits = self.topic_limits(id);
-                self.note_published(key, message);
+                self.note_published(key, &message);
                 self.publish(Some(key), message, limits, now)
             }
-            Err(reason) if reason.is_error() => reason,
-            Err(_) => ReasonCode::NotAuthorized,
+            Err(reason) => refusal(reason),
         };
+        self.answer_publish(id, key, packet_id, reason, before, now);
+    }
+
+    /// Tells a client what became of its message, if it waits to hear that.
+    fn answer_publish(
+        &mut self,
+        id: ConnectionId,
+        key: SessionKey,
+        packet_id: Option<(PacketId, QoS)>,
+        reason: ReasonCode,
+        before: OperationSequence,
+        now: Instant,
+    ) {
         if let Some(packet_id) = packet_id {
-            self.answer_publisher(id, key, (packet_id, message.qos()), reason, before);
+            self.answer_publisher(id, key, packet_id, reason, before);
         }
         self.slow_down(id, now);
     }
@@ -118,6 +141,8 @@ impl Core {
         }
     }
 
+    /// Asks the program around the broker whether a client may publish a message, and tells it of one
+    /// that goes on.
     fn authorize_publish(
         &mut self,
         key: SessionKey,
@@ -126,14 +151,19 @@ impl Core {
     ) -> Authorization {
         let ticket = self.next_ticket(id);
         let entry = self.sessions.get(key);
-        match entry.filter(|_| !is_server_topic(message.topic_bytes())) {
-            Some(entry) => self.access.authorize_publish(&PublishRequest {
-                client: entry.client(),
-                message,
-                ticket,
-            }),
-            None => Authorization::Deny(ReasonCode::NotAuthorized),
+        let Some(entry) = entry.filter(|_| !is_server_topic(message.topic_bytes())) else {
+            return Authorization::Deny(ReasonCode::NotAuthorized);
+        };
+        let client = entry.client();
+        let answer = self.access.authorize_publish(&PublishRequest {
+            client,
+            message,
+            ticket,
+        });
+        if answer == Authorization::Allow {
+            self.access.on_publish(&client, message);
         }
+        answer
     }
 
     /// Tells the program around the broker what a client publishes.
@@ -158,7 +188,7 @@ impl Core {
     ///
     /// Returns what a client would be told.
     pub fn publish_own(&mut self, message: &Message, now: Instant) -> ReasonCode {
-        let reason = self.publish(None, message, TopicLimits::DEFAULT, now);
+        let reason = self.publish(None, message.clone(), TopicLimits::DEFAULT, now);
         self.conclude(now);
         reason
     }
@@ -167,17 +197,17 @@ impl Core {
     pub(super) fn publish(
         &mut self,
         publisher: Option<SessionKey>,
-        message: &Message,
+        message: Message,
         limits: TopicLimits,
         now: Instant,
     ) -> ReasonCode {
         let stored = if message.retain() {
-            self.retain(message, limits, now)
+            self.retain(&message, limits, now)
         } else {
             Ok(())
         };
         let mut hits = std::mem::take(&mut self.hits);
-        let (found, steps) = match self.find_subscribers(message, limits, publisher, &mut hits) {
+        let (found, steps) = match self.find_subscribers(&message, limits, publisher, &mut hits) {
             Ok(steps) => (Ok(()), steps),
             Err(reason) => (Err(reason), 0),
         };
@@ -220,6 +250,14 @@ impl Core {
         self.write_retained(message, version, now);
         Ok(())
     }
+}
+
+/// Returns what a client is told whose message is refused.
+fn refusal(reason: ReasonCode) -> ReasonCode {
+    if reason.is_error() {
+        return reason;
+    }
+    ReasonCode::NotAuthorized
 }
 
 pub(super) fn is_server_topic(topic: impl AsRef<[u8]>) -> bool {

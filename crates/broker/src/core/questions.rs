@@ -126,7 +126,7 @@ impl Core {
                 Err(reason) => self.refuse(id, reason, now),
             },
             About::Publish { message, packet_id } => {
-                self.on_publish_decided(id, &message, packet_id, verdict, now);
+                self.on_publish_decided(id, message, packet_id, verdict, now);
             }
             About::Subscribe {
                 subscribe, answers, ..

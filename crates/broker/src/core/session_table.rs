@@ -269,6 +269,14 @@ impl SessionTable {
         self.entries.get_mut(index).filter(|entry| entry.key == key)
     }
 
+    /// Returns a session whose place has just been looked up.
+    pub(super) fn at_mut(&mut self, key: SessionKey, at: Option<Location>) -> Option<&mut Entry> {
+        let at = at.filter(|at| at.worker == self.worker)?;
+        self.entries
+            .get_mut(at.entry?)
+            .filter(|entry| entry.key == key)
+    }
+
     /// Takes a session out; where it is now is for the caller to note.
     pub(super) fn remove(&mut self, key: SessionKey) -> Option<Entry> {
         self.get(key)?;

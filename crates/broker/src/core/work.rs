@@ -67,25 +67,19 @@ impl Work {
 }
 
 impl Core {
-    /// Has a connection wait for its next turn if it has made enough work in this one; returns
-    /// whether it has to wait.
-    pub(super) fn ends_share(&mut self, id: ConnectionId, now: Instant) -> bool {
-        let is_behind = self.journal.is_full();
-        if !self.work.is_enough() && !is_behind {
-            return false;
-        }
+    /// Has a connection wait for its next turn, since it has made enough work in this one or the store
+    /// is behind.
+    pub(super) fn end_share(&mut self, id: ConnectionId, now: Instant) {
         if let Some(connection) = self.connection_mut(id) {
             connection.has_had_its_share = true;
         }
-        if is_behind {
-            self.journal.pause(id);
-            return true;
+        if self.journal.is_full() {
+            return self.journal.pause(id);
         }
         if self.work.waiting.is_empty() {
             self.work.since = now;
         }
         self.work.waiting.push_back(id);
-        true
     }
 
     /// Takes up those who had to wait, each for another share.

@@ -14,9 +14,12 @@ use mqttstack_transport::Waker;
 
 use crate::core::{WorkerId, WorkerMessage};
 
-/// How many messages wait for one worker. Further ones wait with their sender, which reads nothing
+/// How many letters wait for one worker. Further ones wait with their sender, which reads nothing
 /// more from its clients until they are gone.
-const INBOX_MESSAGES_MAX: usize = 4_096;
+const INBOX_LETTERS_MAX: usize = 1_024;
+/// How many deliveries are read in a turn, about, so that clients have their turn, however much other
+/// workers write: the last letter of a turn is read to its end.
+const TURN_DELIVERIES_MAX: usize = 4_096;
 /// How many bytes they may have before further ones wait in the same way. Each colleague may put one
 /// more there, of any size.
 const INBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -40,7 +43,7 @@ pub(super) struct Inbox {
 pub(super) struct Mail {
     inbox: Inbox,
     outgoing: Vec<Outgoing>,
-    /// How many messages of the inbox may still be taken in this turn.
+    /// How many deliveries of the inbox may still be taken in this turn.
     budget: usize,
 }
 
@@ -55,7 +58,7 @@ struct Outgoing {
 
 /// Opens an inbox: the way to reach it, and what arrives.
 pub(super) fn inbox(waker: Waker) -> (Colleague, Inbox) {
-    let (sender, letters) = sync_channel(INBOX_MESSAGES_MAX);
+    let (sender, letters) = sync_channel(INBOX_LETTERS_MAX);
     let bytes = Arc::new(AtomicUsize::new(0));
     let peer = Colleague {
         inbox: sender,
@@ -80,16 +83,18 @@ impl Mail {
         }
     }
 
-    /// Begins a turn: no more than what fits into an inbox is taken in it, so that clients have
-    /// their turn, however much others write.
+    /// Begins a turn.
     pub(super) fn begin_turn(&mut self) {
-        self.budget = INBOX_MESSAGES_MAX;
+        self.budget = TURN_DELIVERIES_MAX;
     }
 
     /// Takes the next message of this turn.
     pub(super) fn receive(&mut self) -> Option<WorkerMessage> {
-        self.budget = self.budget.checked_sub(1)?;
+        if self.budget == 0 {
+            return None;
+        }
         let message = self.inbox.letters.try_recv().ok()?;
+        self.budget = self.budget.saturating_sub(message.deliveries().max(1));
         let size = message.size();
         self.inbox.bytes.fetch_sub(size, Ordering::Relaxed);
         Some(message)
@@ -168,14 +173,15 @@ mod tests {
     use mqttstack_transport::Poller;
 
     use super::*;
+    use crate::core::Letter;
 
     fn message(payload: impl Into<bytes::Bytes>) -> WorkerMessage {
-        WorkerMessage::Deliver {
-            from: WorkerId::new(0),
-            message: Message::builder("a", payload).build().expect("valid"),
-            targets: Vec::new(),
-            parcel: None,
-        }
+        letter(payload, 1)
+    }
+
+    fn letter(payload: impl Into<bytes::Bytes>, deliveries: usize) -> WorkerMessage {
+        let message = Message::builder("a", payload).build().expect("valid");
+        WorkerMessage::Deliver(Letter::for_nobody(message, deliveries))
     }
 
     #[test]
@@ -184,7 +190,7 @@ mod tests {
         let (peer, receiver) = inbox(poller.waker());
         let mut mail = Mail::new(receiver, &[peer]);
         let to = WorkerId::new(0);
-        for _ in 0..=INBOX_MESSAGES_MAX {
+        for _ in 0..=INBOX_LETTERS_MAX {
             mail.send(to, message("x"));
         }
         mail.deliver();
@@ -194,12 +200,30 @@ mod tests {
         while mail.receive().is_some() {
             received += 1;
         }
-        assert_eq!(received, INBOX_MESSAGES_MAX);
-        assert!(mail.has_more());
+        assert_eq!(received, INBOX_LETTERS_MAX);
         mail.deliver();
         assert!(!mail.is_congested());
         mail.begin_turn();
         assert!(mail.receive().is_some());
+        assert!(mail.receive().is_none());
+        assert!(!mail.has_more());
+    }
+
+    #[test]
+    fn a_turn_ends_after_so_many_deliveries_and_not_within_a_letter() {
+        let poller = Poller::new().expect("a poller");
+        let (peer, receiver) = inbox(poller.waker());
+        let mut mail = Mail::new(receiver, &[peer]);
+        for deliveries in [TURN_DELIVERIES_MAX - 1, TURN_DELIVERIES_MAX, 1, 0] {
+            mail.send(WorkerId::new(0), letter("x", deliveries));
+        }
+        mail.deliver();
+        mail.begin_turn();
+        assert!((0..2).all(|_| mail.receive().is_some()));
+        assert!(mail.receive().is_none());
+        assert!(mail.has_more());
+        mail.begin_turn();
+        assert!((0..2).all(|_| mail.receive().is_some()));
         assert!(mail.receive().is_none());
         assert!(!mail.has_more());
     }

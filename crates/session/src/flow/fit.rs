@@ -68,7 +68,7 @@ pub(crate) const fn permitted(
     packet_type: PacketType,
     sender: Sender,
 ) -> ReasonCode {
-    if reason.is_allowed(packet_type, sender) {
+    if matches!(reason, ReasonCode::Success) || reason.is_allowed(packet_type, sender) {
         return reason;
     }
     match (packet_type, reason) {

@@ -316,6 +316,12 @@ impl Acknowledger {
             true => reason,
             false => ReasonCode::Success,
         };
+        let debts = self.debts.as_mut();
+        if properties.is_empty() && debts.is_some_and(|debts| debts.settle_only(packet_id)) {
+            self.uncount();
+            let reason = out.fit().code(reason, PacketType::PubAck);
+            return out.ack(AckKind::PubAck, packet_id, reason);
+        }
         let open = self
             .debts
             .as_mut()
@@ -489,6 +495,23 @@ impl Debts {
             self.open = Some(open.collect());
         }
         number
+    }
+
+    /// Takes out the only acknowledgement that is owed, if it is an open one of QoS 1 for this
+    /// identifier: the usual case, where each message is decided before the next one arrives.
+    fn settle_only(&mut self, packet_id: PacketId) -> bool {
+        let is_it = |owed: &Owed| {
+            owed.packet_id == packet_id
+                && owed.qos == QoS::AtLeastOnce
+                && matches!(owed.decision, Decision::Open)
+        };
+        if self.owed.len() != 1 || !self.owed.front().is_some_and(is_it) {
+            return false;
+        }
+        self.owed.clear();
+        self.open = None;
+        self.first_owed = self.first_owed.wrapping_add(1);
+        true
     }
 
     /// Takes the first out, if nothing holds it back.

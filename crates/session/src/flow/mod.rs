@@ -18,8 +18,8 @@ mod window;
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 
 use mqttstack_codec::{
-    Delivery, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Sender,
-    Shared, Storage,
+    Delivery, EncodeError, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, ReasonCode,
+    Sender, Shared, Sink, Storage,
 };
 use mqttstack_limits::{Instant, Limits, PROTOCOL_PACKET_SIZE_MAX};
 
@@ -27,6 +27,7 @@ use self::{
     alias::{InboundAliases, OutboundAliases},
     gate::{Answer, Gate},
     inbound::{Acknowledger, Novelty},
+    outgoing::encode_queued,
     quota::Quota,
     responses::AckKind,
 };
@@ -38,7 +39,7 @@ pub(crate) use self::{
 };
 pub use self::{
     outbound::{DeliveryOptions, PublishToken, QueueStatus, SubscriptionIds, Undelivered},
-    outgoing::{Outgoing, OutgoingPublish},
+    outgoing::{Encoded, Outgoing, OutgoingPublish},
     state::SessionState,
 };
 use crate::{
@@ -61,11 +62,13 @@ pub(crate) struct PeerLimits {
     pub(crate) problem_information: bool,
 }
 
-/// A message that arrived, and the identifier under which it is to be acknowledged.
+/// A message that has arrived.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Arrival {
-    pub(crate) message: Message,
-    pub(crate) packet_id: Option<PacketId>,
+pub struct Arrival {
+    /// The message.
+    pub message: Message,
+    /// The identifier under which it is to be acknowledged; `None` at QoS 0.
+    pub packet_id: Option<PacketId>,
 }
 
 /// The exchange of messages over one connection, on top of the state of its session.
@@ -397,6 +400,49 @@ impl Flow {
             }
             return Some(Outgoing::Publish(publish));
         }
+    }
+
+    /// Encodes the next packet to send.
+    pub(crate) fn encode_next(
+        &mut self,
+        pool: &mut MessagePool,
+        scratch: &mut Vec<u8>,
+        out: &mut impl Sink,
+        now: Instant,
+    ) -> Option<Result<Encoded, EncodeError>> {
+        let version = self.version();
+        if !self.sends_as_queued() || self.state.outbound.is_next_large() {
+            let packet = self.poll_packet(now)?;
+            return Some(Encoded::of(packet, version, pool, scratch, out));
+        }
+        if let Some(result) = self.responses.encode_next(out) {
+            return Some(result.map(|()| Encoded::Packet));
+        }
+        let (quota, bytes_max) = (self.may_send_new(), self.limits.inflight_bytes_max);
+        let state = &mut self.state;
+        let next = state
+            .outbound
+            .next_to_send(quota, bytes_max, now, &mut state.journal)?;
+        let packet_id = next.delivery.packet_id();
+        let payload = encode_queued(next.queued(), next.delivery, version, scratch, out, now);
+        if let Some(message) = next.into_message() {
+            pool.put(message);
+        }
+        if let Some(packet_id) = packet_id {
+            self.quota.spend(packet_id);
+        }
+        Some(payload.map(Encoded::Publish))
+    }
+
+    /// Returns whether messages go out in the order in which they wait, each as it is: nothing waits
+    /// for the store or is to be sent again, and the peer takes every message and wants no aliases.
+    fn sends_as_queued(&self) -> bool {
+        self.gate.is_none()
+            && self.resend.is_none()
+            && self.maximum_qos == QoS::ExactlyOnce
+            && self.retain_available
+            && self.fit().packet_size_max >= PROTOCOL_PACKET_SIZE_MAX
+            && !self.outbound_aliases.is_in_use()
     }
 
     /// Moves the next message that waits into flight.

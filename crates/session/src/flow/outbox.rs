@@ -12,7 +12,8 @@ use mqttstack_limits::{Instant, Limits};
 
 use super::{
     outbound::{
-        Awaited, DeliveryOptions, Outbound, PublishToken, QueueStatus, Queued, Undelivered,
+        Awaited, DeliveryOptions, NextToSend, Outbound, PublishToken, QueueStatus, Queued,
+        Undelivered,
     },
     outgoing::OutgoingPublish,
 };
@@ -201,6 +202,26 @@ impl Outbox {
         self.busy
             .as_mut()?
             .take_next(quota, bytes_max, now, journal)
+    }
+
+    /// Does what [`take_next`](Self::take_next) does, and leaves a message that is in flight where it
+    /// is.
+    pub(crate) fn next_to_send(
+        &mut self,
+        quota: bool,
+        bytes_max: u64,
+        now: Instant,
+        journal: &mut Journal,
+    ) -> Option<NextToSend<'_>> {
+        self.busy
+            .as_mut()?
+            .next_to_send(quota, bytes_max, now, journal)
+    }
+
+    /// Returns whether a packet of the message that is next might be larger than the protocol can
+    /// express.
+    pub(crate) fn is_next_large(&self) -> bool {
+        self.busy.as_ref().is_some_and(|busy| busy.is_next_large())
     }
 
     /// Puts a message behind all others, as it was elsewhere.

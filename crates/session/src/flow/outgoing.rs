@@ -13,7 +13,7 @@ use super::{
     alias::AliasUse,
     outbound::{DeliveryOptions, PublishToken, Queued},
 };
-use crate::Message;
+use crate::{Message, MessagePool};
 
 /// The next packet to send.
 #[expect(
@@ -54,12 +54,7 @@ impl Outgoing {
             Self::Packet(packet) => packet.encode(version, out).map(|_| None),
             Self::Publish(publish) => {
                 publish.parts(version, scratch)?.encode_head(version, out)?;
-                let message = &publish.message;
-                if message.shared_payload().is_none() {
-                    out.reserve(message.payload().len())?;
-                    out.append(message.payload());
-                }
-                Ok(message.shared_payload())
+                append_payload(&publish.message, out)
             }
         }
     }
@@ -74,6 +69,35 @@ impl Outgoing {
             Self::Packet(packet) => Ok(packet),
             Self::Publish(publish) => publish.into_packet(version).map(Packet::Publish),
         }
+    }
+}
+
+/// What [`server::Session::encode_next`](crate::server::Session::encode_next) has encoded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Encoded {
+    /// Any packet but a PUBLISH of an application message.
+    Packet,
+    /// A PUBLISH, but for the payload where there is one here: it is to be sent right behind.
+    Publish(Option<Bytes>),
+}
+
+impl Encoded {
+    /// Encodes a packet, and gives the memory of its message back.
+    pub(crate) fn of(
+        packet: Outgoing,
+        version: ProtocolVersion,
+        pool: &mut MessagePool,
+        scratch: &mut Vec<u8>,
+        out: &mut impl Sink,
+    ) -> Result<Self, EncodeError> {
+        let payload = packet.encode(version, scratch, out)?.cloned();
+        Ok(match packet {
+            Outgoing::Packet(_) => Self::Packet,
+            Outgoing::Publish(publish) => {
+                pool.put(publish.into_message());
+                Self::Publish(payload)
+            }
+        })
     }
 }
 
@@ -97,13 +121,12 @@ impl OutgoingPublish {
             options,
             expires_at,
         } = queued;
-        let expiry_interval = (expires_at != Instant::NEVER).then(|| seconds_left(expires_at, now));
         Self {
             token,
             message,
             options,
             delivery,
-            expiry_interval,
+            expiry_interval: expiry_interval(expires_at, now),
             alias: None,
         }
     }
@@ -161,48 +184,13 @@ impl OutgoingPublish {
         version: ProtocolVersion,
         scratch: &'a mut Vec<u8>,
     ) -> Result<PublishParts<'a>, EncodeError> {
-        let topic_known = self.alias.is_some_and(|alias| alias.known);
-        let properties = if version.has_properties() {
-            [self.per_hop_properties(scratch)?, self.message.properties()]
-        } else {
-            [Properties::empty(), Properties::empty()]
-        };
-        Ok(PublishParts {
+        let hop = Hop {
             delivery: self.delivery,
-            retain: self.options.retain,
-            topic: if topic_known {
-                Utf8Slice::default()
-            } else {
-                self.message.topic_slice()
-            },
-            properties,
-            payload_len: self.message.payload().len(),
-        })
-    }
-
-    fn per_hop_properties<'a>(
-        &self,
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<Properties<Borrowed<'a>>, EncodeError> {
-        let ids = self.options.subscription_ids.as_slice();
-        if self.expiry_interval.is_none() && self.alias.is_none() && ids.is_empty() {
-            return Ok(Properties::empty());
-        }
-        // Expiry takes 5 bytes, the alias 3, a Subscription Identifier at most 5.
-        let size = ids.len().saturating_mul(5).saturating_add(8);
-        scratch.clear();
-        scratch.resize(size, 0);
-        let mut builder = Properties::builder_in(scratch);
-        if let Some(seconds) = self.expiry_interval {
-            builder = builder.message_expiry_interval(seconds);
-        }
-        if let Some(alias) = self.alias {
-            builder = builder.topic_alias(alias.alias);
-        }
-        for id in ids {
-            builder = builder.subscription_identifier(*id);
-        }
-        builder.build().map_err(property_error)
+            options: &self.options,
+            expiry_interval: self.expiry_interval,
+            alias: self.alias,
+        };
+        hop.parts(&self.message, version, scratch)
     }
 
     fn into_packet(self, version: ProtocolVersion) -> Result<Publish<Shared>, EncodeError> {
@@ -239,6 +227,109 @@ impl OutgoingPublish {
     }
 }
 
+/// What belongs to one delivery of a message.
+struct Hop<'a> {
+    delivery: Delivery,
+    options: &'a DeliveryOptions,
+    /// In seconds.
+    expiry_interval: Option<u32>,
+    alias: Option<AliasUse>,
+}
+
+impl Hop<'_> {
+    /// Returns the packet in parts, its per-hop properties in `scratch`, which is overwritten.
+    fn parts<'a>(
+        &self,
+        message: &'a Message,
+        version: ProtocolVersion,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<PublishParts<'a>, EncodeError> {
+        let topic_known = self.alias.is_some_and(|alias| alias.known);
+        let properties = if version.has_properties() {
+            [self.properties(scratch)?, message.properties()]
+        } else {
+            [Properties::empty(), Properties::empty()]
+        };
+        Ok(PublishParts {
+            delivery: self.delivery,
+            retain: self.options.retain,
+            topic: if topic_known {
+                Utf8Slice::default()
+            } else {
+                message.topic_slice()
+            },
+            properties,
+            payload_len: message.payload().len(),
+        })
+    }
+
+    fn properties<'a>(
+        &self,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<Properties<Borrowed<'a>>, EncodeError> {
+        let ids = self.options.subscription_ids.as_slice();
+        if self.expiry_interval.is_none() && self.alias.is_none() && ids.is_empty() {
+            return Ok(Properties::empty());
+        }
+        // Expiry takes 5 bytes, the alias 3, a Subscription Identifier at most 5.
+        let size = ids.len().saturating_mul(5).saturating_add(8);
+        scratch.clear();
+        scratch.resize(size, 0);
+        let mut builder = Properties::builder_in(scratch);
+        if let Some(seconds) = self.expiry_interval {
+            builder = builder.message_expiry_interval(seconds);
+        }
+        if let Some(alias) = self.alias {
+            builder = builder.topic_alias(alias.alias);
+        }
+        for id in ids {
+            builder = builder.subscription_identifier(*id);
+        }
+        builder.build().map_err(property_error)
+    }
+}
+
+/// Appends a message that is sent as it waits, without an alias for its topic; returns a payload that
+/// is better sent by reference.
+pub(super) fn encode_queued(
+    queued: &Queued,
+    delivery: Delivery,
+    version: ProtocolVersion,
+    scratch: &mut Vec<u8>,
+    out: &mut impl Sink,
+    now: Instant,
+) -> Result<Option<Bytes>, EncodeError> {
+    let Queued {
+        message,
+        options,
+        expires_at,
+        ..
+    } = queued;
+    let hop = Hop {
+        delivery,
+        options,
+        expiry_interval: expiry_interval(*expires_at, now),
+        alias: None,
+    };
+    hop.parts(message, version, scratch)?
+        .encode_head(version, out)?;
+    append_payload(message, out).map(|payload| payload.cloned())
+}
+
+/// Appends a payload, unless it is better sent by reference: then it is returned.
+fn append_payload<'a>(
+    message: &'a Message,
+    out: &mut impl Sink,
+) -> Result<Option<&'a Bytes>, EncodeError> {
+    let shared = message.shared_payload();
+    if shared.is_none() {
+        let payload = message.payload();
+        out.reserve(payload.len())?;
+        out.append(payload);
+    }
+    Ok(shared)
+}
+
 /// Per-hop properties are valid one by one; together they may be too long, or too many.
 fn property_error(error: PropertyError) -> EncodeError {
     match error {
@@ -252,11 +343,14 @@ fn property_error(error: PropertyError) -> EncodeError {
     }
 }
 
-/// Returns the whole seconds until `deadline`, rounded up.
-fn seconds_left(deadline: Instant, now: Instant) -> u32 {
-    let left = deadline - now;
+/// Returns the whole seconds until a message expires, rounded up; `None` if it does not.
+fn expiry_interval(expires_at: Instant, now: Instant) -> Option<u32> {
+    if expires_at == Instant::NEVER {
+        return None;
+    }
+    let left = expires_at - now;
     let seconds = left
         .as_secs()
         .saturating_add(u64::from(left.subsec_nanos() > 0));
-    u32::try_from(seconds).unwrap_or(u32::MAX)
+    Some(u32::try_from(seconds).unwrap_or(u32::MAX))
 }

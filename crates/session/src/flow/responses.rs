@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use mqttstack_codec::{Ack, Packet, PacketId, ReasonCode};
+use mqttstack_codec::{Ack, Borrowed, EncodeError, Packet, PacketId, ReasonCode, Sink};
 
 use super::fit::Fit;
 use crate::short_queue::ShortQueue;
@@ -95,8 +95,34 @@ impl Responses {
         true
     }
 
+    /// Encodes the next packet.
+    pub(crate) fn encode_next(&mut self, out: &mut impl Sink) -> Option<Result<(), EncodeError>> {
+        let version = self.fit.version;
+        let written = match self.queue.pop_front()? {
+            Response::Ack(kind, packet_id, reason) => {
+                let ack = Ack::<Borrowed<'_>>::with_reason(packet_id, reason);
+                match kind {
+                    AckKind::PubAck => ack.encode_puback(version, out),
+                    AckKind::PubRec => ack.encode_pubrec(version, out),
+                    AckKind::PubRel => ack.encode_pubrel(version, out),
+                    AckKind::PubComp => ack.encode_pubcomp(version, out),
+                }
+            }
+            other @ (Response::PingReq | Response::PingResp | Response::Packet(_)) => {
+                self.open(other).encode(version, out)
+            }
+        };
+        Some(written.map(|_| ()))
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Packet> {
-        Some(match self.queue.pop_front()? {
+        let response = self.queue.pop_front()?;
+        Some(self.open(response))
+    }
+
+    /// Returns the packet that has waited.
+    fn open(&mut self, response: Response) -> Packet {
+        match response {
             Response::Ack(kind, packet_id, reason) => {
                 kind.packet(Ack::with_reason(packet_id, reason))
             }
@@ -106,7 +132,7 @@ impl Responses {
                 self.boxed_bytes = self.boxed_bytes.saturating_sub(self.bytes_of(&packet));
                 *packet
             }
-        })
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

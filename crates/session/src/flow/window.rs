@@ -72,6 +72,12 @@ impl<T> Window<T> {
             self.set_first_aside();
         }
         let mut id = self.next_id();
+        if self.set_aside.is_none() && !self.slots.is_empty() {
+            // What is in flight is in the ring, and this is behind it.
+            self.slots.push_back(Some(value));
+            self.live = self.live.saturating_add(1);
+            return Ok(id);
+        }
         // Ends: fewer than 65,535 identifiers are in use. It may go all around, into the ring.
         while self.get(id).is_some() {
             id = id.next();
@@ -253,9 +259,9 @@ fn advance(id: PacketId, steps: usize) -> PacketId {
     let zero_based = usize::from(id.get())
         .saturating_sub(1)
         .saturating_add(steps);
-    let wrapped = zero_based
-        .checked_rem(usize::from(u16::MAX))
-        .unwrap_or_default();
+    // Less than twice as many as there are.
+    let count = usize::from(u16::MAX);
+    let wrapped = zero_based.checked_sub(count).unwrap_or(zero_based);
     u16::try_from(wrapped.saturating_add(1))
         .ok()
         .and_then(PacketId::new)

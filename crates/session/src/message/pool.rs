@@ -2,7 +2,9 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use super::{Body, Inner, Message};
+use mqttstack_codec::{Presence, QoS};
+
+use super::{Body, Expiry, Inner, Message, fill};
 
 /// Keeps the memory of small messages that nobody holds any longer, for those that arrive next: who
 /// passes many on allocates for none of them, once as many have come as are under way at a time.
@@ -48,6 +50,13 @@ impl MessagePool {
         self.spare.len()
     }
 
+    /// Takes memory for so many messages at most out, to be [`put`](Self::put) into another pool: where
+    /// messages come in at one place and end at another, it would all gather at the other.
+    pub fn take_spare(&mut self, count: usize) -> impl Iterator<Item = Message> + '_ {
+        let first = self.spare.len().saturating_sub(count);
+        self.spare.drain(first..)
+    }
+
     /// Makes a message, in the memory of an earlier one if there is any.
     pub(super) fn make(&mut self, inner: Inner) -> Message {
         if let Some(mut message) = self.spare.pop()
@@ -57,5 +66,34 @@ impl MessagePool {
             return message;
         }
         Message(Arc::new(inner))
+    }
+
+    /// Makes a message without properties in the memory of an earlier one, if there is any and the
+    /// message is small enough.
+    pub(super) fn remake(
+        &mut self,
+        topic: &[u8],
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> Option<Message> {
+        let topic_len = u16::try_from(topic.len()).ok()?;
+        let mut message = self.spare.pop()?;
+        let inner = Arc::get_mut(&mut message.0)?;
+        let Body::Inline { len, bytes } = &mut inner.body else {
+            return None;
+        };
+        let Some(filled) = fill(bytes, [topic, payload]) else {
+            self.spare.push(message);
+            return None;
+        };
+        *len = filled;
+        inner.topic_len = topic_len;
+        inner.qos = qos;
+        inner.retain = retain;
+        inner.properties_len = 0;
+        inner.presence = Presence::default();
+        inner.expiry = Expiry::Never;
+        Some(message)
     }
 }

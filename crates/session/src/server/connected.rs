@@ -14,7 +14,7 @@ use crate::{
     authentication::Authentication,
     check::{check_properties, unexpected},
     fault::{self, Fault},
-    flow::Flow,
+    flow::{Arrival, Flow},
 };
 
 #[derive(Clone, Debug)]
@@ -96,25 +96,26 @@ impl Session {
         packet: Packet<S>,
         pool: &mut MessagePool,
         now: Instant,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<Option<Arrival>, ProtocolError> {
         let Phase::Connected(connected) = &mut self.phase else {
-            return Ok(());
+            return Ok(None);
         };
         let flow = &mut connected.flow;
         let limits = &self.limits;
         match packet {
             Packet::Publish(publish) => {
                 check_publish(&publish, limits)?;
-                if let Some(arrival) = flow.on_publish(&publish, pool, now)? {
-                    self.events.push_back(Event::MessageReceived {
-                        message: arrival.message,
-                        packet_id: arrival.packet_id,
-                    });
+                let arrival = flow.on_publish(&publish, pool, now)?;
+                if publish.delivery.packet_id().is_some() {
+                    flow.check_backlog()?;
                 }
+                return Ok(arrival);
             }
             Packet::PubAck(ack) => {
                 check_properties(&ack.properties, limits)?;
                 flow.on_puback(ack, pool)?;
+                // It asks for no answer.
+                return Ok(None);
             }
             Packet::PubRec(ack) => {
                 check_properties(&ack.properties, limits)?;
@@ -148,7 +149,8 @@ impl Session {
             Packet::PingReq => flow.pong(),
             Packet::Disconnect(disconnect) => {
                 check_properties(&disconnect.properties, limits)?;
-                return self.on_disconnect(&disconnect);
+                self.on_disconnect(&disconnect)?;
+                return Ok(None);
             }
             Packet::Auth(auth) => {
                 check_properties(&auth.properties, limits)?;
@@ -162,7 +164,8 @@ impl Session {
             | Packet::UnsubAck(_)
             | Packet::PingResp => return Err(unexpected(&packet)),
         }
-        connected.flow.check_backlog()
+        connected.flow.check_backlog()?;
+        Ok(None)
     }
 
     /// # Specification

@@ -8,12 +8,12 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use mqttstack_codec::{
-    Auth, DecodeError, Packet, PacketId, PacketType, Properties, PropertyId, ProtocolVersion,
-    ReasonCode, Shared, Storage, Will,
+    Auth, DecodeError, EncodeError, Packet, PacketId, PacketType, Properties, PropertyId,
+    ProtocolVersion, ReasonCode, Shared, Sink, Storage, Will,
 };
 use mqttstack_limits::{Instant, Limits};
 
@@ -23,9 +23,10 @@ use self::{
     connecting::Deciding,
     ending::{Farewell, Remains},
 };
+pub use crate::flow::Arrival;
 use crate::{
-    DeliveryOptions, Message, MessagePool, Outgoing, ProtocolError, PublishError, PublishToken,
-    QueueStatus, SessionState,
+    DeliveryOptions, Encoded, Message, MessagePool, Outgoing, ProtocolError, PublishError,
+    PublishToken, QueueStatus, SessionState,
     check::unexpected,
     journal::{Operation, OperationSequence},
     short_queue::ShortQueue,
@@ -94,11 +95,17 @@ impl Session {
         packet: Packet<S>,
         now: Instant,
     ) -> Result<(), ProtocolError> {
-        self.handle_packet_in(packet, &mut MessagePool::default(), now)
+        let arrival = self.handle_packet_in(packet, &mut MessagePool::default(), now)?;
+        if let Some(Arrival { message, packet_id }) = arrival {
+            self.events
+                .push_back(Event::MessageReceived { message, packet_id });
+        }
+        Ok(())
     }
 
-    /// Handles a packet as [`handle_packet`](Self::handle_packet) does. A message that it carries
-    /// takes memory from `pool`, and one that it acknowledges gives its memory back.
+    /// Handles a packet as [`handle_packet`](Self::handle_packet) does, but returns a message that it
+    /// carries, which is no event then. The message takes memory from `pool`, and one that the packet
+    /// acknowledges gives its memory back.
     ///
     /// # Errors
     ///
@@ -108,23 +115,23 @@ impl Session {
         packet: Packet<S>,
         pool: &mut MessagePool,
         now: Instant,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<Option<Arrival>, ProtocolError> {
         let result = match &self.phase {
             Phase::AwaitConnect { deadline } => {
                 let deadline = *deadline;
                 if let Packet::Connect(connect) = packet {
-                    self.on_connect(connect, deadline, now)
+                    self.on_connect(connect, deadline, now).map(|()| None)
                 } else {
                     Err(unexpected(&packet))
                 }
             }
-            Phase::Deciding(_) => self.on_deciding_packet(&packet),
+            Phase::Deciding(_) => self.on_deciding_packet(&packet).map(|()| None),
             Phase::Connected(_) => {
                 self.last_received = now;
                 self.on_connected_packet(packet, pool, now)
             }
             // Whatever follows the end is ignored.
-            Phase::Ended(_) => Ok(()),
+            Phase::Ended(_) => Ok(None),
         };
         result.inspect_err(|error| self.fail(error))
     }
@@ -379,6 +386,29 @@ impl Session {
             Phase::Deciding(deciding) => deciding.poll_packet().map(Outgoing::Packet),
             Phase::AwaitConnect { .. } => None,
         }
+    }
+
+    /// Appends the next packet to send to `out`, as [`poll_packet`](Self::poll_packet) and
+    /// [`Outgoing::encode`] do together, and without taking it out of where it waits. `scratch` is
+    /// overwritten. The memory of a message that is over goes to `pool`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: the packet cannot be expressed in the version of the session. It is gone, and
+    /// `out` is as it was.
+    pub fn encode_next(
+        &mut self,
+        pool: &mut MessagePool,
+        scratch: &mut Vec<u8>,
+        out: &mut impl Sink,
+        now: Instant,
+    ) -> Option<Result<Encoded, EncodeError>> {
+        if let Phase::Connected(connected) = &mut self.phase {
+            return connected.flow.encode_next(pool, scratch, out, now);
+        }
+        let version = self.version().unwrap_or(ProtocolVersion::V5);
+        let packet = self.poll_packet(now)?;
+        Some(Encoded::of(packet, version, pool, scratch, out))
     }
 
     /// Returns whether [`poll_packet`](Self::poll_packet) may have something.

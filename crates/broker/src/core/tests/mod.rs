@@ -623,7 +623,7 @@ impl Net {
     /// Lets all letters go on, the messages from one core first: only letters of the same core keep
     /// their order.
     pub(super) fn pass_all_but_first_from(&mut self, core: u8) {
-        let is_first = |letter: &(WorkerId, WorkerMessage)| matches!(&letter.1, WorkerMessage::Deliver { from, .. } if from.index() == core);
+        let is_first = |letter: &(WorkerId, WorkerMessage)| matches!(&letter.1, WorkerMessage::Deliver(letter) if letter.from().index() == core);
         let (first, rest): (VecDeque<_>, VecDeque<_>) =
             self.on_the_way.drain(..).partition(is_first);
         self.on_the_way = first.into_iter().chain(rest).collect();

@@ -28,6 +28,29 @@ fn the_qos_of_a_delivery_is_the_lower_of_published_and_granted() {
 }
 
 #[test]
+fn characters_that_are_discouraged_are_found_behind_plain_topics() {
+    // v5 U-01; X311-1.5.3-a
+    for topic in ["a\u{7}", "\u{7F}", "a/\u{85}", "\u{FDD0}"] {
+        for version in [V311, V5] {
+            let mut net = Net::new();
+            let (publisher, subscriber) = (net.join(clean(version, "p")), net.join_v5("s"));
+            net.subscribe(subscriber, "#", 0);
+            for _ in 0..2 {
+                net.say(publisher, "a", "x", 0);
+                net.say(publisher, "caf\u{E9}", "x", 0);
+            }
+            net.expect(
+                subscriber,
+                &["a=x q0", "caf\u{E9}=x q0", "a=x q0", "caf\u{E9}=x q0"],
+            );
+            net.say(publisher, topic, "x", 0);
+            net.expect(subscriber, &[]);
+            assert!(net.is_closed(publisher), "{topic:?} {version:?}");
+        }
+    }
+}
+
+#[test]
 fn what_travels_end_to_end_arrives_unaltered_and_in_order() {
     // X311-3.3.2.1-a (topics are not changed either); v5 MQTT-3.3.2-4, v5 MQTT-3.3.2-15, v5 MQTT-3.3.2-16, v5 MQTT-3.3.2-17, v5 MQTT-3.3.2-18,
     // v5 MQTT-3.3.2-20

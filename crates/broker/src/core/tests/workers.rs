@@ -23,6 +23,48 @@ fn a_message_reaches_subscribers_of_all_workers_with_one_item_for_each() {
 }
 
 #[test]
+fn what_a_turn_has_for_a_worker_goes_in_one_letter_and_in_order() {
+    let mut net = Net::workers(3);
+    let publisher = net.join(clean(V311, "p"));
+    let near = net.join_at(1, clean(V311, "n"));
+    let far = net.join_at(2, clean(V311, "f"));
+    net.subscribe(near, "t/#", 0);
+    net.subscribe(near, "+/b", 0);
+    net.subscribe(far, "t/b", 0);
+    net.holds_worker_messages = true;
+    // PUBLISH of QoS 0 to t/a, t/b and t/a again, with the payloads 1, 2 and 3.
+    net.send_hex(
+        publisher,
+        "30060003742F6131 30060003742F6232 30060003742F6133",
+    );
+    assert_eq!(net.on_the_way.len(), 2, "one for each worker");
+    // Memory of letters that have been read is used again, and nothing of them is left in it.
+    for _ in 0..3 {
+        net.release_worker_messages();
+        net.expect(near, &["t/a=1 q0", "t/b=2 q0", "t/a=3 q0"]);
+        net.expect(far, &["t/b=2 q0"]);
+        net.holds_worker_messages = true;
+        net.send_hex(
+            publisher,
+            "30060003742F6131 30060003742F6232 30060003742F6133",
+        );
+    }
+}
+
+#[test]
+fn a_letter_is_only_so_long() {
+    let mut net = Net::workers(2);
+    let publisher = net.join(clean(V311, "p"));
+    let subscriber = net.join_at(1, clean(V311, "s"));
+    net.subscribe(subscriber, "t/#", 0);
+    net.holds_worker_messages = true;
+    net.send_hex(publisher, &"30060003742F6131".repeat(1_300));
+    assert_eq!(net.on_the_way.len(), 3);
+    net.release_worker_messages();
+    net.expect(subscriber, &["t/a=1 q0"; 1_300]);
+}
+
+#[test]
 fn retained_messages_are_the_same_everywhere() {
     let mut net = Net::workers(2);
     let publisher = net.join(clean(V5, "p"));

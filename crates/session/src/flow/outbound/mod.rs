@@ -51,6 +51,36 @@ pub(crate) enum Awaited {
     UnsubAck { token: PublishToken, filters: usize },
 }
 
+/// A message that is to be sent now.
+pub(crate) struct NextToSend<'a> {
+    pub(crate) delivery: Delivery,
+    place: Place<'a>,
+}
+
+/// Where a message is that is to be sent now.
+enum Place<'a> {
+    /// Nowhere else: at QoS 0, it is gone once it is sent.
+    Left(Queued),
+    InFlight(&'a Queued),
+}
+
+impl NextToSend<'_> {
+    pub(crate) const fn queued(&self) -> &Queued {
+        match &self.place {
+            Place::Left(queued) => queued,
+            Place::InFlight(queued) => queued,
+        }
+    }
+
+    /// It is sent: returns the message if it is not needed any more.
+    pub(crate) fn into_message(self) -> Option<Message> {
+        match self.place {
+            Place::Left(queued) => Some(queued.message),
+            Place::InFlight(_) => None,
+        }
+    }
+}
+
 /// How much waits in a session.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct QueueStatus {
@@ -162,17 +192,7 @@ impl Outbound {
         let expires_at = message.expires_at(now);
         self.unswept = self.unswept.saturating_add(1);
         if self.is_full_for(size, limits) {
-            self.drop_expired(now, journal);
-        }
-        if self.is_full_for(size, limits) && self.is_sweep_due(now) {
-            self.sweep_expired(now, journal);
-        }
-        while self.is_full_for(size, limits) {
-            // Nothing makes room for a message that only an empty queue takes.
-            if size > limits.queue_bytes_max {
-                return Err(self.refuse(options.qos, limits));
-            }
-            self.make_room(options.qos, limits, journal)?;
+            self.make_room_for(size, options.qos, limits, now, journal)?;
         }
         let token = self.next_token();
         let queued = Queued {
@@ -184,19 +204,53 @@ impl Outbound {
         if queued.options.qos != QoS::AtMostOnce {
             journal.record(|| queued.operation());
         }
-        self.wait(queued);
+        self.wait_as(queued, size);
         Ok(token)
     }
 
     /// Puts a message behind all others.
     pub(crate) fn wait(&mut self, queued: Queued) {
-        self.queued_bytes = self.queued_bytes.saturating_add(queued.bytes());
+        let bytes = queued.bytes();
+        self.wait_as(queued, bytes);
+    }
+
+    /// Puts a message of so many bytes behind all others.
+    fn wait_as(&mut self, queued: Queued, bytes: u64) {
+        self.queued_bytes = self.queued_bytes.saturating_add(bytes);
+        if self.queued_messages() == 0 {
+            self.first_expiry = queued.expires_at;
+        }
         self.note_expiry(queued.expires_at);
         let queue = self.queue_of(queued.options.qos);
         if fault::is_on(Fault::NewestFirst) {
             return queue.push_front(queued);
         }
         queue.push_back(queued);
+    }
+
+    /// Drops what has expired, and then what the overflow policy says, until there is room for a
+    /// message of so many bytes; or refuses it.
+    #[cold]
+    fn make_room_for(
+        &mut self,
+        size: u64,
+        qos: QoS,
+        limits: &Limits,
+        now: Instant,
+        journal: &mut Journal,
+    ) -> Result<(), PublishError> {
+        self.drop_expired(now, journal);
+        if self.is_full_for(size, limits) && self.is_sweep_due(now) {
+            self.sweep_expired(now, journal);
+        }
+        while self.is_full_for(size, limits) {
+            // Nothing makes room for a message that only an empty queue takes.
+            if size > limits.queue_bytes_max {
+                return Err(self.refuse(qos, limits));
+            }
+            self.make_room(qos, limits, journal)?;
+        }
+        Ok(())
     }
 
     fn is_full_for(&self, size: u64, limits: &Limits) -> bool {
@@ -390,7 +444,26 @@ impl Outbound {
         now: Instant,
         journal: &mut Journal,
     ) -> Option<OutgoingPublish> {
-        self.drop_expired(now, journal);
+        let NextToSend { delivery, place } = self.next_to_send(quota, bytes_max, now, journal)?;
+        let queued = match place {
+            Place::Left(queued) => queued,
+            Place::InFlight(queued) => queued.clone(),
+        };
+        Some(OutgoingPublish::new(queued, delivery, now))
+    }
+
+    /// Does what [`take_next`](Self::take_next) does, and leaves a message that is in flight where it
+    /// is.
+    pub(crate) fn next_to_send(
+        &mut self,
+        quota: bool,
+        bytes_max: u64,
+        now: Instant,
+        journal: &mut Journal,
+    ) -> Option<NextToSend<'_>> {
+        if self.first_expiry <= now {
+            self.drop_expired(now, journal);
+        }
         let acknowledged = self.next_acknowledged(quota, bytes_max);
         let from_qos0 = match (self.queue_qos0.front(), acknowledged) {
             (None, None) => return None,
@@ -405,38 +478,51 @@ impl Outbound {
             &mut self.queue
         };
         let queued = queue.pop_front()?;
-        self.forget(&queued);
+        let bytes = queued.bytes();
+        self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
         if from_qos0 {
-            return Some(OutgoingPublish::new(queued, Delivery::AtMostOnce, now));
+            return Some(NextToSend {
+                delivery: Delivery::AtMostOnce,
+                place: Place::Left(queued),
+            });
         }
-        let sent = queued.clone();
-        let token = sent.token;
-        let delivery = if sent.options.qos == QoS::ExactlyOnce {
-            let packet_id = self.launch(Awaited::PubRec(queued))?;
-            Delivery::ExactlyOnce {
-                packet_id,
-                dup: false,
-            }
-        } else {
-            let packet_id = self.launch(Awaited::PubAck(queued))?;
-            Delivery::AtLeastOnce {
-                packet_id,
-                dup: false,
-            }
+        let (token, is_twofold) = (queued.token, queued.options.qos == QoS::ExactlyOnce);
+        let exchange = match is_twofold {
+            true => Awaited::PubRec(queued),
+            false => Awaited::PubAck(queued),
         };
-        if let Some(packet_id) = delivery.packet_id() {
-            journal.record(|| Operation::Sent { token, packet_id });
-        }
-        Some(OutgoingPublish::new(sent, delivery, now))
+        let packet_id = self.launch(exchange, bytes)?;
+        journal.record(|| Operation::Sent { token, packet_id });
+        let (Awaited::PubAck(queued) | Awaited::PubRec(queued)) = self.window.get(packet_id)?
+        else {
+            return None;
+        };
+        Some(NextToSend {
+            delivery: match is_twofold {
+                true => Delivery::ExactlyOnce {
+                    packet_id,
+                    dup: false,
+                },
+                false => Delivery::AtLeastOnce {
+                    packet_id,
+                    dup: false,
+                },
+            },
+            place: Place::InFlight(queued),
+        })
     }
 
-    /// Puts an exchange into flight. When every identifier is taken, the message goes back to the
+    /// Returns whether a packet of the message that is next might be larger than the protocol can
+    /// express.
+    pub(crate) fn is_next_large(&self) -> bool {
+        let is_large = |queued: &Queued| queued.message.size() > usize::from(u16::MAX);
+        let heads = [self.queue_qos0.front(), self.queue.front()];
+        heads.into_iter().flatten().any(is_large)
+    }
+
+    /// Puts an exchange with a message of so many bytes into flight. When every identifier is taken, the message goes back to the
     /// head of the queue.
-    fn launch(&mut self, exchange: Awaited) -> Option<PacketId> {
-        let bytes = match &exchange {
-            Awaited::PubAck(queued) | Awaited::PubRec(queued) => queued.bytes(),
-            Awaited::PubComp(_) | Awaited::SubAck { .. } | Awaited::UnsubAck { .. } => 0,
-        };
+    fn launch(&mut self, exchange: Awaited, bytes: u64) -> Option<PacketId> {
         match self.window.insert(exchange) {
             Ok(packet_id) => {
                 self.inflight_bytes = self.inflight_bytes.saturating_add(bytes);

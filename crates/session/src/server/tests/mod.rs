@@ -16,7 +16,8 @@ use mqttstack_limits::{Instant, Limits};
 
 use super::{Acceptance, EndCause, Ended, Event, Session};
 use crate::{
-    DeliveryOptions, ProtocolError, PublishError, SessionState, SubscriptionIds,
+    DeliveryOptions, Encoded, MessagePool, ProtocolError, PublishError, SessionState,
+    SubscriptionIds,
     testing::{self, Script, Subject, at, hex_code, id, message, properties, variant},
 };
 
@@ -146,9 +147,16 @@ impl Subject for Server {
 
     fn next_packet(&mut self, now: Instant) -> Option<Packet> {
         let has_packet = self.session.has_packet();
+        let encoded = self.encode_next(now);
         let packet = self.session.poll_packet(now);
         assert!(has_packet || packet.is_none(), "has_packet denied a packet");
-        packet.map(|packet| packet.into_packet(self.version()).expect("a packet"))
+        let packet = packet.map(|packet| packet.into_packet(self.version()).expect("a packet"));
+        let mut expected = packet.as_ref().map(|_| Vec::new());
+        if let (Some(packet), Some(out)) = (&packet, &mut expected) {
+            packet.encode(self.version(), out).expect("it encodes");
+        }
+        assert_eq!(encoded, expected, "what is encoded where it waits");
+        packet
     }
 
     fn next_event(&mut self) -> Option<String> {
@@ -169,6 +177,24 @@ impl Subject for Server {
 
     fn timeout(&self) -> Option<Instant> {
         self.session.poll_timeout()
+    }
+}
+
+impl Server {
+    /// Returns what a twin of the session encodes next.
+    fn encode_next(&self, now: Instant) -> Option<Vec<u8>> {
+        let (mut pool, mut out) = (MessagePool::new(8), Vec::new());
+        let mut twin = self.session.clone();
+        let encoded = twin.encode_next(&mut pool, &mut Vec::new(), &mut out, now)?;
+        if let Encoded::Publish(Some(payload)) = encoded.expect("it encodes") {
+            out.extend_from_slice(&payload);
+        }
+        assert_eq!(twin.queue_status(), {
+            let mut other = self.session.clone();
+            let _ = other.poll_packet(now);
+            other.queue_status()
+        });
+        Some(out)
     }
 }
 
