@@ -222,7 +222,9 @@ impl Core {
         let arrived = self.moves.note_arrived(session, worker);
         for (message, target) in arrived.held {
             let parcel = target.held_as.map(|number| self.own_parcel(number));
+            self.unpack(parcel);
             self.deliver(message, target, worker, now);
+            self.unpack(None);
             self.write_taken(parcel);
         }
         if let Some(complete) = arrived.complete {

@@ -73,6 +73,9 @@ pub(super) struct Journal {
     /// Connections from which nothing is read until the store has caught up.
     paused: VecDeque<ConnectionId>,
     parcels: u64,
+    /// What the message that is being handled came in: if it is passed on, it keeps its place among
+    /// those of the worker that sent it.
+    origin: Option<ParcelNumber>,
 }
 
 /// An acknowledgement that waits.
@@ -97,6 +100,7 @@ impl Journal {
             letters: VecDeque::new(),
             paused: VecDeque::new(),
             parcels: 0,
+            origin: None,
         }
     }
 
@@ -473,10 +477,16 @@ impl Core {
         };
         self.journal.record(StoreOperation::Parcel {
             parcel,
+            origin: self.journal.origin.unwrap_or(parcel),
             message: message.clone(),
             targets,
         });
         Some(parcel)
+    }
+
+    /// What is written from here on came in this parcel, or in none.
+    pub(super) fn unpack(&mut self, parcel: Option<ParcelNumber>) {
+        self.journal.origin = parcel;
     }
 
     /// Names a parcel of this worker.

@@ -217,12 +217,14 @@ impl Core {
         let mut targets = letter.targets.drain(..);
         let mut count: usize = 0;
         for item in letter.items.drain(..) {
+            self.unpack(item.parcel);
             for target in targets.by_ref().take(item.targets.saturating_sub(1)) {
                 self.deliver(item.message.clone(), target, from, now);
             }
             if let Some(target) = targets.next() {
                 self.deliver(item.message, target, from, now);
             }
+            self.unpack(None);
             self.write_taken(item.parcel);
             count = count.saturating_add(1);
         }

@@ -33,6 +33,7 @@ pub(super) mod kind {
     pub(in crate::journal) const RETAINED_REMOVED: u8 = 0x42;
     pub(in crate::journal) const PARCEL: u8 = 0x43;
     pub(in crate::journal) const PARCEL_TAKEN: u8 = 0x44;
+    pub(in crate::journal) const PARCEL_PASSED_ON: u8 = 0x45;
     pub(in crate::journal) const TOTALS: u8 = 0x80;
 }
 

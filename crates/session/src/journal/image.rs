@@ -53,6 +53,9 @@ pub enum StoreOperation {
     Parcel {
         /// Names it.
         parcel: ParcelNumber,
+        /// The first that the message was in: another one if its session has gone elsewhere, and it
+        /// follows. What comes from one worker goes by this in its order.
+        origin: ParcelNumber,
         /// The message.
         message: Message,
         /// The sessions, by the keys that the server calls them, and how they get it.
@@ -71,7 +74,15 @@ pub enum StoreOperation {
 pub struct StoreImage {
     sessions: BTreeMap<SessionNumber, SessionRecord>,
     retained: BTreeMap<Box<str>, Kept>,
-    parcels: BTreeMap<ParcelNumber, (Message, Vec<(u64, DeliveryOptions)>)>,
+    parcels: BTreeMap<ParcelNumber, Parcel>,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Parcel {
+    origin: ParcelNumber,
+    message: Message,
+    targets: Vec<(u64, DeliveryOptions)>,
 }
 
 /// What is retained under a topic, or that nothing is.
@@ -117,10 +128,16 @@ impl StoreImage {
             StoreOperation::RetainedRemoved { topic, version } => self.retain(topic, version, None),
             StoreOperation::Parcel {
                 parcel,
+                origin,
                 message,
                 targets,
             } => {
-                self.parcels.insert(parcel, (message, targets));
+                let sent = Parcel {
+                    origin,
+                    message,
+                    targets,
+                };
+                self.parcels.insert(parcel, sent);
             }
             StoreOperation::ParcelTaken { parcel } => {
                 self.parcels.remove(&parcel);
@@ -157,7 +174,8 @@ impl StoreImage {
     /// holds from then on.
     ///
     /// Of two sessions of one client the later holds: the end of the other one got lost. What was on
-    /// its way between workers arrives, as far as `limits` allow a queue to grow. Keys and versions of
+    /// its way between workers arrives, behind what is there and what came from one worker in its order, as
+    /// far as `limits` allow a queue to grow. Keys and versions of
     /// the server that is gone mean nothing any more.
     pub fn recover(&mut self, limits: &Limits, now: Instant) -> Recovered {
         let mut newest: BTreeMap<Box<str>, SessionNumber> = BTreeMap::new();
@@ -171,7 +189,13 @@ impl StoreImage {
             .iter()
             .map(|(number, record)| (record.key, *number))
             .collect();
-        for (_, (message, targets)) in core::mem::take(&mut self.parcels) {
+        let parcels = core::mem::take(&mut self.parcels).into_values();
+        let mut parcels: Vec<Parcel> = parcels.collect();
+        parcels.sort_by_key(|parcel| parcel.origin);
+        for Parcel {
+            message, targets, ..
+        } in parcels
+        {
             for (key, options) in targets {
                 let number = keys.get(&key);
                 let record = number.and_then(|number| self.sessions.get_mut(number));

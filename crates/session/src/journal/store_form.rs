@@ -31,6 +31,7 @@ impl StoreOperation {
     /// | 0x42 retained removed | version, topic |
     /// | 0x43 parcel | worker, number, count, for each target its key and delivery, message |
     /// | 0x44 parcel taken | worker, number |
+    /// | 0x45 parcel passed on | worker and number of the origin, then as 0x43 |
     ///
     /// A change is one of these, or the record of an [`Operation`]:
     ///
@@ -71,9 +72,13 @@ impl StoreOperation {
             }
             Self::Parcel {
                 parcel,
+                origin,
                 message,
                 targets,
-            } => out.record(kind::PARCEL, |out| {
+            } => out.record(kind_of_parcel(*parcel, *origin), |out| {
+                if origin != parcel {
+                    write_parcel(out, *origin);
+                }
                 write_parcel(out, *parcel);
                 out.number(u64::try_from(targets.len()).unwrap_or(u64::MAX));
                 for (key, options) in targets {
@@ -126,11 +131,19 @@ impl StoreOperation {
                 version: body.number()?,
                 topic: read_rest(&mut body, "topic")?,
             },
-            kind::PARCEL => {
-                let parcel = read_parcel(&mut body)?;
+            kind::PARCEL | kind::PARCEL_PASSED_ON => {
+                let origin = read_parcel(&mut body)?;
+                let parcel = match record.kind {
+                    kind::PARCEL_PASSED_ON => read_parcel(&mut body)?,
+                    _ => origin,
+                };
+                if kind_of_parcel(parcel, origin) != record.kind {
+                    return Err(FormatError::OutOfRange { field: "origin" });
+                }
                 let targets = read_targets(&mut body)?;
                 Self::Parcel {
                     parcel,
+                    origin,
                     targets,
                     message: read_message(&mut body)?,
                 }
@@ -334,6 +347,13 @@ impl SessionRecord {
             }
         }
         Ok(session)
+    }
+}
+
+fn kind_of_parcel(parcel: ParcelNumber, origin: ParcelNumber) -> u8 {
+    match parcel == origin {
+        true => kind::PARCEL,
+        false => kind::PARCEL_PASSED_ON,
     }
 }
 

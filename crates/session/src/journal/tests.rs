@@ -684,8 +684,9 @@ fn any_store_operation() -> impl Strategy<Value = StoreOperation> {
         4 => (1_u64..4, any_change()).prop_map(|(number, change)| StoreOperation::Session { session: SessionNumber(number), change }),
         1 => (any_message(), moment, 0_u64..9).prop_map(|(message, expires_at, version)| StoreOperation::Retained { message, expires_at, version }),
         1 => ("[a-c]{1,5}", 0_u64..9).prop_map(|(topic, version)| StoreOperation::RetainedRemoved { topic: topic.into(), version }),
-        1 => (parcel(), any_message(), targets).prop_map(|(parcel, message, targets)| StoreOperation::Parcel {
+        1 => (parcel(), parcel(), any_message(), targets).prop_map(|(parcel, origin, message, targets)| StoreOperation::Parcel {
             parcel,
+            origin,
             message,
             targets: targets.into_iter().map(|(key, qos)| (key, options(QoS::from_u8(qos).expect("1 or 2")))).collect(),
         }),
@@ -708,6 +709,7 @@ fn of_two_sessions_of_a_client_the_later_is_recovered_and_parcels_arrive() {
     let parcel = |number| ParcelNumber { worker: 0, number };
     let sent = |number, key, words: &str| StoreOperation::Parcel {
         parcel: parcel(number),
+        origin: parcel(number),
         message: message(words),
         targets: [(key, options(QoS::AtLeastOnce))].into(),
     };
@@ -733,6 +735,46 @@ fn of_two_sessions_of_a_client_the_later_is_recovered_and_parcels_arrive() {
     );
     // Nothing is left that would change it once more.
     assert_eq!(image.recover(&Limits::default(), at(0.0)), recovered);
+}
+
+#[test]
+fn what_one_worker_sent_is_recovered_in_its_order_though_some_of_it_was_passed_on() {
+    // v5 MQTT-4.6.0-6; v3.1.1 MQTT-4.6.0-6
+    let mut image = StoreImage::new();
+    let begun = Change::Begun {
+        client_id: "c".into(),
+        identity: None,
+        key: 7,
+    };
+    let session = SessionNumber(1);
+    let operation = StoreOperation::Session {
+        session,
+        change: begun,
+    };
+    assert_eq!(image.apply(operation), Ok(()));
+    let parcel = |worker, number| ParcelNumber { worker, number };
+    for (parcel, origin, words) in [
+        // Worker 1 sent these two; the first went by the old place of the session, with worker 2.
+        (parcel(1, 2), parcel(1, 2), "q1 a=second"),
+        (parcel(2, 1), parcel(1, 1), "q1 a=first"),
+        (parcel(0, 9), parcel(0, 9), "q1 a=from-elsewhere"),
+    ] {
+        let operation = StoreOperation::Parcel {
+            parcel,
+            origin,
+            message: message(words),
+            targets: [(7, options(QoS::AtLeastOnce))].into(),
+        };
+        assert_eq!(image.apply(operation), Ok(()));
+    }
+    let recovered = image.recover(&Limits::default(), at(0.0));
+    let mut state = SessionState::default();
+    for words in ["q1 a=from-elsewhere", "q1 a=first", "q1 a=second"] {
+        let (options, limits) = (options(QoS::AtLeastOnce), Limits::default());
+        let queued = state.enqueue(message(words), options, &limits, at(0.0));
+        assert!(queued.is_ok());
+    }
+    assert_eq!(recovered.sessions[0].1.state, state);
 }
 
 #[test]
