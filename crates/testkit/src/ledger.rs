@@ -1,19 +1,23 @@
-//! What the wire shows of one sender: identifiers in flight, and the window of its peer.
+//! What the wire shows of one sender: identifiers in flight, the window of its peer, and the order of
+//! the answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mqttstack_codec::{Delivery, Packet, PacketId, PacketType, Publish, Shared};
 
 use crate::Contents;
 
-/// Keeps account of what one side has sent and not seen acknowledged, and finds fault with it.
+/// Keeps account of what one side has sent and not seen acknowledged, and finds fault with it and with
+/// the answers of its peer.
 ///
 /// It knows nothing of the sessions: it reads their packets, as a peer that trusts nobody would.
 ///
 /// # Specification
 ///
 /// v5 MQTT-2.2.1-2, v5 MQTT-2.2.1-3, v5 MQTT-2.2.1-4, v5 MQTT-3.3.1-1, v5 MQTT-3.3.4-7,
-/// v5 MQTT-3.3.4-9, v5 MQTT-4.3.3-4, v5 MQTT-4.3.3-6; v3.1.1 MQTT-2.3.1-2, v3.1.1 MQTT-2.3.1-4.
+/// v5 MQTT-3.3.4-9, v5 MQTT-4.3.3-4, v5 MQTT-4.3.3-6, v5 MQTT-4.6.0-2, v5 MQTT-4.6.0-3,
+/// v5 MQTT-4.6.0-4; v3.1.1 MQTT-2.3.1-2, v3.1.1 MQTT-2.3.1-4, v3.1.1 MQTT-4.6.0-2,
+/// v3.1.1 MQTT-4.6.0-3, v3.1.1 MQTT-4.6.0-4.
 #[derive(Clone, Debug, Default)]
 pub struct SendLedger {
     in_flight: BTreeMap<PacketId, InFlight>,
@@ -22,9 +26,42 @@ pub struct SendLedger {
     former: BTreeMap<PacketId, InFlight>,
     /// Messages sent on this connection and not done: what the Receive Maximum bounds.
     outstanding: BTreeSet<PacketId>,
+    /// What the peer has to answer on this connection, in the order of its messages.
+    unacknowledged: VecDeque<PacketId>,
+    unreceived: VecDeque<PacketId>,
+    /// What PUBREC has come for on this connection and PUBREL has not been sent for, in the order of
+    /// the PUBRECs.
+    unreleased: VecDeque<PacketId>,
     receive_maximum: u16,
     connection: u64,
     has_store: bool,
+    /// What a crash has left in flight and was not seen on the wire, until the next connection.
+    unsent: Option<BTreeSet<PacketId>>,
+    doubt: Doubt,
+    /// Whether a message has left on this connection that is new: behind it none is sent again.
+    has_sent_new: bool,
+}
+
+/// Of which messages from before this connection nobody who reads the wire can say whether they were
+/// sent: they had an identifier, and waited until that was stored.
+#[derive(Clone, Debug, Default)]
+enum Doubt {
+    #[default]
+    None,
+    /// The broker has crashed, and this is what was left.
+    These(BTreeSet<PacketId>),
+    /// Another connection has ended.
+    All,
+}
+
+impl Doubt {
+    fn concerns(&self, id: PacketId) -> bool {
+        match self {
+            Self::None => false,
+            Self::These(ids) => ids.contains(&id),
+            Self::All => true,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -49,8 +86,14 @@ impl SendLedger {
     pub fn begin(&mut self, receive_maximum: u16, session_present: bool) {
         self.connection += 1;
         self.receive_maximum = receive_maximum;
-        self.outstanding.clear();
+        self.forget_connection();
         self.former.clear();
+        self.has_sent_new = false;
+        self.doubt = match (self.unsent.take(), session_present && self.has_store) {
+            (_, false) => Doubt::None,
+            (Some(unsent), true) => Doubt::These(unsent),
+            (None, true) => Doubt::All,
+        };
         if session_present {
             self.in_flight
                 .retain(|_, it| !matches!(it.stage, Stage::Requested(_)));
@@ -59,8 +102,15 @@ impl SendLedger {
         }
     }
 
+    fn forget_connection(&mut self) {
+        self.outstanding.clear();
+        self.unacknowledged.clear();
+        self.unreceived.clear();
+        self.unreleased.clear();
+    }
+
     /// The sender's messages wait for a store before they leave: the first that is seen of one may be
-    /// a repeat.
+    /// a repeat, if a connection or the sender has ended meanwhile.
     pub const fn expect_store(&mut self) {
         self.has_store = true;
     }
@@ -78,7 +128,7 @@ impl SendLedger {
     /// The sender has stopped, and goes on with these contents of its session. Returns the
     /// identifiers of messages that it has in flight and has never sent.
     pub fn on_crash(&mut self, contents: &Contents) -> Vec<PacketId> {
-        self.outstanding.clear();
+        self.forget_connection();
         let mut known = std::mem::take(&mut self.in_flight);
         known.append(&mut self.former);
         let connection = self.connection;
@@ -94,7 +144,9 @@ impl SendLedger {
             let stage = Stage::Released;
             self.in_flight.insert(*id, InFlight { stage, connection });
         }
-        unsent.into_iter().map(|(id, _)| *id).collect()
+        let unsent: Vec<PacketId> = unsent.into_iter().map(|(id, _)| *id).collect();
+        self.unsent = Some(unsent.iter().copied().collect());
+        unsent
     }
 
     /// Returns the messages of QoS 2 that have not been answered: identifier and payload.
@@ -110,7 +162,7 @@ impl SendLedger {
     /// The sender begins a new session, and has not told its peer.
     pub fn clear(&mut self) {
         self.former.append(&mut self.in_flight);
-        self.outstanding.clear();
+        self.forget_connection();
     }
 
     /// Returns whether nothing waits for an answer.
@@ -133,21 +185,7 @@ impl SendLedger {
             Packet::Unsubscribe(unsubscribe) => {
                 self.on_request_sent(unsubscribe.packet_id, PacketType::UnsubAck)
             }
-            Packet::PubRel(ack) => match self.in_flight.get_mut(&ack.packet_id) {
-                None if self.has_store => {
-                    // It had an identifier, and was given up before it left.
-                    let (stage, connection) = (Stage::Released, self.connection);
-                    let released = InFlight { stage, connection };
-                    self.in_flight.insert(ack.packet_id, released);
-                    Ok(())
-                }
-                Some(InFlight {
-                    stage: Stage::Released,
-                    ..
-                })
-                | None => Ok(()),
-                Some(other) => Err(format!("PUBREL {} amid {other:?}", ack.packet_id)),
-            },
+            Packet::PubRel(ack) => self.on_pubrel_sent(ack.packet_id),
             Packet::Connect(_)
             | Packet::ConnAck(_)
             | Packet::PubAck(_)
@@ -160,6 +198,25 @@ impl SendLedger {
             | Packet::Disconnect(_)
             | Packet::Auth(_) => Ok(()),
         }
+    }
+
+    fn on_pubrel_sent(&mut self, id: PacketId) -> Result<(), String> {
+        match self.in_flight.get(&id) {
+            None if self.doubt.concerns(id) => {
+                // It had an identifier, and was given up before it left.
+                let (stage, connection) = (Stage::Released, self.connection);
+                let released = InFlight { stage, connection };
+                self.in_flight.insert(id, released);
+            }
+            Some(InFlight {
+                stage: Stage::Released,
+                ..
+            })
+            | None => {}
+            Some(other) => return Err(format!("PUBREL {id} amid {other:?}")),
+        }
+        // What was released on an earlier connection has no place in the order of this one.
+        in_turn(&mut self.unreleased, id, PacketType::PubRel)
     }
 
     fn on_publish_sent(&mut self, publish: &Publish<Shared>) -> Result<(), String> {
@@ -189,10 +246,15 @@ impl SendLedger {
                     return Err(format!("{publish:?} repeats {known:?}"));
                 }
             }
-            None if dup && !self.has_store => {
+            None if dup && (self.has_sent_new || !self.doubt.concerns(id)) => {
                 return Err(format!("DUP in a first {publish:?}"));
             }
             None => {}
+        }
+        self.has_sent_new |= !dup;
+        match qos {
+            2 => self.unreceived.push_back(id),
+            _ => self.unacknowledged.push_back(id),
         }
         let stage = Stage::Published(qos, topic, payload);
         self.in_flight.insert(id, InFlight { stage, connection });
@@ -225,17 +287,25 @@ impl SendLedger {
     /// The peer acknowledges what it cannot have got.
     pub fn on_received(&mut self, packet: &Packet) -> Result<(), String> {
         match packet {
-            Packet::PubAck(ack) => self.end(ack.packet_id, PacketType::PubAck),
-            Packet::PubRec(ack) if ack.reason_code.is_error() => {
-                self.end(ack.packet_id, PacketType::PubRec)
+            Packet::PubAck(ack) => {
+                in_turn(&mut self.unacknowledged, ack.packet_id, PacketType::PubAck)?;
+                self.end(ack.packet_id, PacketType::PubAck)
             }
-            Packet::PubRec(ack) => match self.in_flight.get_mut(&ack.packet_id) {
-                Some(known) => {
-                    known.stage = Stage::Released;
-                    Ok(())
+            Packet::PubRec(ack) => {
+                let id = ack.packet_id;
+                in_turn(&mut self.unreceived, id, PacketType::PubRec)?;
+                if ack.reason_code.is_error() {
+                    return self.end(id, PacketType::PubRec);
                 }
-                None => Err(format!("PUBREC for {}, which is free", ack.packet_id)),
-            },
+                let Some(known) = self.in_flight.get_mut(&id) else {
+                    return Err(format!("PUBREC for {id}, which is free"));
+                };
+                known.stage = Stage::Released;
+                if !self.unreleased.contains(&id) {
+                    self.unreleased.push_back(id);
+                }
+                Ok(())
+            }
             Packet::PubComp(ack) => self.end(ack.packet_id, PacketType::PubComp),
             Packet::SubAck(ack) => self.end(ack.packet_id, PacketType::SubAck),
             Packet::UnsubAck(ack) => self.end(ack.packet_id, PacketType::UnsubAck),
@@ -269,6 +339,19 @@ impl SendLedger {
         } else {
             Err(format!("{} for {id} answers {known:?}", by.name()))
         }
+    }
+}
+
+/// Strikes out what is answered, which has to be the first of those that wait; what does not wait, as it
+/// was answered before, is nobody's turn.
+fn in_turn(waiting: &mut VecDeque<PacketId>, id: PacketId, by: PacketType) -> Result<(), String> {
+    match waiting.iter().position(|it| *it == id) {
+        Some(0) => {
+            waiting.pop_front();
+            Ok(())
+        }
+        Some(_) => Err(format!("{} {id} out of turn: {waiting:?}", by.name())),
+        None => Ok(()),
     }
 }
 
@@ -388,5 +471,65 @@ mod tests {
         ledger.on_received(&Packet::PubComp(Ack::new(id))).unwrap();
         assert!(ledger.is_empty());
         ledger.on_sent(&publish(1, 1, false, "y")).unwrap();
+    }
+
+    #[test]
+    fn answers_out_of_turn_are_found() {
+        // v5 MQTT-4.6.0-2, v5 MQTT-4.6.0-3, v5 MQTT-4.6.0-4; v3.1.1 MQTT-4.6.0-2..4
+        let ack = |id| Ack::new(PacketId::new(id).expect("not 0"));
+        for is_in_turn in [true, false] {
+            let [first, second] = if is_in_turn { [1, 2] } else { [2, 1] };
+            for qos in [1, 2] {
+                let mut ledger = ledger();
+                ledger.on_sent(&publish(1, qos, false, "x")).unwrap();
+                ledger.on_sent(&publish(2, qos, false, "y")).unwrap();
+                let answer = match qos {
+                    1 => Packet::PubAck(ack(first)),
+                    _ => Packet::PubRec(ack(first)),
+                };
+                assert_eq!(
+                    ledger.on_received(&answer).is_ok(),
+                    is_in_turn,
+                    "{answer:?}"
+                );
+            }
+            let mut ledger = ledger();
+            for id in [1, 2] {
+                ledger.on_sent(&publish(id, 2, false, "x")).unwrap();
+                ledger.on_received(&Packet::PubRec(ack(id))).unwrap();
+            }
+            let sent = ledger.on_sent(&Packet::PubRel(ack(first)));
+            assert_eq!(sent.is_ok(), is_in_turn, "PUBREL {first}");
+            if is_in_turn {
+                ledger.on_sent(&Packet::PubRel(ack(second))).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_first_may_be_a_repeat_only_where_a_crash_or_a_new_connection_leaves_it_in_doubt() {
+        use Doubt::{All, None as Certain, These};
+        let ids = |ids: &[u16]| ids.iter().filter_map(|id| PacketId::new(*id)).collect();
+        // What is in doubt, what was sent since, whether the repeat of message 3 is fine then.
+        for (doubt, before, is_fine) in [
+            (Certain, None, false),
+            (These(ids(&[3])), None, true),
+            (These(ids(&[4])), None, false),
+            (These(ids(&[3])), Some(publish(5, 1, false, "y")), false),
+            (All, None, true),
+            (All, Some(publish(5, 1, true, "y")), true),
+            (All, Some(publish(5, 1, false, "y")), false),
+        ] {
+            for qos in [1, 2] {
+                let mut ledger = ledger();
+                ledger.expect_store();
+                ledger.doubt = doubt.clone();
+                if let Some(before) = &before {
+                    ledger.on_sent(before).unwrap();
+                }
+                let sent = ledger.on_sent(&publish(3, qos, true, "x"));
+                assert_eq!(sent.is_ok(), is_fine, "{doubt:?} {before:?}");
+            }
+        }
     }
 }

@@ -225,6 +225,21 @@ impl Model {
         groups.into_values().collect()
     }
 
+    /// Returns whether each shared group that a client is in, and whose filter matches, has another
+    /// member.
+    #[must_use]
+    pub fn has_heirs(&self, client_id: &str, topic: &str) -> bool {
+        let own = self.sessions.get(client_id);
+        let mut shared = own
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .filter(|filter| group_filter(filter).is_some_and(|filter| matches(filter, topic)));
+        shared.all(|filter| {
+            let mut members = self.sessions.iter();
+            members.any(|(other, filters)| other != client_id && filters.contains_key(filter))
+        })
+    }
+
     fn stored(&self, now: Instant) -> impl Iterator<Item = Publication<'_>> {
         let stored = self.retained.iter();
         let stored = stored.map(|(topic, (payload, qos, expires_at))| Publication {
@@ -343,6 +358,10 @@ mod tests {
         assert_eq!(names(&routed.copies), ["3"]);
         assert_eq!(routed.groups.len(), 1);
         assert_eq!(names(&routed.groups[0]), ["1", "2"]);
+        assert!(model.has_heirs("1", "t") && model.has_heirs("3", "t"));
+        assert!(model.has_heirs("1", "elsewhere"));
+        model.end_session("2");
+        assert!(!model.has_heirs("1", "t"));
     }
 
     const PUBLICATION: Publication<'static> = Publication {

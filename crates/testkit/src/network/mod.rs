@@ -670,8 +670,12 @@ impl Network {
         let client_id = self.stations[index].core.client_id().to_owned();
         for packet in packets {
             let ledger = self.server_ledgers.entry(client_id.clone()).or_default();
+            if self.store.is_some() {
+                ledger.expect_store();
+            }
             // Answers that have waited for the store may leave when the client has been let in
-            // elsewhere: they tell nothing of the session that is there now.
+            // elsewhere: what they say is stored, and they tell nothing of the session that is there
+            // now.
             let (owner, is_resumed) = self.let_in.get(&client_id).copied().unzip();
             let is_here = owner.is_none_or(|owner| owner == link);
             if let Packet::ConnAck(connack) = &packet
@@ -681,15 +685,11 @@ impl Network {
                 // A CONNACK of 3.1 does not say it.
                 ledger.begin(receive_maximum, is_resumed.unwrap_or_default());
             }
-            if self.store.is_some() {
-                ledger.expect_store();
-            }
             let is_first = ledger.is_first(&packet);
-            let sent = match ledger.on_sent(&packet) {
-                Ok(()) if !is_here && matches!(packet, Packet::Publish(_) | Packet::PubRel(_)) => {
-                    Err(format!("{packet:?} for a session that is elsewhere"))
-                }
-                sent => sent,
+            let sent = match (&packet, is_here) {
+                (Packet::Publish(_), false) => Err(format!("{packet:?} of a session elsewhere")),
+                (_, false) => Ok(()),
+                (_, true) => ledger.on_sent(&packet),
             };
             if let Err(fault) = sent {
                 self.fault(format!("broker to client {index}: {fault}"));

@@ -427,9 +427,12 @@ impl World {
         } = consequence;
         if ends_session && let Some(index) = index_of(&client_id) {
             self.note(|| format!("the session of client {index} is over"));
+            let is_certain = !is_vague && !self.settings.is_tight();
+            let model = &self.model;
+            let has_heirs = |topic: &str| is_certain && model.has_heirs(&client_id, topic);
+            self.accounts.forgive(index, has_heirs);
             self.model.end_session(&client_id);
             self.promises.on_session_over(&client_id);
-            self.accounts.forgive(index);
         }
         let Some(will) = will else { return };
         self.report.wills += 1;

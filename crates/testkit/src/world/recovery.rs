@@ -69,6 +69,8 @@ impl World {
             self.on_consequence(Consequence {
                 client_id,
                 ends_session: true,
+                // What it had for its groups may be lost with it: nobody was told that it was there.
+                is_vague: true,
                 ..Consequence::default()
             });
         }

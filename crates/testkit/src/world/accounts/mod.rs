@@ -284,14 +284,27 @@ impl Accounts {
         }
     }
 
-    /// The session of a client is over, and with it what it was owed.
-    pub(super) fn forgive(&mut self, index: usize) {
+    /// The session of a client is over, and with it what it was owed. What shared groups have given to
+    /// it goes to somebody else, if `has_heirs` says for a topic that each of them has another member:
+    /// at QoS 1, for of what has begun at QoS 2 nobody knows whether it arrived, and at QoS 0 nothing
+    /// is kept.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-4.8.2-5, v5 U-32.
+    pub(super) fn forgive(&mut self, index: usize, has_heirs: impl Fn(&str) -> bool) {
         for account in self.clients[index].copies.values_mut() {
             account.forgive();
             account.owed = account.sent;
         }
         self.may_hand_on(Some(index));
-        self.forgive_groups();
+        for shared in self.shared.values_mut() {
+            let mut copies = shared.copies.iter();
+            let is_kept = copies.all(|(_, copy)| copy.qos == QoS::AtLeastOnce);
+            if !(is_kept && has_heirs(&shared.topic)) {
+                shared.account.forgive();
+            }
+        }
     }
 
     /// What a client was sent as a member of a shared group may go to another member, if its session
