@@ -475,7 +475,8 @@ mod tests {
 
     #[test]
     fn answers_out_of_turn_are_found() {
-        // v5 MQTT-4.6.0-2, v5 MQTT-4.6.0-3, v5 MQTT-4.6.0-4; v3.1.1 MQTT-4.6.0-2..4
+        // v5 MQTT-4.6.0-2, v5 MQTT-4.6.0-3, v5 MQTT-4.6.0-4
+        // v3.1.1 MQTT-4.6.0-2, v3.1.1 MQTT-4.6.0-3, v3.1.1 MQTT-4.6.0-4
         let ack = |id| Ack::new(PacketId::new(id).expect("not 0"));
         for is_in_turn in [true, false] {
             let [first, second] = if is_in_turn { [1, 2] } else { [2, 1] };

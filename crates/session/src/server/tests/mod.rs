@@ -1,8 +1,12 @@
 //! The server role against the statements of the standards.
 
+mod authentication;
 mod connect;
-mod messages;
+mod ending;
+mod queue;
+mod receiving;
 mod requests;
+mod sending;
 
 use alloc::sync::Arc;
 use std::{
@@ -69,6 +73,17 @@ fn check_connected(limits: Limits, connect: &str, script: Script<'_>) {
         stored: SessionState::new(),
     };
     testing::run(&mut server, script);
+}
+
+fn connected(limits: &Limits) -> Session {
+    let mut session = Session::new(Arc::new(limits.clone()), at(0.0));
+    let connect = Packet::Connect(testing::connect("id=c"));
+    session.handle_packet(connect, at(0.0)).expect("accepted");
+    session
+        .accept(Acceptance::default(), at(0.0))
+        .expect("fits");
+    while session.poll_packet(at(0.0)).is_some() {}
+    session
 }
 
 fn codes(words: &str) -> Vec<ReasonCode> {
