@@ -59,11 +59,17 @@ pub enum Fault {
     EarlyPubrel,
     /// PUBCOMP is sent before it is stored that the identifier was released.
     EarlyPubcomp,
+    /// PUBACK is sent as soon as a message is acknowledged, whichever came before it.
+    PubackOutOfTurn,
+    /// PUBREC is sent as soon as a message is acknowledged, whichever came before it.
+    PubrecOutOfTurn,
+    /// The last PUBREL that waits for the store is sent first.
+    PubrelOutOfTurn,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::FreeAtPubrec,
         Self::ForgetReceived,
         Self::DeliverRepeat,
@@ -90,6 +96,9 @@ impl Fault {
         Self::EarlyPubrec,
         Self::EarlyPubrel,
         Self::EarlyPubcomp,
+        Self::PubackOutOfTurn,
+        Self::PubrecOutOfTurn,
+        Self::PubrelOutOfTurn,
     ];
 }
 

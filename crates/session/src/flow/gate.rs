@@ -5,7 +5,10 @@ use alloc::{boxed::Box, collections::VecDeque};
 use mqttstack_codec::{PacketId, ReasonCode};
 
 use super::responses::AckKind;
-use crate::journal::{Journal, OperationSequence};
+use crate::{
+    fault::{self, Fault},
+    journal::{Journal, OperationSequence},
+};
 
 /// Packets of one connection that would promise what is not stored yet, in their order.
 ///
@@ -47,7 +50,11 @@ impl Gate {
         if self.answers.is_empty() && journal.is_stored(after) {
             return Some(answer);
         }
-        self.answers.push_back((after, answer));
+        if fault::is_on(Fault::PubrelOutOfTurn) && answer.kind == AckKind::PubRel {
+            self.answers.push_front((after, answer));
+        } else {
+            self.answers.push_back((after, answer));
+        }
         None
     }
 

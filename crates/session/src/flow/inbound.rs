@@ -522,7 +522,9 @@ impl Debts {
             Decision::Forgiven => true,
         };
         if !is_due {
-            return None;
+            let may_overtake =
+                fault::is_on(Fault::PubackOutOfTurn) || fault::is_on(Fault::PubrecOutOfTurn);
+            return may_overtake.then(|| self.pop_out_of_turn(journal))?;
         }
         let first = self.owed.pop_front()?;
         self.first_owed = self.first_owed.wrapping_add(1);
@@ -530,6 +532,25 @@ impl Debts {
             self.open = None;
         }
         Some(first)
+    }
+
+    /// Takes one out whose turn has not come, which is a [fault](crate::fault).
+    fn pop_out_of_turn(&mut self, journal: &Journal) -> Option<Owed> {
+        let overtakes = |owed: &Owed| match (&owed.decision, owed.qos) {
+            (Decision::Open | Decision::Forgiven, _) => false,
+            (Decision::Made { after, .. }, QoS::ExactlyOnce) => {
+                fault::is_on(Fault::PubrecOutOfTurn) && journal.is_stored(*after)
+            }
+            (Decision::Made { after, .. }, QoS::AtMostOnce | QoS::AtLeastOnce) => {
+                fault::is_on(Fault::PubackOutOfTurn) && journal.is_stored(*after)
+            }
+        };
+        let owed = self.owed.iter_mut().find(|owed| overtakes(owed))?;
+        Some(Owed {
+            packet_id: owed.packet_id,
+            qos: owed.qos,
+            decision: core::mem::replace(&mut owed.decision, Decision::Forgiven),
+        })
     }
 
     /// Returns the oldest acknowledgement for an identifier that is open; it is about to be decided.
