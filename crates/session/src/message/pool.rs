@@ -18,6 +18,8 @@ use super::{Body, Expiry, Inner, Message, fill};
 pub struct MessagePool {
     /// Nobody else holds any of them.
     spare: Vec<Message>,
+    /// How many of them have not been needed since the last [`rest`](Self::rest).
+    unused: usize,
     maximum: usize,
 }
 
@@ -27,6 +29,7 @@ impl MessagePool {
     pub const fn new(maximum: usize) -> Self {
         Self {
             spare: Vec::new(),
+            unused: 0,
             maximum,
         }
     }
@@ -54,7 +57,18 @@ impl MessagePool {
     /// messages come in at one place and end at another, it would all gather at the other.
     pub fn take_spare(&mut self, count: usize) -> impl Iterator<Item = Message> + '_ {
         let first = self.spare.len().saturating_sub(count);
+        self.unused = self.unused.min(first);
         self.spare.drain(first..)
+    }
+
+    /// Gives the memory back that no message has needed since the last call; call it at intervals.
+    pub fn rest(&mut self) {
+        let needed = self.spare.len().saturating_sub(self.unused);
+        self.spare.truncate(needed);
+        if self.spare.capacity() > needed.saturating_mul(4) {
+            self.spare.shrink_to(needed.saturating_mul(2));
+        }
+        self.unused = needed;
     }
 
     /// Makes a message, in the memory of an earlier one if there is any.
@@ -62,6 +76,7 @@ impl MessagePool {
         if let Some(mut message) = self.spare.pop()
             && let Some(place) = Arc::get_mut(&mut message.0)
         {
+            self.unused = self.unused.min(self.spare.len());
             *place = inner;
             return message;
         }
@@ -79,6 +94,7 @@ impl MessagePool {
     ) -> Option<Message> {
         let topic_len = u16::try_from(topic.len()).ok()?;
         let mut message = self.spare.pop()?;
+        self.unused = self.unused.min(self.spare.len());
         let inner = Arc::get_mut(&mut message.0)?;
         let Body::Inline { len, bytes } = &mut inner.body else {
             return None;
@@ -95,5 +111,29 @@ impl MessagePool {
         inner.presence = Presence::default();
         inner.expiry = Expiry::Never;
         Some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_no_message_needs_is_given_back() {
+        let mut pool = MessagePool::new(100);
+        let message = || Message::builder("a", "x").build().expect("fits");
+        for _ in 0..100 {
+            pool.put(message());
+        }
+        pool.rest();
+        assert_eq!(pool.spare(), 100, "they have just come");
+        // Thirty are needed at a time.
+        let busy: Vec<Message> = (0..30).map_while(|_| pool.spare.pop()).collect();
+        pool.unused = pool.unused.min(pool.spare());
+        busy.into_iter().for_each(|message| pool.put(message));
+        pool.rest();
+        assert_eq!(pool.spare(), 30);
+        pool.rest();
+        assert_eq!((pool.spare(), pool.spare.capacity()), (0, 0));
     }
 }
