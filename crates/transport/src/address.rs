@@ -16,6 +16,8 @@ pub enum PeerAddress {
     Unix(Box<Path>),
     /// A stream in memory; the number tells pairs apart in logs.
     Memory(u64),
+    /// Not known, or [no longer](crate::Stream::forget_peer).
+    Unknown,
 }
 
 impl PeerAddress {
@@ -26,7 +28,7 @@ impl PeerAddress {
             Self::Ip(address) => Some(address.ip()),
             #[cfg(all(unix, feature = "unix"))]
             Self::Unix(_) => None,
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Unknown => None,
         }
     }
 
@@ -37,7 +39,7 @@ impl PeerAddress {
             Self::Ip(address) => Some(*address),
             #[cfg(all(unix, feature = "unix"))]
             Self::Unix(_) => None,
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Unknown => None,
         }
     }
 
@@ -49,6 +51,7 @@ impl PeerAddress {
             #[cfg(all(unix, feature = "unix"))]
             Self::Unix(_) => true,
             Self::Memory(_) => true,
+            Self::Unknown => false,
         }
     }
 }
@@ -60,6 +63,7 @@ impl fmt::Display for PeerAddress {
             #[cfg(all(unix, feature = "unix"))]
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Memory(pair) => write!(f, "memory:{pair}"),
+            Self::Unknown => f.write_str("unknown"),
         }
     }
 }

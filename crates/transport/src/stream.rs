@@ -154,6 +154,11 @@ pub trait Stream: Send {
 
     /// Returns what is known of the other end; layers add to it while the handshake runs.
     fn peer(&self) -> &Peer;
+
+    /// The owner knows what it wants to know of the peer: a stream may let go of it, and say from now
+    /// on that the peer is at an [unknown](PeerAddress::Unknown) address. Where there are many
+    /// connections that is a good part of what each takes.
+    fn forget_peer(&mut self) {}
 }
 
 /// How far the opening of a connection has come.
@@ -182,6 +187,9 @@ pub struct Peer {
     #[cfg(feature = "websocket")]
     pub websocket: Option<Box<crate::WebSocketFacts>>,
 }
+
+/// A peer of which nothing is known any more.
+pub(crate) static FORGOTTEN: Peer = Peer::new(PeerAddress::Unknown);
 
 impl Peer {
     /// Creates the facts about a peer of which only the address is known.
@@ -263,5 +271,9 @@ impl<S: Stream + ?Sized> Stream for Box<S> {
 
     fn peer(&self) -> &Peer {
         (**self).peer()
+    }
+
+    fn forget_peer(&mut self) {
+        (**self).forget_peer();
     }
 }

@@ -8,13 +8,14 @@ use std::{
 use mio::event::Source;
 use socket2::SockRef;
 
-use crate::{Handshake, Peer, PeerAddress, Stream, TcpOptions, TransportError};
+use crate::{Handshake, Peer, PeerAddress, Stream, TcpOptions, TransportError, stream::FORGOTTEN};
 
 /// A TCP connection.
 #[derive(Debug)]
 pub struct TcpStream {
     socket: mio::net::TcpStream,
-    peer: Peer,
+    /// Until the owner wants it no longer.
+    peer: Option<Box<Peer>>,
     is_established: bool,
 }
 
@@ -40,7 +41,7 @@ impl TcpStream {
         match open() {
             Ok(socket) => Ok(Self {
                 socket,
-                peer,
+                peer: Some(Box::new(peer)),
                 is_established: false,
             }),
             Err(error) => Err(TransportError::at(&peer.address, &error)),
@@ -57,7 +58,7 @@ impl TcpStream {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket: mio::net::TcpStream::from_std(socket),
-            peer,
+            peer: Some(Box::new(peer)),
             is_established: true,
         })
     }
@@ -66,7 +67,7 @@ impl TcpStream {
     pub(crate) fn connecting(socket: net::TcpStream, address: SocketAddr) -> Self {
         Self {
             socket: mio::net::TcpStream::from_std(socket),
-            peer: Peer::new(address.into()),
+            peer: Some(Box::new(Peer::new(address.into()))),
             is_established: false,
         }
     }
@@ -81,7 +82,7 @@ impl TcpStream {
         let _ = options.apply_to_accepted(SockRef::from(&socket));
         Self {
             socket,
-            peer: Peer::new(address.into()),
+            peer: Some(Box::new(Peer::new(address.into()))),
             is_established: true,
         }
     }
@@ -131,7 +132,7 @@ impl Stream for TcpStream {
         if self.is_established {
             return Ok(Handshake::Complete);
         }
-        let at_peer = |error: io::Error| TransportError::at(&self.peer.address, &error);
+        let at_peer = |error: io::Error| TransportError::at(&self.peer().address, &error);
         if let Some(error) = self.socket.take_error().map_err(at_peer)? {
             return Err(at_peer(error));
         }
@@ -166,7 +167,11 @@ impl Stream for TcpStream {
     }
 
     fn peer(&self) -> &Peer {
-        &self.peer
+        self.peer.as_deref().unwrap_or(&FORGOTTEN)
+    }
+
+    fn forget_peer(&mut self) {
+        self.peer = None;
     }
 }
 

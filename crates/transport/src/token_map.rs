@@ -1,6 +1,7 @@
 //! Values under the tokens that events carry, safe against events that come too late.
 
 use core::mem;
+use std::collections::BTreeSet;
 
 /// The name under which a source was registered, and which its events carry.
 ///
@@ -49,6 +50,10 @@ impl Token {
     const fn generation(self) -> usize {
         self.0 >> INDEX_BITS
     }
+
+    const fn is_of(self, generation: u32) -> bool {
+        generation as usize & GENERATION_MASK == self.generation()
+    }
 }
 
 /// A bounded collection that names its values with [`Token`]s.
@@ -72,23 +77,32 @@ impl Token {
 /// ```
 #[derive(Clone, Debug)]
 pub struct TokenMap<T> {
-    slots: Vec<Slot<T>>,
-    /// The place that was freed last; each free place knows the one freed before it.
-    free: Option<u32>,
+    pages: Vec<Page<T>>,
+    /// The pages that are not full, those without memory included. The lowest is filled first, so that
+    /// what stays after a storm is close together.
+    with_room: BTreeSet<usize>,
     len: usize,
     len_max: usize,
 }
 
+/// How many places are made, and given back, at once.
+const PAGE_LEN: usize = 64;
+
 #[derive(Clone, Debug)]
-struct Slot<T> {
+struct Page<T> {
+    /// None where the page was given back.
+    slots: Vec<Slot<T>>,
+    /// The place to fill next, which names the one after it; past the last place, a new one.
+    free: usize,
+    taken: usize,
+    /// What the next value of the page gets; it outlives the places.
     generation: u32,
-    state: State<T>,
 }
 
 #[derive(Clone, Debug)]
-enum State<T> {
-    Free { next: Option<u32> },
-    Taken(T),
+enum Slot<T> {
+    Free { next: usize },
+    Taken { generation: u32, value: T },
 }
 
 impl<T> TokenMap<T> {
@@ -96,12 +110,12 @@ impl<T> TokenMap<T> {
     pub const LEN_MAX: usize = INDEX_MASK; // Leaves out the last index, where the waker lives.
 
     /// Creates an empty map for at most `len_max` values, or [`LEN_MAX`](Self::LEN_MAX) if that is
-    /// less; it takes memory as it grows.
+    /// less. It takes memory as it grows, and gives back what nothing is left in.
     #[must_use]
     pub const fn new(len_max: usize) -> Self {
         Self {
-            slots: Vec::new(),
-            free: None,
+            pages: Vec::new(),
+            with_room: BTreeSet::new(),
             len: 0,
             len_max: if len_max < Self::LEN_MAX {
                 len_max
@@ -118,9 +132,10 @@ impl<T> TokenMap<T> {
         if self.len >= self.len_max {
             return None;
         }
-        let index = self.free.map_or(self.slots.len(), |index| index as usize);
-        let generation = self.slots.get(index).map_or(0, |slot| slot.generation);
-        Some(Token::new(index, generation as usize))
+        let number = self.with_room.first().copied().unwrap_or(self.pages.len());
+        let page = self.pages.get(number);
+        let (free, generation) = page.map_or((0, 0), |page| (page.free, page.generation));
+        Some(Token::new(number * PAGE_LEN + free, generation as usize))
     }
 
     /// Adds a value and returns its token.
@@ -129,79 +144,87 @@ impl<T> TokenMap<T> {
     ///
     /// The value, when the map is full.
     pub fn insert(&mut self, value: T) -> Result<Token, T> {
-        if self.len >= self.len_max {
+        let Some(token) = self.next_token() else {
             return Err(value);
+        };
+        let number = token.index() / PAGE_LEN;
+        if number == self.pages.len() {
+            self.pages.push(Page::new(0));
+            self.with_room.insert(number);
         }
-        let index = match self.free {
-            Some(index) => index as usize,
-            None => self.slots.len(),
-        };
-        let generation = match self.slots.get_mut(index) {
-            Some(slot) => {
-                if let State::Free { next } = slot.state {
-                    self.free = next;
-                }
-                slot.state = State::Taken(value);
-                slot.generation
+        if let Some(page) = self.pages.get_mut(number) {
+            page.insert(value);
+            self.len += 1;
+            if page.taken == PAGE_LEN {
+                self.with_room.remove(&number);
             }
-            None => {
-                self.slots.push(Slot {
-                    generation: 0,
-                    state: State::Taken(value),
-                });
-                0
-            }
-        };
-        self.len += 1;
-        Ok(Token::new(index, generation as usize))
+        }
+        Ok(token)
     }
 
     /// Takes a value out; its token stays without meaning for ever.
     pub fn remove(&mut self, token: Token) -> Option<T> {
-        let free = self.free;
-        let slot = self.slot_mut(token)?;
-        let State::Taken(value) = mem::replace(&mut slot.state, State::Free { next: free }) else {
-            return None; // Never: `slot_mut` finds taken places only.
-        };
-        slot.generation = slot.generation.wrapping_add(1);
-        self.free = u32::try_from(token.index()).ok();
+        let number = token.index() / PAGE_LEN;
+        let page = self.pages.get_mut(number)?;
+        let was_full = page.taken == PAGE_LEN;
+        let value = page.remove(token)?;
         self.len -= 1;
+        if was_full {
+            self.with_room.insert(number);
+        }
+        // The first page stays: whoever comes and goes alone makes no memory come and go.
+        if page.taken == 0 && number > 0 {
+            *page = Page::new(page.generation);
+        }
         Some(value)
     }
 
     /// Returns a value to change it.
     pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
-        match &mut self.slot_mut(token)?.state {
-            State::Taken(value) => Some(value),
-            State::Free { .. } => None,
+        let page = self.pages.get_mut(token.index() / PAGE_LEN)?;
+        match page.slots.get_mut(token.index() % PAGE_LEN)? {
+            Slot::Taken { generation, value } if token.is_of(*generation) => Some(value),
+            Slot::Taken { .. } | Slot::Free { .. } => None,
         }
     }
 
     /// Returns the values and their tokens, to change the values.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut T)> {
-        let slots = self.slots.iter_mut().enumerate();
-        slots.filter_map(|(index, slot)| match &mut slot.state {
-            State::Taken(value) => Some((Token::new(index, slot.generation as usize), value)),
-            State::Free { .. } => None,
+        let pages = self.pages.iter_mut().enumerate();
+        pages.flat_map(|(number, page)| {
+            let slots = page.slots.iter_mut().enumerate();
+            slots.filter_map(move |(place, slot)| match slot {
+                Slot::Taken { generation, value } => {
+                    let index = number * PAGE_LEN + place;
+                    Some((Token::new(index, *generation as usize), value))
+                }
+                Slot::Free { .. } => None,
+            })
         })
     }
 
     /// Returns a value.
     #[must_use]
     pub fn get(&self, token: Token) -> Option<&T> {
-        let slot = self.slots.get(token.index())?;
-        match &slot.state {
-            State::Taken(value) if slot.is_named_by(token) => Some(value),
-            State::Taken(_) | State::Free { .. } => None,
+        let page = self.pages.get(token.index() / PAGE_LEN)?;
+        match page.slots.get(token.index() % PAGE_LEN)? {
+            Slot::Taken { generation, value } if token.is_of(*generation) => Some(value),
+            Slot::Taken { .. } | Slot::Free { .. } => None,
         }
     }
 
     /// Returns the values and their tokens.
     pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
-        let slots = self.slots.iter().enumerate();
-        slots.filter_map(|(index, slot)| match &slot.state {
-            State::Taken(value) => Some((Token::new(index, slot.generation as usize), value)),
-            State::Free { .. } => None,
+        let pages = self.pages.iter().enumerate();
+        pages.flat_map(|(number, page)| {
+            let slots = page.slots.iter().enumerate();
+            slots.filter_map(move |(place, slot)| match slot {
+                Slot::Taken { generation, value } => {
+                    let index = number * PAGE_LEN + place;
+                    Some((Token::new(index, *generation as usize), value))
+                }
+                Slot::Free { .. } => None,
+            })
         })
     }
 
@@ -222,17 +245,52 @@ impl<T> TokenMap<T> {
     pub const fn is_full(&self) -> bool {
         self.len >= self.len_max
     }
-
-    fn slot_mut(&mut self, token: Token) -> Option<&mut Slot<T>> {
-        let slot = self.slots.get_mut(token.index())?;
-        let is_taken = matches!(slot.state, State::Taken(_));
-        (is_taken && slot.is_named_by(token)).then_some(slot)
-    }
 }
 
-impl<T> Slot<T> {
-    const fn is_named_by(&self, token: Token) -> bool {
-        self.generation as usize & GENERATION_MASK == token.generation()
+impl<T> Page<T> {
+    const fn new(generation: u32) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: 0,
+            taken: 0,
+            generation,
+        }
+    }
+
+    fn insert(&mut self, value: T) {
+        let taken = Slot::Taken {
+            generation: self.generation,
+            value,
+        };
+        self.taken += 1;
+        if let Some(slot) = self.slots.get_mut(self.free) {
+            if let Slot::Free { next } = mem::replace(slot, taken) {
+                self.free = next;
+            }
+            return;
+        }
+        if self.slots.capacity() == 0 {
+            self.slots.reserve_exact(PAGE_LEN);
+        }
+        self.slots.push(taken);
+        self.free = self.slots.len();
+    }
+
+    fn remove(&mut self, token: Token) -> Option<T> {
+        let place = token.index() % PAGE_LEN;
+        let next = self.free;
+        let slot = self.slots.get_mut(place)?;
+        match slot {
+            Slot::Taken { generation, .. } if token.is_of(*generation) => {}
+            Slot::Taken { .. } | Slot::Free { .. } => return None,
+        }
+        let Slot::Taken { value, .. } = mem::replace(slot, Slot::Free { next }) else {
+            return None; // Never: it has been looked at.
+        };
+        self.free = place;
+        self.taken -= 1;
+        self.generation = self.generation.wrapping_add(1);
+        Some(value)
     }
 }
 
@@ -278,12 +336,58 @@ mod tests {
     fn generations_wrap_without_a_panic() {
         let mut map = TokenMap::new(1);
         map.insert('a').unwrap();
-        map.slots[0].generation = u32::MAX;
-        let (last, _) = map.iter().next().unwrap();
+        let (first, _) = map.iter().next().unwrap();
+        map.remove(first);
+        map.pages[0].generation = u32::MAX;
+        let last = map.insert('a').unwrap();
         assert_eq!(map.remove(last), Some('a'));
         let next = map.insert('b').unwrap();
         assert_eq!(next.generation(), 0);
         assert_eq!(map.get(last), None);
+    }
+
+    #[test]
+    fn pages_are_given_back_and_their_tokens_stay_without_meaning() {
+        let mut map = TokenMap::new(10_000);
+        let stays = map.insert(0).unwrap();
+        let gone: Vec<Token> = (1..10_000)
+            .map(|value| map.insert(value).unwrap())
+            .collect();
+        assert_eq!(map.insert(0), Err(0));
+        for token in &gone {
+            assert!(map.remove(*token).is_some());
+        }
+        let with_memory = |map: &TokenMap<_>| {
+            let pages = map.pages.iter();
+            pages.filter(|page| page.slots.capacity() > 0).count()
+        };
+        assert_eq!((map.len(), with_memory(&map)), (1, 1));
+        let again: Vec<Token> = (1..10_000)
+            .map(|value| map.insert(value).unwrap())
+            .collect();
+        assert_eq!(map.get(stays), Some(&0));
+        assert!(gone.iter().all(|token| map.get(*token).is_none()));
+        assert!(again.iter().all(|token| map.get(*token).is_some()));
+    }
+
+    #[test]
+    fn the_next_token_is_the_one_that_is_given() {
+        let mut map = TokenMap::new(200);
+        let mut tokens = Vec::new();
+        for step in 0..2_000_usize {
+            let next = map.next_token();
+            if step % 3 < 2 {
+                let token = map.insert(step).ok();
+                assert_eq!(token, next);
+                tokens.extend(token);
+            } else {
+                let token = tokens.swap_remove(step * 7 % tokens.len());
+                assert!(map.remove(token).is_some());
+            }
+            assert_eq!(map.len(), tokens.len());
+            assert!(map.iter().all(|(token, _)| tokens.contains(&token)));
+        }
+        assert!(map.is_full());
     }
 
     #[test]
