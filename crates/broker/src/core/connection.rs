@@ -13,7 +13,6 @@ use mqttstack_session::{
     server::{Arrival, Session},
 };
 use mqttstack_topic::{CharacterPolicy, TopicLimits};
-use slab::Slab;
 
 use super::{
     intake::Intake,
@@ -22,6 +21,7 @@ use super::{
     memory::will_bytes,
     peer::Peer,
     questions::Question,
+    slots::Slots,
     unread::Unread,
 };
 
@@ -396,7 +396,7 @@ fn is_plain(text: &[u8]) -> bool {
 
 /// Returns a connection by its name, to change it.
 pub(super) fn find_mut(
-    connections: &mut Slab<Connection>,
+    connections: &mut Slots<Connection>,
     id: ConnectionId,
 ) -> Option<&mut Connection> {
     let slot = usize::try_from(id.slot).ok()?;
@@ -406,7 +406,7 @@ pub(super) fn find_mut(
 }
 
 /// Returns a connection by its name.
-pub(super) fn find(connections: &Slab<Connection>, id: ConnectionId) -> Option<&Connection> {
+pub(super) fn find(connections: &Slots<Connection>, id: ConnectionId) -> Option<&Connection> {
     let slot = usize::try_from(id.slot).ok()?;
     connections
         .get(slot)

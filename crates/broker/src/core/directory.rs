@@ -1,11 +1,8 @@
 //! What the workers share: subscriptions, retained messages, and who owns which client.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
 };
 
 use mqttstack_codec::{QoS, ReasonCode, SubscriptionOptions};
@@ -24,6 +21,7 @@ use super::{
     locations::Locations,
     memory::{LEVEL_BYTES, MemoryStage, SharedMemory},
     metrics::Counts,
+    names::Names,
 };
 
 /// What the workers of a broker share. A handle: clones see the same.
@@ -49,7 +47,7 @@ pub struct Directory {
 /// Who has which session.
 #[derive(Debug, Default)]
 struct Clients {
-    sessions: HashMap<Box<str>, SessionKey>,
+    sessions: Names,
     /// Numbers that sessions had which are over.
     free: Vec<u32>,
 }
@@ -244,7 +242,13 @@ impl Directory {
 
     /// Returns the session that a client has.
     pub(super) fn find(&self, client_id: &str) -> Option<SessionKey> {
-        self.clients().sessions.get(client_id).copied()
+        self.clients().sessions.get(client_id)
+    }
+
+    /// Returns the name of a client that has a session, which the session is to share.
+    pub(super) fn name_of(&self, client_id: &str) -> Arc<str> {
+        let shared = self.clients().sessions.shared(client_id);
+        shared.unwrap_or_else(|| client_id.into())
     }
 
     /// Returns the session of a client, or enters one with this worker for a client that has none.
@@ -255,7 +259,7 @@ impl Directory {
         worker: WorkerId,
     ) -> Lookup {
         let mut clients = self.clients();
-        if let Some(key) = clients.sessions.get(client_id).copied() {
+        if let Some(key) = clients.sessions.get(client_id) {
             // Who is struck out of the one is struck out of the other.
             let owner = self.locations.of(key).map(|location| location.worker);
             debug_assert!(owner.is_some(), "a session that is nowhere");
@@ -268,17 +272,21 @@ impl Directory {
         // Numbers that are free fill the gaps below the count.
         let number = clients.free.pop().unwrap_or(count);
         let key = self.locations.begin(number, worker);
-        clients.sessions.insert(client_id.into(), key);
+        clients.sessions.insert(client_id, key);
         Lookup::Entered(key)
     }
 
     /// Strikes a session out.
     pub(super) fn remove(&self, client_id: &str, key: SessionKey) {
         let mut clients = self.clients();
-        if clients.sessions.get(client_id) == Some(&key) {
+        if clients.sessions.get(client_id) == Some(key) {
             clients.sessions.remove(client_id);
             self.locations.end(key);
             clients.free.push(key.number());
+            if clients.sessions.len() == 0 {
+                // Numbers fill the gaps below the count, which is none.
+                clients.free = Vec::new();
+            }
         }
     }
 

@@ -50,7 +50,7 @@ impl Core {
         if let Some(entry) = self.sessions.get_mut(key)
             && let Some(count) = entry.drops.tell(now)
         {
-            let client_id = entry.client_id.clone();
+            let client_id = Box::from(&*entry.client_id);
             self.notices
                 .push_back(Notice::MessagesDropped { client_id, count });
         }

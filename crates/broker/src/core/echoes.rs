@@ -6,18 +6,18 @@
 //! gets it as a session that moves ([`moves`](super::moves)), which waits for the same. Most clients
 //! notice nothing; there is one question at a time, for all sessions that have ended since the last.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Core, keys::SessionKey, message::WorkerMessage, session_table::Entry};
 
 /// The names that are kept, by Client Identifier.
 #[derive(Debug, Default)]
 pub(super) struct Echoes {
-    names: BTreeMap<Box<str>, Echo>,
+    names: BTreeMap<Arc<str>, Echo>,
     /// Those that the next question is about.
-    fresh: Vec<Box<str>>,
+    fresh: Vec<Arc<str>>,
     /// Those that the present question is about.
-    asked: Vec<Box<str>>,
+    asked: Vec<Arc<str>>,
     /// How many workers have not answered it.
     missing: usize,
 }
@@ -37,7 +37,7 @@ impl Core {
         if !entry.published_elsewhere || !has_others {
             return self.directory.remove(&client_id, key);
         }
-        self.echoes.fresh.push(client_id.clone());
+        self.echoes.fresh.push(Arc::clone(&client_id));
         let echo = Echo {
             key,
             is_asked: false,

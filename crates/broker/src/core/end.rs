@@ -50,7 +50,7 @@ impl Core {
         if let Some(entry) = entry {
             self.access.on_disconnect(&entry.client(), &ended.cause);
         }
-        let client_id = entry.map(|entry| entry.client_id.clone());
+        let client_id = entry.map(|entry| Box::from(&*entry.client_id));
         if let Some(key) = key {
             // What was dropped since its last turn.
             self.note_drops(key, ended.dropped, now);
@@ -241,7 +241,7 @@ impl Core {
         let Some(entry) = self.sessions.get(key) else {
             return;
         };
-        let client_id = entry.client_id.clone();
+        let client_id = Box::from(&*entry.client_id);
         if let Some(id) = self.connection_of(key) {
             if let Some(connection) = self.connection_mut(id) {
                 connection.session.disconnect(reason);

@@ -141,7 +141,7 @@ impl Core {
                 let awaited = self.directory.other_workers(from).collect();
                 self.moves.arrive(key, id, awaited);
                 match moved {
-                    Some(moved) => self.adopt(id, key, client_id, *moved, now),
+                    Some(moved) => self.adopt(id, key, &client_id, *moved, now),
                     None => {
                         // What its client published there may still be under way.
                         self.find_session(id, now);
@@ -160,7 +160,7 @@ impl Core {
         &mut self,
         id: ConnectionId,
         key: SessionKey,
-        client_id: Box<str>,
+        client_id: &str,
         moved: MovedSession,
         now: Instant,
     ) {
@@ -189,7 +189,8 @@ impl Core {
             will,
         };
         let presence = Presence::Absent(Box::new(absent));
-        let mut entry = Entry::new(key, client_id, identity, presence);
+        let name = self.directory.name_of(client_id);
+        let mut entry = Entry::new(key, name, identity, presence);
         entry.filters = filters;
         entry.drops = drops;
         entry.owed = owed;

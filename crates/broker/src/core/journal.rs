@@ -300,7 +300,7 @@ impl Core {
             self.journal.record_change(number, Change::Ended);
             let after = self.journal.recorded();
             self.directory.endings.begin(&entry.client_id, number);
-            let ending = (after, entry.client_id.clone(), number);
+            let ending = (after, Box::from(&*entry.client_id), number);
             self.journal.endings.push_back(ending);
         }
     }
@@ -336,7 +336,7 @@ impl Core {
                 let number = self.directory.next_session_number();
                 entry.number = Some(number);
                 let begun = Change::Begun {
-                    client_id: entry.client_id.clone(),
+                    client_id: Box::from(&*entry.client_id),
                     identity: entry.identity.clone(),
                     key: key.as_u64(),
                 };

@@ -146,6 +146,13 @@ impl LetterRack {
         }
     }
 
+    /// Gives the memory of half of them back.
+    pub(super) fn rest(&self) {
+        let mut letters = self.letters();
+        let len = letters.len() / 2;
+        letters.truncate(len);
+    }
+
     fn letters(&self) -> MutexGuard<'_, Kept> {
         // Whoever panicked has at worst not put one back.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

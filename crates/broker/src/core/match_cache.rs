@@ -75,6 +75,8 @@ pub(super) struct MatchCache {
     misses: u32,
     /// How many messages are still looked up without the cache.
     pause: u32,
+    /// What `hits` and `misses` were at the last rest.
+    rested_at: (u32, u32),
 }
 
 impl MatchCache {
@@ -140,6 +142,19 @@ impl MatchCache {
             topic: Topic::new(topic),
             matches: Matches::new(matches),
         });
+    }
+
+    /// Gives the memory back if nobody has looked for anything since the last call.
+    pub(super) fn rest(&mut self) {
+        let now = (self.hits, self.misses);
+        if std::mem::replace(&mut self.rested_at, now) == now {
+            self.clear();
+        }
+    }
+
+    /// Returns whether there is memory to be given back.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.places.is_empty()
     }
 
     /// Puts an answer into the best of its places, and makes more of them where that would cost one
@@ -313,6 +328,18 @@ mod tests {
         }
         cache.insert(0, b"a", LIMITS, &[]);
         assert!(cache.get(0, b"a", LIMITS).is_some());
+    }
+
+    #[test]
+    fn a_cache_that_nobody_asks_is_given_back() {
+        let mut cache = MatchCache::default();
+        cache.insert(0, b"a", LIMITS, &[]);
+        cache.rest();
+        assert!(cache.get(0, b"a", LIMITS).is_some());
+        cache.rest();
+        assert!(!cache.is_empty(), "it was asked meanwhile");
+        cache.rest();
+        assert!(cache.is_empty() && cache.get(0, b"a", LIMITS).is_none());
     }
 
     #[test]

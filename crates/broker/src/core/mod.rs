@@ -26,15 +26,18 @@ mod memory;
 mod message;
 mod metrics;
 mod moves;
+mod names;
 mod notice;
 mod output;
 mod peer;
 mod publish;
 mod questions;
+mod rest;
 mod restore;
 mod routing;
 mod session_table;
 mod settings;
+mod slots;
 mod subscribe;
 mod takeover;
 #[cfg(test)]
@@ -49,7 +52,6 @@ use mqttstack_codec::ReasonCode;
 use mqttstack_limits::{BrokerLimits, Instant, Limits};
 use mqttstack_session::{MessagePool, QueueStatus};
 use mqttstack_topic::TopicLimits;
-use slab::Slab;
 
 pub use self::{
     access::{
@@ -82,6 +84,7 @@ use self::{
     metrics::{Counts, Status},
     moves::Moves,
     session_table::{Presence, SessionTable},
+    slots::Slots,
     timers::Timers,
     work::Work,
 };
@@ -105,7 +108,7 @@ pub struct Core {
     access: Box<dyn Access>,
     unguessable: Box<dyn FnMut() -> u128 + Send>,
     accept_bridges: bool,
-    connections: Slab<Connection>,
+    connections: Slots<Connection>,
     connections_made: u32,
     /// How many of its connections have not been accepted.
     pending_connections: u32,
@@ -167,7 +170,7 @@ impl Core {
             access: settings.access,
             unguessable: settings.unguessable,
             accept_bridges: settings.accept_bridges,
-            connections: Slab::new(),
+            connections: Slots::default(),
             connections_made: 0,
             pending_connections: 0,
             listeners: ListenerNames::default(),
@@ -282,7 +285,7 @@ impl Core {
             self.move_deadline(id, Instant::NEVER);
             self.uncount_connection(id);
             let slot = usize::try_from(id.slot).unwrap_or(usize::MAX);
-            self.connections.try_remove(slot);
+            self.connections.remove(slot);
             self.directory.note_closed();
         }
         self.conclude(now);
@@ -379,6 +382,13 @@ impl Core {
             .is_some_and(|connection| connection.has_left)
     }
 
+    /// Returns what is known of the client of a connection beside what it says.
+    #[must_use]
+    pub fn peer(&self, id: ConnectionId) -> Option<Arc<Peer>> {
+        let connection = self.connection(id)?;
+        Some(connection.peer(&self.listeners))
+    }
+
     /// Returns how many connections are open.
     #[must_use]
     pub fn connection_count(&self) -> usize {
@@ -459,12 +469,6 @@ impl Core {
             Presence::Connected(id) => Some(id),
             Presence::Absent(_) => None,
         }
-    }
-
-    /// Returns what is known of the client of a connection beside what it says.
-    fn peer(&self, id: ConnectionId) -> Option<Arc<Peer>> {
-        let connection = self.connection(id)?;
-        Some(connection.peer(&self.listeners))
     }
 
     /// Returns what the limits of a connection say about topics.

@@ -83,7 +83,8 @@ impl Core {
             will,
         };
         let presence = Presence::Absent(Box::new(absent));
-        let mut entry = Entry::new(key, client_id, identity, presence);
+        let name = self.directory.name_of(&client_id);
+        let mut entry = Entry::new(key, name, identity, presence);
         entry.number = self.journal.is_kept().then_some(number);
         for (text, recorded) in subscriptions {
             let Ok(filter) = TopicFilter::before_v5(&text, STORED_BEFORE) else {

@@ -6,7 +6,6 @@ use mqttstack_codec::{Shared, Will};
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{SessionState, journal::SessionNumber};
 use mqttstack_topic::Cursor;
-use slab::Slab;
 
 use super::{
     access::Client,
@@ -14,13 +13,15 @@ use super::{
     filters::Filters,
     keys::{ConnectionId, SessionKey, WorkerId},
     locations::{Location, Locations},
+    slots::Slots,
 };
 
 /// A session of this worker.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) key: SessionKey,
-    pub(super) client_id: Box<str>,
+    /// Shared with the directory.
+    pub(super) client_id: Arc<str>,
     /// Whom the client's credentials proved; a session stays bound to it.
     pub(super) identity: Option<Box<str>>,
     pub(super) filters: Filters,
@@ -48,7 +49,7 @@ impl Entry {
     /// A session of which there is nothing to tell yet.
     pub(super) fn new(
         key: SessionKey,
-        client_id: Box<str>,
+        client_id: Arc<str>,
         identity: Option<Box<str>>,
         presence: Presence,
     ) -> Self {
@@ -237,7 +238,7 @@ pub(super) struct Absent {
 pub(super) struct SessionTable {
     worker: WorkerId,
     locations: Arc<Locations>,
-    entries: Slab<Entry>,
+    entries: Slots<Entry>,
 }
 
 impl SessionTable {
@@ -245,7 +246,7 @@ impl SessionTable {
         Self {
             worker,
             locations,
-            entries: Slab::new(),
+            entries: Slots::default(),
         }
     }
 
@@ -280,7 +281,7 @@ impl SessionTable {
     /// Takes a session out; where it is now is for the caller to note.
     pub(super) fn remove(&mut self, key: SessionKey) -> Option<Entry> {
         self.get(key)?;
-        self.entries.try_remove(self.index(key)?)
+        self.entries.remove(self.index(key)?)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -162,8 +162,9 @@ impl Core {
             Lookup::Full => self.refuse(id, ReasonCode::QuotaExceeded, now),
             Lookup::Entered(key) => {
                 let presence = Presence::Connected(id);
+                let name = self.directory.name_of(&client_id);
                 self.sessions
-                    .insert(Entry::new(key, client_id, identity, presence));
+                    .insert(Entry::new(key, name, identity, presence));
                 self.count_session(key);
                 self.begin(id, key, now);
             }

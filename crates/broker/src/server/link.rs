@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use mqttstack_limits::Instant;
 use mqttstack_transport::{OutputQueue, SpareBuffer, Stream, WriteProgress};
 
-use super::{listener::Terms, permit::Permits, waiting::Place};
+use super::{listener::Terms, permit::Permit, waiting::Place};
 use crate::core::{ConnectionId, Outlet};
 
 /// A transport with its connection in the core.
@@ -23,20 +23,18 @@ pub(super) struct Link {
     pub(super) is_ready: bool,
     /// Whether it was left with something to write, and room for it.
     pub(super) has_more: bool,
-    /// Whether it is known whom the proxy that opened it speaks for.
-    pub(super) is_named: bool,
     /// Whether the peer broke the rules of a layer: it is heard no more, but may read why.
     pub(super) has_failed: bool,
     /// Whether the last that came of it was a part of a large packet.
     pub(super) is_bulky: bool,
-    /// Whether it has sent anything.
-    pub(super) has_begun: bool,
     /// What holds for all connections of its listener.
     pub(super) terms: Arc<Terms>,
     /// Its place among those that wait, until it has been accepted.
     pub(super) place: Option<Box<Place>>,
+    /// When it is dropped, once it is flushing or lingering.
+    pub(super) until: Instant,
     /// Its room among all connections, and among those of its listener.
-    _permits: Permits,
+    _permit: Permit,
 }
 
 /// How far a link has come.
@@ -46,17 +44,11 @@ pub(super) enum LinkPhase {
     Opening,
     /// Bytes flow.
     Open,
-    /// The core is done with it: what is left is written, at the latest until then.
-    Flushing {
-        /// When it is dropped, written or not.
-        until: Instant,
-    },
-    /// Everything is written and the end is announced: the peer's end is awaited, so that no
-    /// reset overtakes the last bytes.
-    Lingering {
-        /// When it is dropped.
-        until: Instant,
-    },
+    /// The core is done with it: what is left is written, until its time is up.
+    Flushing,
+    /// Everything is written and the end is announced: the peer's end is awaited, until its time is
+    /// up, so that no reset overtakes the last bytes.
+    Lingering,
 }
 
 impl Link {
@@ -64,12 +56,13 @@ impl Link {
         stream: Box<dyn Stream>,
         id: ConnectionId,
         terms: Arc<Terms>,
-        permits: Permits,
+        permit: Permit,
     ) -> Self {
         Self {
             terms,
             place: None,
-            _permits: permits,
+            until: Instant::NEVER,
+            _permit: permit,
             stream,
             id,
             phase: LinkPhase::Opening,
@@ -78,10 +71,8 @@ impl Link {
             is_ending: false,
             is_ready: false,
             has_more: false,
-            is_named: false,
             has_failed: false,
             is_bulky: false,
-            has_begun: false,
         }
     }
 

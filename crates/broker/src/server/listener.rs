@@ -159,6 +159,7 @@ impl ListenerSettings {
         self,
         workers: usize,
         limits: &Arc<Limits>,
+        all: &Arc<Gate>,
     ) -> Result<Vec<Vec<Opened>>, StartError> {
         let shown = self.place.to_string();
         let of_workers = self.place.open(workers).map_err(|source| {
@@ -168,7 +169,7 @@ impl ListenerSettings {
         let terms = Arc::new(Terms {
             name: self.name.unwrap_or_else(|| shown.into()).into(),
             limits: self.limits.map_or_else(|| Arc::clone(limits), Arc::new),
-            gate: self.connections_max.map(Gate::new),
+            gate: (self.connections_max).map(|maximum| Gate::within(all, maximum)),
             #[cfg(feature = "proxy")]
             proxy: self.proxy,
         });
@@ -264,7 +265,7 @@ pub(super) struct Opened {
 pub(super) struct Terms {
     pub(super) name: Arc<str>,
     pub(super) limits: Arc<Limits>,
-    /// How many may be open at once, if that is less than everywhere.
+    /// How many may be open at once, if that is less than everywhere; leads through the gate of all.
     pub(super) gate: Option<Arc<Gate>>,
     #[cfg(feature = "proxy")]
     proxy: Option<ProxyServer>,

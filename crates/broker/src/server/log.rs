@@ -7,7 +7,7 @@ use std::{fmt, io, time::Duration};
 
 use mqttstack_limits::Instant;
 use mqttstack_session::server::EndCause;
-use mqttstack_transport::{AcceptError, PeerAddress, TransportError};
+use mqttstack_transport::{AcceptError, TransportError};
 
 pub(super) use self::strangers::StrangerLog;
 use crate::core::{Notice, Peer};
@@ -83,7 +83,7 @@ fn ended(peer: &Peer, client_id: Option<&str>, cause: &EndCause) {
 }
 
 /// Logs a connection that its transport has broken; what an end without notice looks like is known.
-pub(super) fn broken(peer: &PeerAddress, error: &io::Error) {
+pub(super) fn broken(peer: &Peer, error: &io::Error) {
     let error = TransportError::from(error);
     if matches!(error, TransportError::Reset | TransportError::Closed) {
         tracing::debug!(%peer, %error, "broken");

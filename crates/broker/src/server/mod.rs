@@ -371,7 +371,7 @@ impl BrokerBuilder {
         let pending = PendingByAddress::new(self.broker_limits.pending_connections_per_address_max);
         let waiting_room =
             WaitingRoom::new(self.broker_limits.pending_connections_max, self.workers);
-        let mut listeners = self.open()?;
+        let mut listeners = self.open(&gate)?;
         let of_first = || listeners.first().into_iter().flatten();
         let local_addresses = of_first()
             .map(|opened| opened.listener.local_address().clone())
@@ -460,13 +460,13 @@ impl BrokerBuilder {
     }
 
     /// Opens the listeners: for each worker one of each address.
-    fn open(&mut self) -> Result<Vec<Vec<Opened>>, StartError> {
+    fn open(&mut self, gate: &Arc<Gate>) -> Result<Vec<Vec<Opened>>, StartError> {
         let workers = usize::from(self.workers);
         let limits = Arc::new(self.limits.clone());
         let mut of_workers: Vec<Vec<Opened>> = Vec::new();
         of_workers.resize_with(workers, Vec::new);
         for listener in std::mem::take(&mut self.listeners) {
-            let opened = listener.open(workers, &limits)?;
+            let opened = listener.open(workers, &limits, gate)?;
             for (of_worker, opened) in of_workers.iter_mut().zip(opened) {
                 of_worker.extend(opened);
             }

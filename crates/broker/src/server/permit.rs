@@ -15,35 +15,75 @@ use std::{
 pub(super) struct Gate {
     open: AtomicU32,
     maximum: u32,
+    /// Who comes through here comes through this one, too.
+    outer: Option<Arc<Self>>,
 }
 
 /// Room for one transport.
 #[derive(Debug)]
 pub(super) struct Permit(Arc<Gate>);
 
-/// Room for one transport among all, and among those of its listener if that takes only so many.
-pub(super) type Permits = (Permit, Option<Permit>);
+/// Where there is no room for a transport.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NoRoom {
+    /// Among all of them.
+    OfAll,
+    /// Among those of its listener.
+    OfListener,
+}
 
 impl Gate {
+    /// A gate for all.
     pub(super) fn new(maximum: u32) -> Arc<Self> {
         Arc::new(Self {
             open: AtomicU32::new(0),
             maximum,
+            outer: None,
         })
     }
 
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Permit> {
+    /// A gate for those of a listener, which count among all.
+    pub(super) fn within(outer: &Arc<Self>, maximum: u32) -> Arc<Self> {
+        Arc::new(Self {
+            open: AtomicU32::new(0),
+            maximum,
+            outer: Some(Arc::clone(outer)),
+        })
+    }
+
+    /// Takes room for a transport.
+    pub(super) fn enter(self: &Arc<Self>) -> Result<Permit, NoRoom> {
+        if !self.raise() {
+            return Err(match self.outer {
+                Some(_) => NoRoom::OfListener,
+                None => NoRoom::OfAll,
+            });
+        }
+        if self.outer.as_ref().is_some_and(|outer| !outer.raise()) {
+            self.lower();
+            return Err(NoRoom::OfAll);
+        }
+        Ok(Permit(Arc::clone(self)))
+    }
+
+    fn raise(&self) -> bool {
         let more = |open: u32| open.checked_add(1).filter(|open| *open <= self.maximum);
-        let entered = self
-            .open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        entered.is_ok().then(|| Permit(Arc::clone(self)))
+        self.open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    fn lower(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.lower();
+        if let Some(outer) = &self.0.outer {
+            outer.lower();
+        }
     }
 }
 
@@ -128,10 +168,25 @@ mod tests {
         let gate = Gate::new(2);
         let first = gate.enter().expect("room");
         let _second = gate.enter().expect("room");
-        assert!(gate.enter().is_none());
+        assert_eq!(gate.enter().err(), Some(NoRoom::OfAll));
         drop(first);
-        assert!(gate.enter().is_some());
-        assert!(Gate::new(0).enter().is_none());
+        assert!(gate.enter().is_ok());
+        assert!(Gate::new(0).enter().is_err());
+    }
+
+    #[test]
+    fn who_comes_through_the_gate_of_a_listener_counts_among_all() {
+        let all = Gate::new(2);
+        let listener = Gate::within(&all, 1);
+        let held = listener.enter().expect("room");
+        assert_eq!(listener.enter().err(), Some(NoRoom::OfListener));
+        let _other = all.enter().expect("room");
+        assert_eq!(all.enter().err(), Some(NoRoom::OfAll));
+        drop(held);
+        let _third = all.enter().expect("room was given back");
+        // What it could not have with all is not kept with the listener.
+        assert_eq!(listener.enter().err(), Some(NoRoom::OfAll));
+        assert_eq!(listener.open.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub(super) struct Place {
     listener: Option<ListenerKey>,
     /// Its share of what one address may have waiting.
     pub(super) counted: Option<PendingPermit>,
+    /// Whether it is known whom the proxy that opened it speaks for.
+    pub(super) is_named: bool,
+    /// Whether it has sent anything.
+    pub(super) has_begun: bool,
 }
 
 /// When a link came, as a number: the lower, the earlier.
@@ -87,6 +91,8 @@ impl Waiting {
             age,
             listener,
             counted,
+            is_named: false,
+            has_begun: false,
         })
     }
 

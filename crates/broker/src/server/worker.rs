@@ -39,6 +39,8 @@ const WRITE_BUDGET_BYTES: usize = 1024 * 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for room in the inbox of another worker.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
+/// How often memory is given back that has not been needed meanwhile.
+const REST_INTERVAL: Duration = Duration::from_secs(5);
 /// How long connections may take to end when the broker shuts down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the peers' ends are awaited once everything is written.
@@ -82,6 +84,8 @@ pub(super) struct Worker {
     /// one entry here, which stays until its time even when the link is gone before: at most as many
     /// as close in the time that closing takes.
     deadlines: BTreeSet<(Instant, Token)>,
+    /// When memory is given back that has not been needed; `None` when there is none.
+    rest_at: Option<Instant>,
     /// When the worker is done, whatever is still open.
     done_at: Option<Instant>,
     /// Whether, in a shutdown, every last packet has been written.
@@ -140,6 +144,7 @@ impl Worker {
             sources,
             ready: VecDeque::new(),
             deadlines: BTreeSet::new(),
+            rest_at: None,
             done_at: None,
             is_written: false,
             failure: None,
@@ -181,6 +186,7 @@ impl Worker {
             self.on_deadlines(now);
             self.flush(now);
             self.pass_on(now);
+            self.rest(now);
             self.stranger_log.handle_timeout(now);
             if let Some(failure) = self.failure.take() {
                 return Err(failure);
@@ -205,7 +211,8 @@ impl Worker {
         }
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let to_tell = self.stranger_log.poll_timeout();
-        let next = [self.core.poll_timeout(), deadline, to_tell, self.done_at]
+        let core = self.core.poll_timeout();
+        let next = [core, deadline, to_tell, self.rest_at, self.done_at]
             .into_iter()
             .flatten()
             .min()?;
@@ -215,6 +222,18 @@ impl Worker {
         } else {
             sleep.saturating_add(ROUND_UP)
         })
+    }
+
+    /// Gives memory back at intervals, as long as there is some to be given back.
+    fn rest(&mut self, now: Instant) {
+        let rest_at = *self.rest_at.get_or_insert(now + REST_INTERVAL);
+        if now < rest_at {
+            return;
+        }
+        if self.ready.is_empty() {
+            self.ready = VecDeque::new();
+        }
+        self.rest_at = self.core.rest().then_some(now + REST_INTERVAL);
     }
 
     fn begin_shutdown(&mut self, now: Instant) {
@@ -237,7 +256,7 @@ impl Worker {
             return;
         };
         self.is_written = self.sources.iter().all(|(_, source)| match source {
-            Source::Link(link) => matches!(link.phase, LinkPhase::Lingering { .. }),
+            Source::Link(link) => link.phase == LinkPhase::Lingering,
             Source::Listener(_) => true,
         });
         if self.is_written {
@@ -296,15 +315,13 @@ impl Worker {
             match self.sources.get(token) {
                 Some(Source::Listener(_)) => self.accept(token, now),
                 Some(Source::Link(link)) => match link.phase {
-                    LinkPhase::Flushing { until } | LinkPhase::Lingering { until }
-                        if until <= now =>
-                    {
+                    LinkPhase::Flushing | LinkPhase::Lingering if link.until <= now => {
                         self.remove_link(token);
                     }
                     LinkPhase::Opening
                     | LinkPhase::Open
-                    | LinkPhase::Flushing { .. }
-                    | LinkPhase::Lingering { .. } => {}
+                    | LinkPhase::Flushing
+                    | LinkPhase::Lingering => {}
                 },
                 None => {}
             }
@@ -377,6 +394,8 @@ impl Worker {
             };
             if let Some(place) = link.place.take_if(|_| self.core.is_accepted(link.id)) {
                 self.waiting.leave(&place);
+                // From now on the core is asked.
+                link.stream.forget_peer();
             }
             let drained = match link.phase {
                 LinkPhase::Open => self
@@ -386,8 +405,8 @@ impl Worker {
                 LinkPhase::Opening if self.core.is_over(link.id) => {
                     return self.drop_link(token, now);
                 }
-                LinkPhase::Opening | LinkPhase::Lingering { .. } => return,
-                LinkPhase::Flushing { .. } => Drained::Close,
+                LinkPhase::Opening | LinkPhase::Lingering => return,
+                LinkPhase::Flushing => Drained::Close,
             };
             let Ok(progress) = link.flush_some(budget, &mut self.spare) else {
                 return self.drop_link(token, now);
@@ -443,23 +462,22 @@ impl Worker {
         if self.core.has_left(link.id) && link.stream.is_bare() && !is_unwritten {
             return self.drop_link(token, now);
         }
-        let until = match link.phase {
+        match link.phase {
             LinkPhase::Opening | LinkPhase::Open => {
-                let until = now + CLOSE_TIMEOUT;
-                link.phase = LinkPhase::Flushing { until };
-                self.deadlines.insert((until, token));
+                link.until = now + CLOSE_TIMEOUT;
+                link.phase = LinkPhase::Flushing;
+                self.deadlines.insert((link.until, token));
                 self.core.handle_closed(link.id, now);
-                until
             }
             // Nothing moves the deadline: it is all that ends a link whose peer stays.
-            LinkPhase::Flushing { until } | LinkPhase::Lingering { until } => until,
-        };
+            LinkPhase::Flushing | LinkPhase::Lingering => {}
+        }
         if is_unwritten {
             return;
         }
         match link.stream.shutdown() {
             Ok(()) => {
-                link.phase = LinkPhase::Lingering { until };
+                link.phase = LinkPhase::Lingering;
                 if !std::mem::replace(&mut link.is_ready, true) {
                     self.ready.push_back(token);
                 }

@@ -11,7 +11,7 @@ use crate::server::{
     link::{Link, LinkPhase},
     listener::Terms,
     log, peer,
-    permit::{PendingPermit, Permits},
+    permit::{NoRoom, PendingPermit, Permit},
     waiting::Place,
 };
 
@@ -70,10 +70,10 @@ impl Worker {
             Err(TooManyPending) => return self.stranger_log.too_many_pending(&peer, now),
         };
         // Last: nobody gives way to one that is refused anyway.
-        let Some((id, token, permits)) = self.enter(&terms, &peer, now) else {
+        let Some((id, token, permit)) = self.enter(&terms, &peer, now) else {
             return self.stranger_log.no_room(&peer, now);
         };
-        let mut link = Link::new(stream, id, terms, permits);
+        let mut link = Link::new(stream, id, terms, permit);
         if let Err(error) = self.poller.register(token, link.stream.source()) {
             tracing::warn!(%peer, %error, "cannot watch the connection");
             return self.core.handle_closed(id, now);
@@ -93,16 +93,16 @@ impl Worker {
         terms: &Terms,
         peer: &Arc<Peer>,
         now: Instant,
-    ) -> Option<(ConnectionId, Token, Permits)> {
+    ) -> Option<(ConnectionId, Token, Permit)> {
         loop {
-            let permits = self.make_room(terms, now)?;
+            let permit = self.make_room(terms, now)?;
             let token = self.sources.next_token()?;
             let limits = Arc::clone(&terms.limits);
             let opened = self
                 .core
                 .handle_opened(token.to_u64(), Arc::clone(peer), limits, now);
             if let Some(id) = opened {
-                return Some((id, token, permits));
+                return Some((id, token, permit));
             }
             // Another worker may have taken the last place meanwhile: then one of ours gives way.
             // Ends: with each turn fewer wait here, and below its share a worker is not crowded.
@@ -114,14 +114,14 @@ impl Worker {
 
     /// Takes room for a connection. Where there is none, those that were not accepted for the
     /// longest time give way: whoever opens connections and says nothing keeps nobody out.
-    fn make_room(&mut self, terms: &Terms, now: Instant) -> Option<Permits> {
+    fn make_room(&mut self, terms: &Terms, now: Instant) -> Option<Permit> {
         if self.core.is_shut() {
             return None;
         }
         loop {
-            let permits = self.permits(terms);
+            let permit = terms.gate.as_ref().unwrap_or(&self.gate).enter();
             let is_crowded = self.core.is_crowded() || self.waiting.is_full();
-            let oldest = match &permits {
+            let oldest = match &permit {
                 Err(NoRoom::OfListener) => self.oldest_waiting(Some(terms)),
                 Err(NoRoom::OfAll) => self.oldest_waiting(None),
                 Ok(_) if is_crowded => self.oldest_waiting(None),
@@ -133,7 +133,7 @@ impl Worker {
                         .displaced(&link.stream.peer().address, now);
                     self.core.handle_displaced(link.id, now);
                 }
-                None => return permits.ok(),
+                None => return permit.ok(),
             }
         }
     }
@@ -154,15 +154,6 @@ impl Worker {
                 None => return Some(token),
             }
         }
-    }
-
-    /// Takes room for a connection: among all, and among those of its listener.
-    fn permits(&self, terms: &Terms) -> Result<Permits, NoRoom> {
-        let of_listener = match &terms.gate {
-            Some(gate) => Some(gate.enter().ok_or(NoRoom::OfListener)?),
-            None => None,
-        };
-        Ok((self.gate.enter().ok_or(NoRoom::OfAll)?, of_listener))
     }
 
     /// Counts a connection among those of its address that have not been accepted. The machine
@@ -197,7 +188,10 @@ impl Worker {
             }
             Ok(Handshake::Pending) => {
                 let is_named = peer::is_named_by_proxy(link.stream.peer());
-                if is_named && !std::mem::replace(&mut link.is_named, true) {
+                if is_named
+                    && let Some(place) = &mut link.place
+                    && !std::mem::replace(&mut place.is_named, true)
+                {
                     self.on_more_known(token, now);
                 }
             }
@@ -231,14 +225,6 @@ impl Worker {
         }
         self.core.handle_peer(id, peer);
     }
-}
-
-/// Where there is no room.
-enum NoRoom {
-    /// Among all connections.
-    OfAll,
-    /// Among those of the listener.
-    OfListener,
 }
 
 /// As many connections of one address as allowed wait to be accepted.

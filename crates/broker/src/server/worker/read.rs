@@ -47,9 +47,9 @@ impl Worker {
                 return;
             }
             match link.phase {
-                LinkPhase::Opening | LinkPhase::Flushing { .. } => return,
+                LinkPhase::Opening | LinkPhase::Flushing => return,
                 LinkPhase::Open if self.core.is_paused(link.id) => return,
-                LinkPhase::Open | LinkPhase::Lingering { .. } => {}
+                LinkPhase::Open | LinkPhase::Lingering => {}
             }
             // What is read may lead to mail that there is no room for.
             if budget == 0 || self.mail.is_congested() {
@@ -76,7 +76,9 @@ impl Worker {
                     link.is_readable = !is_drained || link.is_ending;
                     if link.phase == LinkPhase::Open {
                         let input = self.buffer.get(..count - in_place).unwrap_or_default();
-                        if !std::mem::replace(&mut link.has_begun, true) {
+                        if let Some(place) = &mut link.place
+                            && !std::mem::replace(&mut place.has_begun, true)
+                        {
                             let address = &link.stream.peer().address;
                             self.stranger_log.first_input(address, input, now);
                         }
@@ -95,8 +97,10 @@ impl Worker {
                     return;
                 }
                 Err(error) => {
-                    if link.phase == LinkPhase::Open {
-                        log::broken(&link.stream.peer().address, &error);
+                    if link.phase == LinkPhase::Open
+                        && let Some(peer) = self.core.peer(link.id)
+                    {
+                        log::broken(&peer, &error);
                     }
                     if error.kind() == io::ErrorKind::InvalidData && !link.has_failed {
                         return self.fail(token, now);
