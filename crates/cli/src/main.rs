@@ -20,6 +20,12 @@ mod subscribe;
 
 use std::process::ExitCode;
 
+/// After a storm of connections or messages nearly all of a broker's memory goes back to the system;
+/// glibc keeps the most of it, as what stays lies between what has gone.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     command::run(std::env::args_os())
 }
