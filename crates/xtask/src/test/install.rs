@@ -18,6 +18,9 @@ const INSTALL_WAIT: Duration = Duration::from_secs(600);
 pub(super) fn run(project: &Project) -> Result<Totals> {
     let mut totals = Totals::default();
     for (what, result) in [
+        // Two dependencies of the command line tool are in C.
+        ("C compiler", debian_program("cc", "--version", "gcc", true)),
+        ("make", debian_program("make", "--version", "make", true)),
         ("peers", require_peers(project, true)),
         ("bare target", bare::install(project)),
     ] {
