@@ -42,7 +42,8 @@ use super::{
     session_table::Presence,
 };
 
-/// How many operations and letters may wait for the store before nothing more is read from clients.
+/// How many operations, and deliveries by letter, may wait for the store before nothing more is read
+/// from clients.
 const UNSTORED_MAX: usize = 65_536;
 
 /// When a message counts as safe.
@@ -70,6 +71,8 @@ pub(super) struct Journal {
     /// Ends of sessions, which the directory knows of as well.
     endings: VecDeque<(OperationSequence, Box<str>, SessionNumber)>,
     letters: VecDeque<(OperationSequence, WorkerId, WorkerMessage)>,
+    /// How many deliveries they ask for, each letter one at least.
+    held_deliveries: usize,
     /// Connections from which nothing is read until the store has caught up.
     paused: VecDeque<ConnectionId>,
     parcels: u64,
@@ -98,6 +101,7 @@ impl Journal {
             outputs: VecDeque::new(),
             endings: VecDeque::new(),
             letters: VecDeque::new(),
+            held_deliveries: 0,
             paused: VecDeque::new(),
             parcels: 0,
             origin: None,
@@ -120,8 +124,8 @@ impl Journal {
     /// Returns whether so much waits that nothing more may come.
     pub(super) fn is_full(&self) -> bool {
         let unstored = self.recorded.saturating_sub(self.stored.get());
-        let letters = self.letters.len();
-        usize::try_from(unstored).unwrap_or(usize::MAX) >= UNSTORED_MAX || letters >= UNSTORED_MAX
+        usize::try_from(unstored).unwrap_or(usize::MAX) >= UNSTORED_MAX
+            || self.held_deliveries >= UNSTORED_MAX
     }
 
     /// Has a connection wait until the store has caught up.
@@ -164,6 +168,8 @@ impl Journal {
         if self.letters.is_empty() && (!promises || self.is_stored(after)) {
             return Some(letter);
         }
+        let deliveries = letter.deliveries().max(1);
+        self.held_deliveries = self.held_deliveries.saturating_add(deliveries);
         self.letters.push_back((after, to, letter));
         None
     }
@@ -225,6 +231,9 @@ impl Core {
             self.directory.endings.finish(&client_id, number);
         }
         while let Some((_, to, letter)) = take_due(&mut self.journal.letters, stored, |it| it.0) {
+            let deliveries = letter.deliveries().max(1);
+            let held = &mut self.journal.held_deliveries;
+            *held = held.saturating_sub(deliveries);
             self.worker_messages.push_back((to, letter));
         }
         for _ in 0..self.journal.paused.len() {

@@ -17,6 +17,8 @@ use super::{
 /// How many deliveries a letter collects before the next one begins, and how many bytes.
 const LETTER_DELIVERIES_MAX: usize = 512;
 const LETTER_BYTES_MAX: usize = 256 * 1024;
+/// What a message counts as, beside its topic, properties and payload: its memory, and its place.
+const ITEM_BYTES: usize = 256;
 /// How many letters that have been read are kept for new ones. All of them have some six megabytes at
 /// most.
 const LETTERS_KEPT_MAX: usize = 32;
@@ -90,7 +92,7 @@ impl Letter {
         parcel: Option<ParcelNumber>,
     ) {
         let before = self.targets.len();
-        let mut bytes = message.size();
+        let mut bytes = message.size().saturating_add(ITEM_BYTES);
         self.targets.extend(targets.inspect(|target| {
             bytes = bytes.saturating_add(target.size());
         }));

@@ -39,7 +39,7 @@ impl Core {
         self.counts.publishes_received.add(1);
         if self.memory.stage() == MemoryStage::Full {
             self.counts.messages_refused.add(1);
-            return self.refuse_message(id, packet_id);
+            return self.refuse_message(id, packet_id, now);
         }
         let packet_id = packet_id.map(|packet_id| (packet_id, message.qos()));
         match self.authorize_publish(key, id, &message) {
@@ -103,7 +103,7 @@ impl Core {
     }
 
     /// There is no room for a message. MQTT 3.x cannot say so: the client is to come again with it.
-    fn refuse_message(&mut self, id: ConnectionId, packet_id: Option<PacketId>) {
+    fn refuse_message(&mut self, id: ConnectionId, packet_id: Option<PacketId>, now: Instant) {
         let Some(connection) = self.connection_mut(id) else {
             return;
         };
@@ -117,6 +117,8 @@ impl Core {
             }
         } else {
             connection.session.disconnect(ReasonCode::QuotaExceeded);
+            // At once: what comes for the session from now on waits for its client.
+            self.handle_events(id, now);
         }
     }
 

@@ -382,3 +382,25 @@ fn what_a_store_gives_back_counts() {
     let mut net = net.crash();
     assert_eq!(net.cores[0].memory_balance(), before);
 }
+
+#[test]
+fn what_comes_for_a_client_that_was_just_refused_waits_for_it() {
+    let mut net = scarce();
+    leave_one_away(&mut net);
+    let publisher = net.join_v5("p");
+    let old = net.join(lasting(V311, "old", 0));
+    net.subscribe(old, "will/#", 1);
+    let dying = net.join(with_will(clean(V311, "w"), 0));
+    let away = net.open(0);
+    net.fill(publisher, MemoryStage::Full);
+    // PUBLISH of QoS 1, and in the same turn of the worker another connection breaks.
+    let id = net.id_of(old);
+    net.cores[0].handle_input(id, &[0x32, 6, 0, 1, b't', 0, 7, b'x'], net.now);
+    net.cut(dying);
+    assert!(net.is_closed(old));
+    net.send(away, Packet::Connect(lasting(V5, "away", 1000)));
+    assert!(net.hear(away).len() > 50);
+    net.pass(seconds(1));
+    let old = net.join(lasting(V311, "old", 0));
+    net.expect(old, &["will/w=gone q1"]);
+}

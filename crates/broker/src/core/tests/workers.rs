@@ -201,3 +201,30 @@ fn what_comes_for_a_session_that_keeps_only_its_name_is_not_held() {
     assert!(!net.cores[0].moves.is_arriving(key));
     assert_eq!(net.cores[0].directory().find("c"), None);
 }
+
+#[test]
+fn letters_that_wait_for_the_store_are_bounded_by_what_they_bring() {
+    let mut net = Net::planned(Plan {
+        workers: 2,
+        durability: Durability::Stored,
+        ..Plan::default()
+    });
+    let publisher = net.join(clean(V311, "p"));
+    let lasting = net.join_at(1, lasting(V5, "l", 1000));
+    let far = net.join_at(1, clean(V5, "f"));
+    net.subscribe(lasting, "q", 1);
+    net.subscribe(far, "t/#", 0);
+    net.holds_store = true;
+    // Its letter waits for the store, and all that follow wait for it.
+    net.say(publisher, "q", "x", 1);
+    let id = net.id_of(publisher);
+    let turns = (0..200).take_while(|_| {
+        net.send_hex(publisher, &"30060003742F6131".repeat(512));
+        !net.cores[0].is_paused(id)
+    });
+    assert!(turns.count() <= 128);
+    net.holds_store = false;
+    net.sync();
+    net.pump();
+    assert!(!net.cores[0].is_paused(id));
+}
