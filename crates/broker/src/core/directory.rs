@@ -349,32 +349,40 @@ impl Retained {
             }
             return Ok(());
         }
-        let place = index_size(topic);
         let body = MessageBody::of(message);
-        let replaced = self.index.get(topic).map(|old| size_of(topic, old));
-        if replaced.is_some() && fault::is_on(Fault::KeepOldRetained) {
+        let (size, place) = (size_of(topic, &body), index_size(topic));
+        let known = || self.index.get(topic);
+        // Most have room even if nothing is replaced, and need not be looked for here.
+        if !self.has_room(1, size.saturating_add(place), limits) {
+            let replaced = known().map(|old| size_of(topic, old));
+            let more = replaced.map(|old| size.saturating_sub(old));
+            if !more.is_some_and(|more| self.has_room(0, more, limits)) {
+                return Err(ReasonCode::QuotaExceeded);
+            }
+        }
+        if fault::is_on(Fault::KeepOldRetained) && known().is_some() {
             return Ok(());
         }
-        let bytes = self
-            .bytes
-            .saturating_sub(replaced.unwrap_or(0))
-            .saturating_add(size_of(topic, &body));
-        let count = u32::try_from(self.index.len()).unwrap_or(u32::MAX);
-        let is_full = replaced.is_none() && count >= limits.retained_messages_max;
-        let new_place = if replaced.is_none() { place } else { 0 };
-        let index_bytes = self.index_bytes.saturating_add(new_place);
-        if is_full || bytes.saturating_add(index_bytes) > limits.retained_bytes_max {
-            return Err(ReasonCode::QuotaExceeded);
-        }
-        (self.bytes, self.index_bytes) = (bytes, index_bytes);
         self.writes = self.writes.saturating_add(1);
         let expires_at = message.expires_at(now);
-        if expires_at == Instant::NEVER {
-            self.index.insert(topic, body);
+        let replaced = if expires_at == Instant::NEVER {
+            self.index.insert(topic, body)
         } else {
-            self.index.insert_until(topic, body, expires_at.as_micros());
+            self.index.insert_until(topic, body, expires_at.as_micros())
+        };
+        self.bytes = self.bytes.saturating_add(size);
+        match replaced {
+            Some(old) => self.bytes = self.bytes.saturating_sub(size_of(topic, &old)),
+            None => self.index_bytes = self.index_bytes.saturating_add(place),
         }
         Ok(())
+    }
+
+    /// Returns whether there is room for so many more messages and bytes.
+    fn has_room(&self, messages: u32, bytes: u64, limits: &BrokerLimits) -> bool {
+        let count = u32::try_from(self.index.len()).unwrap_or(u32::MAX);
+        count.saturating_add(messages) <= limits.retained_messages_max
+            && self.counted_bytes().saturating_add(bytes) <= limits.retained_bytes_max
     }
 
     /// Removes at most `count_max` messages that have expired.

@@ -63,8 +63,10 @@ impl IdSet {
 
     /// Returns the only id.
     pub(crate) fn only(&self) -> Option<Id> {
-        let number = self.walk(0).next()?;
-        Id::new(number).filter(|_| self.len == 1)
+        if self.len != 1 {
+            return None;
+        }
+        self.walk(0).next().and_then(Id::new)
     }
 
     pub(crate) fn insert(&mut self, id: Id) {
