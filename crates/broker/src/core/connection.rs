@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mqttstack_codec::{
-    Connect, DecodeError, Decoder, Packet, PacketRef, PacketType, ProtocolVersion, Sender, Shared,
+    Connect, DecodeError, Decoder, FrameHeader, Packet, PacketRef, PacketType, ProtocolVersion,
+    Sender, Shared,
 };
 use mqttstack_limits::{Instant, Limits};
 use mqttstack_session::{
@@ -254,6 +255,14 @@ impl Connection {
     /// Goes on with that packet in a buffer of its own.
     pub(super) fn take_in(&mut self, intake: Box<Intake>) {
         self.unread.get_or_insert_default().take_in(intake);
+    }
+
+    /// Returns whether `input` would be looked at now, and is the beginning of a packet of so many
+    /// bytes, or all of it.
+    pub(super) fn expects(&self, input: &[u8], len: usize) -> bool {
+        let is_free = !self.has_unread() && !self.is_paused() && !self.session.is_ended();
+        let is_of_len = |header: FrameHeader| header.total_len() == len;
+        is_free && matches!(self.decoder().frame(input), Ok(Some(header)) if is_of_len(header))
     }
 
     /// Returns the large packet that is being received.

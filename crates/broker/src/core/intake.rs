@@ -209,6 +209,56 @@ impl Core {
         self.conclude(now);
     }
 
+    /// Returns memory for a packet that is as long as the one that a connection has begun, if there
+    /// is some to spare: the next one is likely to be. Read to there what does not fit into the
+    /// [`input_place`](Self::input_place), and hand it over with
+    /// [`handle_input_ahead`](Self::handle_input_ahead), or put it back with
+    /// [`put_back_ahead`](Self::put_back_ahead).
+    #[must_use]
+    pub fn input_ahead(&mut self, id: ConnectionId) -> Option<Box<[u8]>> {
+        let intake = self.connection_mut(id)?.intake_mut()?;
+        let len = intake.len;
+        let mut buffer = self.spare_buffers.take(len)?;
+        if buffer.len() > len {
+            // What lies behind the packet is the beginning of another one, which is to have its own.
+            let mut exact = Vec::from(buffer);
+            exact.truncate(len);
+            buffer = exact.into();
+        }
+        Some(buffer)
+    }
+
+    /// Takes back memory that nothing was read to.
+    pub fn put_back_ahead(&mut self, buffer: Box<[u8]>) {
+        self.spare_buffers.put(buffer);
+    }
+
+    /// Bytes have been read to memory from [`input_ahead`](Self::input_ahead), from its beginning on.
+    /// If they are a packet of its length, or the beginning of one, they stay there.
+    pub fn handle_input_ahead(
+        &mut self,
+        id: ConnectionId,
+        buffer: Box<[u8]>,
+        count: usize,
+        now: Instant,
+    ) {
+        let input = buffer.get(..count).unwrap_or_default();
+        let connection = super::connection::find_mut(&mut self.connections, id);
+        let taker = connection.filter(|it| it.expects(input, buffer.len()));
+        let Some(connection) = taker.filter(|_| count >= BEGUN_BYTES_MIN) else {
+            self.handle_input(id, input, now);
+            return self.put_back_ahead(buffer);
+        };
+        connection.want(buffer.len(), now);
+        connection.take_in(Box::new(Intake {
+            len: buffer.len(),
+            buffer,
+            filled: 0,
+            spare: Arc::clone(&self.spare_buffers),
+        }));
+        self.handle_input_in_place(id, count, now);
+    }
+
     /// Gives a large packet that has begun to arrive a buffer of its own.
     pub(super) fn begin_intake(&mut self, id: ConnectionId) {
         let Some(connection) = super::connection::find_mut(&mut self.connections, id) else {

@@ -95,6 +95,8 @@ pub(super) struct Worker {
     accept_log: AcceptLog,
     stranger_log: StrangerLog,
     buffer: Box<[u8]>,
+    /// Memory for large packets that may follow the one that is being read; empty between reads.
+    ahead: Vec<Box<[u8]>>,
     /// How many bytes of large packets have been read since the last flush.
     unflushed: usize,
     /// Memory for output, used in turn.
@@ -151,6 +153,7 @@ impl Worker {
             accept_log: AcceptLog::default(),
             stranger_log: StrangerLog::default(),
             buffer: vec![0; READ_BYTES].into(),
+            ahead: Vec::new(),
             unflushed: 0,
             spare: SpareBuffer::default(),
         })

@@ -26,9 +26,15 @@ impl Net {
             let count = match core.input_place(id).filter(|_| !goes_around) {
                 Some(place) => {
                     let count = length.min(place.len());
+                    let is_full = count == place.len();
                     place[..count].copy_from_slice(&bytes[..count]);
+                    // Where there is room behind it, as much as comes.
+                    let mut ahead = Vec::new();
+                    while is_full && ahead.len() < chance.below(5) {
+                        ahead.extend(core.input_ahead(id));
+                    }
                     core.handle_input_in_place(id, count, self.now);
-                    count
+                    count + self.fill_ahead(id, &bytes[count..length], ahead)
                 }
                 None => {
                     core.handle_input(id, &bytes[..length], self.now);
@@ -38,6 +44,23 @@ impl Net {
             bytes = &bytes[count..];
             self.pump();
         }
+    }
+
+    /// Returns how many of the bytes there was room for.
+    fn fill_ahead(&mut self, id: ConnectionId, bytes: &[u8], ahead: Vec<Box<[u8]>>) -> usize {
+        let core = &mut self.cores[0];
+        let mut rest = bytes;
+        for mut buffer in ahead {
+            let (now, later) = rest.split_at(rest.len().min(buffer.len()));
+            rest = later;
+            if now.is_empty() {
+                core.put_back_ahead(buffer);
+            } else {
+                buffer[..now.len()].copy_from_slice(now);
+                core.handle_input_ahead(id, buffer, now.len(), self.now);
+            }
+        }
+        bytes.len() - rest.len()
     }
 }
 
@@ -78,6 +101,58 @@ fn packets_of_every_size_arrive_unchanged_however_they_are_cut() {
     let got: Vec<Vec<u8>> = packets.filter_map(payload_of).collect();
     assert!(got == expected);
     assert!(!net.is_closed(publisher));
+}
+
+#[test]
+fn packets_of_one_size_are_read_ahead_to_where_they_stay() {
+    let mut net = Net::new();
+    let (publisher, subscriber) = (net.join_v5("p"), net.join_v5("s"));
+    net.subscribe(subscriber, "t", 0);
+    net.keep_packets(subscriber);
+    let mut packet = BytesMut::new();
+    let publish = Publish::<Shared>::new("t", payload(1, 50_000));
+    publish.encode(V5, &mut packet).expect("encodes");
+    let id = net.id_of(publisher);
+    let begun = |net: &mut Net| {
+        net.send_bytes(publisher, &packet[..2_000]);
+        let place = net.cores[0].input_place(id).expect("it has begun");
+        let count = place.len().min(packet.len() - 2_000);
+        place[..count].copy_from_slice(&packet[2_000..2_000 + count]);
+        count
+    };
+    // Nobody has left any memory yet.
+    let count = begun(&mut net);
+    assert!(net.cores[0].input_ahead(id).is_none());
+    net.cores[0].handle_input_in_place(id, count, net.now);
+    let other = net.join_v5("o");
+    net.send_bytes(other, &packet[..2_000]);
+    net.send_bytes(publisher, &packet[2_000 + count..]);
+    net.send_bytes(other, &packet[2_000..]);
+    assert_eq!(net.take_packets(subscriber).len(), 2);
+    // Now somebody has: the next packet fits, the beginning of the one after that does not.
+    let count = begun(&mut net);
+    let ahead = net.cores[0].input_ahead(id).expect("one is to spare");
+    assert_eq!(ahead.len(), packet.len());
+    net.cores[0].handle_input_in_place(id, count, net.now);
+    assert_eq!(net.fill_ahead(id, &packet, vec![ahead]), packet.len());
+    net.pump();
+    let count = begun(&mut net);
+    let ahead = net.cores[0].input_ahead(id).expect("it was given back");
+    net.cores[0].handle_input_in_place(id, count, net.now);
+    let mut other = BytesMut::new();
+    let publish = Publish::<Shared>::new("t", payload(2, 20_000));
+    publish.encode(V5, &mut other).expect("encodes");
+    net.fill_ahead(id, &other, vec![ahead]);
+    net.pump();
+    let got: Vec<usize> = net
+        .take_packets(subscriber)
+        .into_iter()
+        .map(|packet| match packet {
+            Packet::Publish(publish) => publish.payload.len(),
+            _ => 0,
+        })
+        .collect();
+    assert_eq!(got, [50_000, 50_000, 50_000, 20_000]);
 }
 
 #[test]
