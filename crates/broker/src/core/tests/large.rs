@@ -69,6 +69,13 @@ fn payload(number: usize, length: usize) -> Vec<u8> {
     (0..length).map(byte).collect()
 }
 
+fn payload_of(packet: Packet<Shared>) -> Option<Vec<u8>> {
+    let Packet::Publish(publish) = packet else {
+        return None;
+    };
+    Some(publish.payload.to_vec())
+}
+
 #[test]
 fn packets_of_every_size_arrive_unchanged_however_they_are_cut() {
     let mut chance = Chance(7);
@@ -91,12 +98,6 @@ fn packets_of_every_size_arrive_unchanged_however_they_are_cut() {
         expected.push(sent);
     }
     net.send_in_place(publisher, &bytes, &mut chance);
-    let payload_of = |packet: Packet<Shared>| {
-        let Packet::Publish(publish) = packet else {
-            return None;
-        };
-        Some(publish.payload.to_vec())
-    };
     let packets = net.take_packets(subscriber).into_iter();
     let got: Vec<Vec<u8>> = packets.filter_map(payload_of).collect();
     assert!(got == expected);
@@ -144,13 +145,9 @@ fn packets_of_one_size_are_read_ahead_to_where_they_stay() {
     publish.encode(V5, &mut other).expect("encodes");
     net.fill_ahead(id, &other, vec![ahead]);
     net.pump();
-    let got: Vec<usize> = net
-        .take_packets(subscriber)
-        .into_iter()
-        .map(|packet| match packet {
-            Packet::Publish(publish) => publish.payload.len(),
-            _ => 0,
-        })
+    let packets = net.take_packets(subscriber).into_iter();
+    let got: Vec<usize> = packets
+        .filter_map(|packet| payload_of(packet).map(|payload| payload.len()))
         .collect();
     assert_eq!(got, [50_000, 50_000, 50_000, 20_000]);
 }
