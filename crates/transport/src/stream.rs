@@ -134,9 +134,10 @@ pub trait Stream: Send {
 
     /// Says whether this is a socket of the system and nothing else.
     ///
-    /// Then a read that leaves room has taken all there was, but for an end that the event loop tells
-    /// of; so has a [vectored](Self::read_vectored) one, which fills one slice after the other. And
-    /// dropping it ends the output as [`shutdown`](Self::shutdown) does.
+    /// Then a read that leaves room in its buffer has taken all there was, but for an end that the
+    /// event loop tells of; so has a vectored read that leaves room, unless it ends with the first
+    /// slice: that says nothing, as [`read_vectored`](Self::read_vectored) may fill the first alone.
+    /// And dropping it ends the output as [`shutdown`](Self::shutdown) does.
     fn is_bare(&self) -> bool {
         false
     }

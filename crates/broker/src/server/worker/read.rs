@@ -213,8 +213,8 @@ fn read_large(
         count,
         in_place,
         ahead: (count - in_place).min(ahead_len),
-        // A bare stream fills one slice after the other.
-        is_all: count < room,
+        // A stream without vectored reads fills the first slice alone, and says nothing of it.
+        is_all: count < room && count != place_len,
     })
 }
 
