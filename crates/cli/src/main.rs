@@ -21,8 +21,9 @@ mod subscribe;
 use std::process::ExitCode;
 
 /// After a storm of connections or messages nearly all of a broker's memory goes back to the system;
-/// glibc keeps the most of it, as what stays lies between what has gone.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+/// glibc keeps the most of it, as what stays lies between what has gone. Jemalloc settles the size of
+/// pages when it is built, so it is only for processors on which there is one.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -230,7 +230,9 @@ impl Core {
             for target in targets.by_ref().take(item.targets.saturating_sub(1)) {
                 self.deliver(item.message.clone(), target, from, now);
             }
-            if let Some(target) = targets.next() {
+            if item.targets > 0
+                && let Some(target) = targets.next()
+            {
                 self.deliver(item.message, target, from, now);
             }
             self.unpack(None);

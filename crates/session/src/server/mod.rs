@@ -394,8 +394,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`EncodeError`]: the packet cannot be expressed in the version of the session. It is gone, and
-    /// `out` is as it was.
+    /// [`EncodeError`]: the packet cannot be expressed in the version of the session. The beginning of it
+    /// may be in `out`, and a message of QoS 1 or 2 stays in flight: nothing more can be sent on this
+    /// connection.
     pub fn encode_next(
         &mut self,
         pool: &mut MessagePool,

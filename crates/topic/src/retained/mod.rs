@@ -233,6 +233,7 @@ impl<V> RetainedIndex<V> {
         // It is the shallowest of its matches, so it comes before those in the lists.
         let parent = parent(filter).and_then(|parent| self.find(parent));
         let entry = parent.and_then(|id| Some((id, self.entries.get(id)?)));
+        let mut from = cursor.0;
         if let Some((id, entry)) = entry {
             let at = Position::new(entry.level_count, id);
             if cursor.0 <= at {
@@ -243,30 +244,30 @@ impl<V> RetainedIndex<V> {
                 if count_left == 0 {
                     return Some(Cursor(at.next()));
                 }
+                // A slice that ends before its first match must not lead back here.
+                from = at.next();
             }
         }
         let mut steps_left = count_max.saturating_mul(8).saturating_add(64);
         let query = self.postings.query(filter);
-        let next = self
-            .postings
-            .search(&query, cursor.0, &mut steps_left, |at| {
-                // It may be in a list whose hash is that of another, even of another depth.
-                let id = at.id().filter(|id| Some(*id) != parent);
-                let entry = id.and_then(|id| self.entries.get(id));
-                if let Some(entry) = entry.filter(|entry| entry.level_count == at.depth()) {
-                    let name = entry.name();
-                    if matches(filter, &name) {
-                        if !visit(name, &entry.value) {
-                            return ControlFlow::Break(at);
-                        }
-                        count_left = count_left.saturating_sub(1);
+        let next = self.postings.search(&query, from, &mut steps_left, |at| {
+            // It may be in a list whose hash is that of another, even of another depth.
+            let id = at.id().filter(|id| Some(*id) != parent);
+            let entry = id.and_then(|id| self.entries.get(id));
+            if let Some(entry) = entry.filter(|entry| entry.level_count == at.depth()) {
+                let name = entry.name();
+                if matches(filter, &name) {
+                    if !visit(name, &entry.value) {
+                        return ControlFlow::Break(at);
                     }
+                    count_left = count_left.saturating_sub(1);
                 }
-                match count_left {
-                    0 => ControlFlow::Break(at.next()),
-                    _ => ControlFlow::Continue(()),
-                }
-            });
+            }
+            match count_left {
+                0 => ControlFlow::Break(at.next()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
         next.map(Cursor)
     }
 
