@@ -157,12 +157,14 @@ impl Journal {
     fn hold_letter(&mut self, to: WorkerId, letter: WorkerMessage) -> Option<WorkerMessage> {
         let promises = match &letter {
             WorkerMessage::Deliver(letter) => letter.has_parcel(),
-            WorkerMessage::HandOver(_) => true,
+            // That what came before is handled has to outlast a crash: behind it the client speaks to
+            // another worker, and nothing orders what two workers have stored.
+            WorkerMessage::HandOver(_) | WorkerMessage::Passed { .. } | WorkerMessage::Reached => {
+                true
+            }
             WorkerMessage::TakeOver(_)
             | WorkerMessage::Moved { .. }
-            | WorkerMessage::Passed { .. }
-            | WorkerMessage::Fence { .. }
-            | WorkerMessage::Reached => false,
+            | WorkerMessage::Fence { .. } => false,
         };
         let after = self.recorded();
         if self.letters.is_empty() && (!promises || self.is_stored(after)) {

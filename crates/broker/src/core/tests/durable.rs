@@ -330,3 +330,32 @@ fn what_waits_for_the_store_is_not_overtaken_by_a_client_that_begins_anew_elsewh
         net.expect(watcher, &["t=old q1", "t=new q1"]);
     }
 }
+
+#[test]
+fn a_publisher_that_goes_to_another_worker_keeps_its_order_over_a_crash() {
+    // v5 MQTT-4.6.0-6; v3.1.1 MQTT-4.6.0-6: the store of the subscriber's worker is the slowest.
+    let publishers: [fn() -> Connect<Shared>; 2] = [|| lasting(V5, "p", 100), || clean(V5, "p")];
+    for (first, second) in [(1, 2), (2, 1)] {
+        for publisher in publishers {
+            let mut net = Net::durable(3);
+            let subscriber = net.join_at(0, lasting(V5, "s", 100));
+            net.subscribe(subscriber, "t", 1);
+            net.cut(subscriber);
+            net.holds_store = true;
+            for (core, payload) in [(first, "1"), (second, "2")] {
+                let who = net.dial_at(core, publisher());
+                net.sync_only(&[1, 2]);
+                net.say(who, "t", payload, 1);
+                net.sync_only(&[1, 2]);
+            }
+            let mut net = net.crash();
+            let subscriber = net.join(lasting(V5, "s", 100));
+            let heard = net.hear(subscriber);
+            assert_eq!(
+                heard.first().map(String::as_str),
+                Some("t=1 q1"),
+                "{heard:?}"
+            );
+        }
+    }
+}

@@ -311,6 +311,13 @@ impl Net {
         }
     }
 
+    /// Makes everything of some cores durable.
+    pub(super) fn sync_only(&mut self, cores: &[usize]) {
+        while cores.iter().any(|core| self.sync_unit(*core)) {
+            self.pump();
+        }
+    }
+
     pub(super) fn try_open(&mut self, core: usize) -> Option<Who> {
         let who = self.peers.len();
         let handle = u64::try_from(who).expect("few");
