@@ -59,8 +59,9 @@ impl Token {
 /// A bounded collection that names its values with [`Token`]s.
 ///
 /// An event loop keeps everything it registers with one [`Poller`](crate::Poller) (listeners,
-/// connections) in one such map: tokens of two maps can be equal. All operations take constant
-/// time; the order of iteration is that of the places, not of insertion.
+/// connections) in one such map: tokens of two maps can be equal. A value is found in constant time;
+/// to add or to remove one takes time logarithmic in the number of pages of 64 places. The order of
+/// iteration is that of the places, not of insertion.
 ///
 /// # Examples
 ///
@@ -81,6 +82,8 @@ pub struct TokenMap<T> {
     /// The pages that are not full, those without memory included. The lowest is filled first, so that
     /// what stays after a storm is close together.
     with_room: BTreeSet<usize>,
+    /// A page in which nothing was left when it was kept, with its memory.
+    kept: usize,
     len: usize,
     len_max: usize,
 }
@@ -116,6 +119,7 @@ impl<T> TokenMap<T> {
         Self {
             pages: Vec::new(),
             with_room: BTreeSet::new(),
+            kept: 0,
             len: 0,
             len_max: if len_max < Self::LEN_MAX {
                 len_max
@@ -172,11 +176,23 @@ impl<T> TokenMap<T> {
         if was_full {
             self.with_room.insert(number);
         }
-        // The first page stays: whoever comes and goes alone makes no memory come and go.
-        if page.taken == 0 && number > 0 {
-            *page = Page::new(page.generation);
+        if page.taken == 0 {
+            self.give_back(number);
         }
         Some(value)
+    }
+
+    /// Gives an empty page back, unless it is the only one: whoever comes and goes alone makes no
+    /// memory come and go. Of two, the one that is filled first stays.
+    fn give_back(&mut self, emptied: usize) {
+        let kept = self.pages.get(self.kept).filter(|page| page.taken == 0);
+        let kept = kept.map_or(emptied, |_| self.kept);
+        self.kept = kept.min(emptied);
+        if kept != emptied
+            && let Some(page) = self.pages.get_mut(kept.max(emptied))
+        {
+            *page = Page::new(page.generation);
+        }
     }
 
     /// Returns a value to change it.
@@ -361,7 +377,8 @@ mod tests {
             let pages = map.pages.iter();
             pages.filter(|page| page.slots.capacity() > 0).count()
         };
-        assert_eq!((map.len(), with_memory(&map)), (1, 1));
+        // One empty page is kept for the next.
+        assert_eq!((map.len(), with_memory(&map)), (1, 2));
         let again: Vec<Token> = (1..10_000)
             .map(|value| map.insert(value).unwrap())
             .collect();

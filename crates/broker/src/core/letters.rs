@@ -51,8 +51,13 @@ struct Item {
 #[derive(Clone, Debug, Default)]
 pub(super) struct LetterRack(Arc<Mutex<Kept>>);
 
-/// In their boxes, in which they travel.
-type Kept = Vec<Box<Letter>>;
+#[derive(Debug, Default)]
+struct Kept {
+    #[expect(clippy::vec_box, reason = "they travel in their boxes")]
+    letters: Vec<Box<Letter>>,
+    /// How many of them have not been needed since memory was last given back.
+    unused: usize,
+}
 
 /// What is being written to each of the other workers.
 #[derive(Debug, Default)]
@@ -136,26 +141,32 @@ impl fmt::Debug for Letter {
 
 impl LetterRack {
     fn take(&self) -> Option<Box<Letter>> {
-        self.letters().pop()
+        let mut kept = self.kept();
+        let letter = kept.letters.pop();
+        kept.unused = kept.unused.min(kept.letters.len());
+        letter
     }
 
     fn put(&self, letter: Box<Letter>) {
         // One message for very many is rare, and its list of them large.
         let is_common = letter.targets.capacity() <= LETTER_DELIVERIES_MAX * 2;
-        let mut letters = self.letters();
+        let letters = &mut self.kept().letters;
         if is_common && letters.len() < LETTERS_KEPT_MAX {
             letters.push(letter);
         }
     }
 
-    /// Gives the memory of half of them back.
-    pub(super) fn rest(&self) {
-        let mut letters = self.letters();
-        let len = letters.len() / 2;
-        letters.truncate(len);
+    /// Gives the memory of those back that nobody has needed since the last call; returns whether any
+    /// are left.
+    pub(super) fn rest(&self) -> bool {
+        let mut kept = self.kept();
+        let needed = kept.letters.len().saturating_sub(kept.unused);
+        kept.letters.truncate(needed);
+        kept.unused = needed;
+        needed > 0
     }
 
-    fn letters(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         // Whoever panicked has at worst not put one back.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -70,7 +70,7 @@ impl Names {
         }
         let len = part.len();
         if len < part.capacity() / 4 && part.capacity() > SMALL_LEN {
-            // It has to lose or win half of what is left before it moves again.
+            // Room for twice as many: what is left does not move again before many have come or gone.
             part.shrink_to(len.saturating_mul(2));
         }
         self.len = self.len.saturating_sub(1);

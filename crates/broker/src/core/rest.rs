@@ -24,8 +24,8 @@ impl Core {
         shrink(&mut self.matches);
         shrink(&mut self.scratch);
         self.others.iter_mut().for_each(shrink);
-        self.directory.rack.rest();
-        self.messages.spare() > 0 || !self.match_cache.is_empty()
+        let are_letters_left = self.directory.rack.rest();
+        are_letters_left || self.messages.spare() > 0 || !self.match_cache.is_empty()
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Slots<T> {
     pages: Vec<Page<T>>,
     /// The pages that are not full, those without memory included.
     with_room: BTreeSet<usize>,
+    /// A page in which nothing was left when it was kept, with its memory.
+    kept: usize,
     len: usize,
 }
 
@@ -36,6 +38,7 @@ impl<T> Default for Slots<T> {
         Self {
             pages: Vec::new(),
             with_room: BTreeSet::new(),
+            kept: 0,
             len: 0,
         }
     }
@@ -81,11 +84,23 @@ impl<T> Slots<T> {
         if was_full {
             self.with_room.insert(number);
         }
-        // The first page stays: whoever comes and goes alone makes no memory come and go.
-        if page.taken == 0 && number > 0 {
-            *page = Page::new();
+        if page.taken == 0 {
+            self.give_back(number);
         }
         Some(value)
+    }
+
+    /// Gives an empty page back, unless it is the only one: whoever comes and goes alone makes no
+    /// memory come and go. Of two, the one that is filled first stays.
+    fn give_back(&mut self, emptied: usize) {
+        let kept = self.pages.get(self.kept).filter(|page| page.taken == 0);
+        let kept = kept.map_or(emptied, |_| self.kept);
+        self.kept = kept.min(emptied);
+        if kept != emptied
+            && let Some(page) = self.pages.get_mut(kept.max(emptied))
+        {
+            *page = Page::new();
+        }
     }
 
     pub(super) fn get(&self, key: usize) -> Option<&T> {
@@ -186,12 +201,31 @@ mod tests {
             assert!(slots.remove(*key).is_some());
             assert!(slots.remove(*key).is_none());
         }
-        assert_eq!((slots.len(), pages_with_memory(&slots)), (1, 1));
+        // One empty page is kept for the next.
+        assert_eq!((slots.len(), pages_with_memory(&slots)), (1, 2));
         assert_eq!(slots.get(stays), Some(&0));
         // What comes next lies beside what has stayed.
         assert!((1..PAGE_LEN).all(|value| slots.insert(value) < PAGE_LEN));
-        assert_eq!(pages_with_memory(&slots), 1);
-        assert_eq!(slots.insert(0), PAGE_LEN);
+        assert_eq!(pages_with_memory(&slots), 2);
+        assert_eq!(slots.insert(0) / PAGE_LEN, 1);
+    }
+
+    #[test]
+    fn one_that_comes_and_goes_behind_full_pages_moves_no_memory() {
+        let mut slots = Slots::default();
+        for value in 0..3 * PAGE_LEN {
+            slots.insert(value);
+        }
+        let key = slots.insert(0);
+        assert_eq!(pages_with_memory(&slots), 4);
+        assert!(slots.remove(key).is_some());
+        assert_eq!(pages_with_memory(&slots), 4);
+        assert_eq!(slots.insert(0), key);
+        assert!(slots.remove(key).is_some());
+        // A lower page that becomes empty is kept in its place.
+        assert!((0..PAGE_LEN).all(|key| slots.remove(key).is_some()));
+        assert_eq!(pages_with_memory(&slots), 3);
+        assert!(slots.insert(0) < PAGE_LEN);
     }
 
     proptest! {

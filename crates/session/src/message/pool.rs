@@ -128,8 +128,12 @@ mod tests {
         pool.rest();
         assert_eq!(pool.spare(), 100, "they have just come");
         // Thirty are needed at a time.
-        let busy: Vec<Message> = (0..30).map_while(|_| pool.spare.pop()).collect();
-        pool.unused = pool.unused.min(pool.spare());
+        let make = |pool: &mut MessagePool| {
+            let qos = QoS::AtMostOnce;
+            let made = pool.remake(b"a", b"x", qos, false);
+            made.expect("there is memory")
+        };
+        let busy: Vec<Message> = (0..30).map(|_| make(&mut pool)).collect();
         busy.into_iter().for_each(|message| pool.put(message));
         pool.rest();
         assert_eq!(pool.spare(), 30);
