@@ -145,10 +145,10 @@ fn receive(qos: QoS, keeping: Keeping) -> Box<dyn FnMut() -> usize> {
                 delivery,
                 ..Publish::new(TOPIC, &PAYLOAD[..])
             };
-            answers += take(&mut session, Packet::Publish(publish));
+            answers += take(&mut session, Packet::Publish(publish), keeping);
             if qos == QoS::ExactlyOnce {
                 let release: Packet<Borrowed<'_>> = Packet::PubRel(Ack::new(packet_id));
-                answers += take(&mut session, release);
+                answers += take(&mut session, release, keeping);
             }
         }
         answers
@@ -156,7 +156,7 @@ fn receive(qos: QoS, keeping: Keeping) -> Box<dyn FnMut() -> usize> {
 }
 
 /// Handles a packet, acknowledges what it brings, and takes the answers.
-fn take(session: &mut Session, packet: PacketRef<'_>) -> usize {
+fn take(session: &mut Session, packet: PacketRef<'_>, keeping: Keeping) -> usize {
     session.handle_packet(packet, NOW).expect("in order");
     while let Some(event) = session.poll_event() {
         if let Event::MessageReceived { message, packet_id } = event {
@@ -166,7 +166,9 @@ fn take(session: &mut Session, packet: PacketRef<'_>) -> usize {
             }
         }
     }
-    store(session);
+    if keeping == Keeping::Journal {
+        store(session);
+    }
     let mut answers = 0;
     while let Some(answer) = session.poll_packet(NOW) {
         black_box(&answer);
