@@ -65,11 +65,13 @@ pub enum Fault {
     PubrecOutOfTurn,
     /// The last PUBREL that waits for the store is sent first.
     PubrelOutOfTurn,
+    /// What a lost member of a shared group has not acknowledged is lost with it.
+    ForgetLost,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::FreeAtPubrec,
         Self::ForgetReceived,
         Self::DeliverRepeat,
@@ -99,6 +101,7 @@ impl Fault {
         Self::PubackOutOfTurn,
         Self::PubrecOutOfTurn,
         Self::PubrelOutOfTurn,
+        Self::ForgetLost,
     ];
 }
 

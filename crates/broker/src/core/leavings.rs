@@ -4,7 +4,10 @@
 use std::collections::VecDeque;
 
 use mqttstack_limits::Instant;
-use mqttstack_session::{Message, SessionState};
+use mqttstack_session::{
+    Message, SessionState,
+    fault::{self, Fault},
+};
 use mqttstack_topic::{GroupId, GroupTag};
 
 use super::{Core, filters::Filters, groups::HandedOn, keys::SessionKey};
@@ -84,7 +87,7 @@ impl Core {
             .take_group_messages()
             .map(|(group, message)| (GroupTag::new(group), message))
             .collect();
-        if messages.is_empty() {
+        if messages.is_empty() || fault::is_on(Fault::ForgetLost) {
             return;
         }
         let index = self.directory.subscriptions.read();

@@ -236,9 +236,6 @@ impl World {
                         let required_for = self.is_kept(index, &copy).then_some(reason);
                         self.accounts.owe(index, copy, false, required_for);
                     }
-                    if asked.filter.starts_with("$share") {
-                        self.accounts.forgive_groups();
-                    }
                     self.accounts.on_member(index, asked.filter, granted);
                 }
                 if self.settings.workers > 1 {

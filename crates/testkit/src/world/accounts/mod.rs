@@ -285,9 +285,9 @@ impl Accounts {
     }
 
     /// The session of a client is over, and with it what it was owed. What shared groups have given to
-    /// it goes to somebody else, if `has_heirs` says for a topic that each of them has another member:
-    /// at QoS 1, for of what has begun at QoS 2 nobody knows whether it arrived, and at QoS 0 nothing
-    /// is kept.
+    /// it goes to somebody else, if `has_heirs` says for a topic that each of them has another member.
+    /// Not what it had at QoS 2, for of what has begun nobody knows whether it arrived; and not where
+    /// somebody may get it at QoS 0, who keeps nothing.
     ///
     /// # Specification
     ///
@@ -300,7 +300,11 @@ impl Accounts {
         self.may_hand_on(Some(index));
         for shared in self.shared.values_mut() {
             let mut copies = shared.copies.iter();
-            let is_kept = copies.all(|(_, copy)| copy.qos == QoS::AtLeastOnce);
+            let is_kept = copies.all(|(holder, copy)| match copy.qos {
+                QoS::AtMostOnce => false,
+                QoS::AtLeastOnce => true,
+                QoS::ExactlyOnce => *holder != index,
+            });
             if !(is_kept && has_heirs(&shared.topic)) {
                 shared.account.forgive();
             }
