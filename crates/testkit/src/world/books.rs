@@ -15,7 +15,7 @@ use super::{
     promises::Reason,
     settings::{client_id, index_of},
 };
-use crate::{Copy, Delivery, Granted, LinkId, Observation, Publication, model::Routed};
+use crate::{Copy, Delivery, Granted, LinkId, Observation, Publication, Station, model::Routed};
 
 /// How certain it is that a message was published.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -304,8 +304,7 @@ impl World {
 
     /// Returns whether a copy is to arrive, if it does not expire.
     fn is_kept(&self, index: usize, copy: &Copy) -> bool {
-        let size_max = self.packet_size_max(index);
-        let is_small = u32::try_from(copy.payload.len()).is_ok_and(|size| size < size_max);
+        let is_small = fits(&self.network.stations()[index], copy);
         // Retained messages wait in the store, and may be gone before a queue has room for them.
         let is_queued = !(copy.retain && self.settings.is_tight());
         is_small && is_queued
@@ -427,7 +426,9 @@ impl World {
             let is_certain = !is_vague && !self.settings.is_tight();
             let model = &self.model;
             let has_heirs = |topic: &str| is_certain && model.has_heirs(&client_id, topic);
-            self.accounts.forgive(index, has_heirs);
+            let stations = self.network.stations();
+            let is_sent = |holder: usize, copy: &Copy| fits(&stations[holder], copy);
+            self.accounts.forgive(index, has_heirs, is_sent);
             self.model.end_session(&client_id);
             self.promises.on_session_over(&client_id);
         }
@@ -462,6 +463,12 @@ impl World {
                 (self.report.fingerprint ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
     }
+}
+
+/// Returns whether a copy is no larger than a client takes.
+fn fits(station: &Station, copy: &Copy) -> bool {
+    let size_max = station.core.settings().limits.packet_size_max;
+    u32::try_from(copy.payload.len()).is_ok_and(|size| size < size_max)
 }
 
 /// Returns whether somebody only waited too long, which in a rough world is nobody's fault.

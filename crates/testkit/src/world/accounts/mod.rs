@@ -287,12 +287,17 @@ impl Accounts {
     /// The session of a client is over, and with it what it was owed. What shared groups have given to
     /// it goes to somebody else, if `has_heirs` says for a topic that each of them has another member.
     /// Not what it had at QoS 2, for of what has begun nobody knows whether it arrived; and not where
-    /// somebody may get it at QoS 0, who keeps nothing.
+    /// somebody may get it at QoS 0, who keeps nothing, or is sent no packet that large.
     ///
     /// # Specification
     ///
     /// v5 MQTT-4.8.2-5, v5 U-32.
-    pub(super) fn forgive(&mut self, index: usize, has_heirs: impl Fn(&str) -> bool) {
+    pub(super) fn forgive(
+        &mut self,
+        index: usize,
+        has_heirs: impl Fn(&str) -> bool,
+        is_sent: impl Fn(usize, &Copy) -> bool,
+    ) {
         for account in self.clients[index].copies.values_mut() {
             account.forgive();
             account.owed = account.sent;
@@ -302,8 +307,8 @@ impl Accounts {
             let mut copies = shared.copies.iter();
             let is_kept = copies.all(|(holder, copy)| match copy.qos {
                 QoS::AtMostOnce => false,
-                QoS::AtLeastOnce => true,
-                QoS::ExactlyOnce => *holder != index,
+                QoS::AtLeastOnce => is_sent(*holder, copy),
+                QoS::ExactlyOnce => *holder != index && is_sent(*holder, copy),
             });
             if !(is_kept && has_heirs(&shared.topic)) {
                 shared.account.forgive();
