@@ -194,6 +194,12 @@ impl Model {
         }
     }
 
+    /// Returns what a client would get of a message now, apart from shared subscriptions.
+    #[must_use]
+    pub fn copy_of(&self, client_id: &str, publication: &Publication<'_>) -> Option<Copy> {
+        Self::copy_for(client_id, self.sessions.get(client_id)?, publication)
+    }
+
     /// One copy for each session, at the highest QoS of its subscriptions that match and want it.
     fn copy_for(client_id: &str, filters: &Filters, publication: &Publication<'_>) -> Option<Copy> {
         let is_echo = publication.publisher == client_id;

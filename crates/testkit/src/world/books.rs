@@ -188,6 +188,9 @@ impl World {
                 let consequence = self.comings.on_connect(link, connect);
                 if self.settings.workers > 1 {
                     self.on_consequence(consequence);
+                    if connect.clean_start && self.model.has_session(&client_id) {
+                        self.promises.on_cleaning(&client_id);
+                    }
                 }
             }
             Packet::Publish(publish) => {
@@ -246,12 +249,19 @@ impl World {
             }
             Packet::Unsubscribe(unsubscribe) => {
                 let reason = self.promises.on_asked(link, Some(unsubscribe.packet_id));
+                let before = self.vague_wills_for(&client_id);
                 for filter in unsubscribe.filters.iter() {
                     self.promises.on_filter(&client_id, filter, None, reason);
                     self.model.unsubscribe(&client_id, filter);
                     if filter.starts_with("$share") {
                         self.accounts.forgive_groups();
                     }
+                }
+                // Whoever drops one of several subscriptions gets what comes from now on by the rest.
+                let mut copies = self.vague_wills_for(&client_id);
+                copies.retain(|copy| !before.contains(copy));
+                for copy in copies {
+                    self.accounts.owe(index, copy, false, None);
                 }
             }
             Packet::ConnAck(_)
@@ -302,6 +312,30 @@ impl World {
         self.accounts.owe_groups(publication, &groups, required_for);
     }
 
+    /// Returns the copies that a client would get now of the wills that may be published at any moment.
+    fn vague_wills_for(&self, client_id: &str) -> Vec<Copy> {
+        if self.settings.workers == 1 {
+            return Vec::new();
+        }
+        let wills = self.comings.vague_wills().into_iter();
+        let copies = wills.filter_map(|consequence| {
+            let will = consequence.will?;
+            let payload = String::from_utf8_lossy(&will.payload);
+            self.model.copy_of(
+                client_id,
+                &Publication {
+                    publisher: &consequence.client_id,
+                    topic: &will.topic,
+                    payload: &payload,
+                    qos: will.qos,
+                    retain: will.retain,
+                    expires_at: Instant::NEVER,
+                },
+            )
+        });
+        copies.collect()
+    }
+
     /// Returns whether a copy is to arrive, if it does not expire.
     fn is_kept(&self, index: usize, copy: &Copy) -> bool {
         let is_small = fits(&self.network.stations()[index], copy);
@@ -342,6 +376,9 @@ impl World {
                 let mut consequence =
                     self.comings
                         .on_connected(link, *session_present, has_session)?;
+                if !self.comings.may_be_cleaned(client_id) {
+                    self.promises.on_cleaned(client_id);
+                }
                 consequence.is_vague |= self.settings.workers > 1;
                 self.on_consequence(consequence);
                 self.model.begin_session(client_id, *session_present);

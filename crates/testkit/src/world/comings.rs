@@ -77,6 +77,12 @@ impl Comings {
         self.lives.get(client_id).is_some_and(|it| it.is_uncertain)
     }
 
+    /// Returns whether a clean CONNECT may reach the worker that holds a session at any moment.
+    pub(super) fn may_be_cleaned(&self, client_id: &str) -> bool {
+        let life = self.lives.get(client_id);
+        life.is_some_and(|it| it.may_be_cleaned(&self.terms))
+    }
+
     /// A worker is about to handle a CONNECT. With several workers, a clean one ends the session
     /// that is there at a moment between this one and that of the answer.
     pub(super) fn on_connect(&mut self, link: LinkId, connect: &Connect<Shared>) -> Consequence {

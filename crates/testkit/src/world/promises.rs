@@ -22,7 +22,11 @@ pub(super) struct Promises {
     asked: BTreeMap<(LinkId, PacketId), Reason>,
     /// What a payload was first published for, which a repeat of it asks for again.
     published: BTreeMap<String, Reason>,
-    kept: BTreeSet<Reason>,
+    /// In which order they were acknowledged.
+    kept: BTreeMap<Reason, usize>,
+    /// By Client Identifier: how much was acknowledged before a clean CONNECT was under way to the
+    /// worker that holds its session.
+    cleaned: BTreeMap<String, usize>,
     /// By topic: payload and deadline.
     retained: BTreeMap<String, History<Option<(String, Instant)>>>,
     /// By Client Identifier and filter.
@@ -144,7 +148,8 @@ impl Promises {
         let Some(reason) = asked.and_then(|id| self.asked.remove(&(link, id))) else {
             return;
         };
-        self.kept.insert(reason);
+        let order = self.kept.len();
+        self.kept.entry(reason).or_insert(order);
         for history in self.retained.values_mut() {
             history.keep(reason);
         }
@@ -196,7 +201,29 @@ impl Promises {
     }
 
     pub(super) fn is_kept(&self, reason: Reason) -> bool {
-        self.kept.contains(&reason)
+        self.kept.contains_key(&reason)
+    }
+
+    /// A clean CONNECT is under way to the worker that holds the session of a client: the session may
+    /// be over before the next message reaches it, and what nobody takes is acknowledged at once.
+    ///
+    /// # Specification
+    ///
+    /// v5 MQTT-3.1.2-4; v3.1.1 MQTT-3.1.2-6.
+    pub(super) fn on_cleaning(&mut self, client_id: &str) {
+        let order = self.kept.len();
+        self.cleaned.entry(client_id.into()).or_insert(order);
+    }
+
+    /// No clean CONNECT is under way to the session of a client any more.
+    pub(super) fn on_cleaned(&mut self, client_id: &str) {
+        self.cleaned.remove(client_id);
+    }
+
+    /// Returns whether something was acknowledged while it was certain that a client had its session.
+    pub(super) fn is_kept_in(&self, client_id: &str, reason: Reason) -> bool {
+        let before = self.cleaned.get(client_id);
+        (self.kept.get(&reason)).is_some_and(|order| before.is_none_or(|before| order < before))
     }
 
     /// Returns whether a message of QoS 2 was acknowledged.
@@ -270,6 +297,11 @@ impl Promises {
         Ok(())
     }
 
+    /// The broker has begun anew with the sessions that its store had.
+    pub(super) fn on_recovered(&mut self) {
+        self.cleaned.clear();
+    }
+
     /// Nothing is under way any more. What was, has come to something or not.
     pub(super) fn on_crash(&mut self) {
         self.asked.clear();
@@ -314,6 +346,30 @@ mod tests {
             let checked = promises.on_retained_recovered(&found, Instant::EPOCH);
             assert_eq!(checked.is_ok(), is_fine, "{acknowledged:?} {found:?}");
         }
+    }
+
+    #[test]
+    fn what_is_acknowledged_while_a_session_may_be_over_need_not_come_back_with_it() {
+        let link = LinkId::of_peer("1").expect("a number");
+        let [first, second] = [1, 2].map(|id| PacketId::new(id).expect("not 0"));
+        let mut promises = Promises::default();
+        let [early, late] = [(first, "x"), (second, "y")]
+            .map(|(id, payload)| promises.on_published(link, Some(id), payload, true));
+        promises.on_sent(link, &Packet::PubAck(Ack::new(first)));
+        promises.on_cleaning("c0");
+        promises.on_sent(link, &Packet::PubAck(Ack::new(second)));
+        // A second one changes nothing.
+        promises.on_cleaning("c0");
+        for (client_id, reason, expected) in [
+            ("c0", early, true),
+            ("c0", late, false),
+            ("c1", early, true),
+            ("c1", late, true),
+        ] {
+            assert_eq!(promises.is_kept_in(client_id, reason), expected);
+        }
+        promises.on_cleaned("c0");
+        assert!(promises.is_kept_in("c0", late));
     }
 
     #[test]

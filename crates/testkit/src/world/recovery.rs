@@ -41,8 +41,13 @@ impl World {
             .collect();
         let promises = &self.promises;
         let is_strict = !self.settings.is_tight();
+        // An unanswered clean CONNECT may have ended a session that is back now, and what came then went
+        // to whoever else was in the group, or to nobody.
+        let is_kept = |index, reason| promises.is_kept_in(&client_id(index), reason);
         self.accounts
-            .on_groups_recovered(&sessions, now, is_strict, |it| promises.is_kept(it))
+            .on_groups_recovered(&sessions, now, is_strict, is_kept)?;
+        self.promises.on_recovered();
+        Ok(())
     }
 
     fn recover_retained(&mut self, restored: &Restored, now: Instant) -> Result<(), String> {

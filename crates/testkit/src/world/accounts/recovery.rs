@@ -96,7 +96,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// The broker begins anew with these sessions, by number of the client.
+    /// The broker begins anew with these sessions, by number of the client. `is_kept` is asked of each
+    /// member of a group whether it was promised while that member was certain to be one.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl Accounts {
         sessions: &BTreeMap<usize, &Contents>,
         now: Instant,
         is_strict: bool,
-        is_kept: impl Fn(Reason) -> bool,
+        is_kept: impl Fn(usize, Reason) -> bool,
     ) -> Result<(), String> {
         let mut left: BTreeMap<String, Left> = BTreeMap::new();
         // What a member has in flight goes to another one if its session ends.
@@ -130,7 +131,9 @@ impl Accounts {
         for (payload, shared) in &mut self.shared {
             let left = left.remove(payload).unwrap_or_default();
             let before = shared.account.clone();
-            let broken = shared.account.on_crash(QoS::AtLeastOnce, left, &is_kept);
+            let copies = &shared.copies;
+            let is_kept = |reason| copies.iter().all(|(index, _)| is_kept(*index, reason));
+            let broken = (shared.account).on_crash(QoS::AtLeastOnce, left, is_kept);
             let mut members = shared.copies.iter();
             let counts = members
                 .all(|(index, copy)| copy.qos != QoS::AtMostOnce && sessions.contains_key(index));
