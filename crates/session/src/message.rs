@@ -181,6 +181,11 @@ impl Message {
         PER_HOP.iter().any(|id| properties.contains(*id))
     }
 
+    /// Returns whether the message never expires.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.0.expiry == Expiry::Never
+    }
+
     /// Returns when the message expires.
     pub(crate) fn expiry(&self) -> Expiry {
         self.0.expiry

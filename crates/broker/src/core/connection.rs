@@ -16,6 +16,7 @@ use mqttstack_session::{
 use mqttstack_topic::{CharacterPolicy, TopicLimits};
 
 use super::{
+    early::PlaceNumber,
     intake::Intake,
     keys::{ConnectionId, SessionKey},
     known_peer::{KnownPeer, ListenerNames},
@@ -71,6 +72,8 @@ pub(super) struct Connection {
     pub(super) counted_bytes: u64,
     /// Whether it has made enough work for now.
     pub(super) has_had_its_share: bool,
+    /// Where messages are that have been encoded for it already.
+    pub(super) early: Option<PlaceNumber>,
     /// Whether it is in the list of connections with something to send.
     pub(super) is_dirty: bool,
     /// For when it is in the timers.
@@ -129,6 +132,7 @@ impl Connection {
             output_bytes: 0,
             counted_bytes: 0,
             has_had_its_share: false,
+            early: None,
             is_dirty: false,
             timer_at: Instant::NEVER,
             searches_left: SEARCHES_PER_TURN,

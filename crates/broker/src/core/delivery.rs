@@ -53,6 +53,12 @@ impl Core {
                     if !std::mem::replace(&mut connection.is_dirty, true) {
                         self.dirty.push_back(id);
                     }
+                    // What is written down has an order, and waits for the store.
+                    let is_fleeting = options.qos == QoS::AtMostOnce && !self.journal.is_kept();
+                    let (early, scratch) = (&mut self.early, &mut self.scratch);
+                    if is_fleeting && early.encode(connection, &message, &options, scratch) {
+                        return self.messages.put(message);
+                    }
                     connection.session.publish(message, options, now)
                 } else if options.qos == QoS::AtMostOnce
                     && self.memory.stage() >= MemoryStage::Shedding

@@ -6,6 +6,7 @@ mod deadlines;
 mod delivery;
 mod directory;
 mod drops;
+mod early;
 mod echoes;
 mod end;
 mod endings;
@@ -72,6 +73,7 @@ pub use self::{
 };
 use self::{
     connection::Connection,
+    early::EarlyOutputs,
     echoes::Echoes,
     exchange::Exchanges,
     intake::SpareBuffers,
@@ -128,6 +130,8 @@ pub struct Core {
     timers: Timers,
     retained_timer: Instant,
     dirty: VecDeque<ConnectionId>,
+    /// What has been encoded before the turn ends.
+    early: EarlyOutputs,
     worker_messages: VecDeque<(WorkerId, WorkerMessage)>,
     notices: VecDeque<Notice>,
     is_shutting_down: bool,
@@ -186,6 +190,7 @@ impl Core {
             timers: Timers::default(),
             retained_timer: Instant::NEVER,
             dirty: VecDeque::new(),
+            early: EarlyOutputs::default(),
             worker_messages: VecDeque::new(),
             notices: VecDeque::new(),
             is_shutting_down: false,
@@ -285,7 +290,10 @@ impl Core {
             self.move_deadline(id, Instant::NEVER);
             self.uncount_connection(id);
             let slot = usize::try_from(id.slot).unwrap_or(usize::MAX);
-            self.connections.remove(slot);
+            let gone = self.connections.remove(slot);
+            if let Some(number) = gone.and_then(|connection| connection.early) {
+                self.early.take(number, |_| ());
+            }
             self.directory.note_closed();
         }
         self.conclude(now);

@@ -105,7 +105,14 @@ impl Core {
         let full =
             usize::try_from(connection.limits().output_bytes_max.max(1)).unwrap_or(usize::MAX);
         let mut failed: Option<EncodeError> = None;
-        let (mut packets, mut publishes): (u64, u64) = (0, 0);
+        let mut publishes = 0;
+        if let Some(number) = connection.early.take() {
+            self.early.take(number, |early| {
+                outlet.buffer().extend_from_slice(&early.bytes);
+                publishes = early.messages;
+            });
+        }
+        let mut packets = publishes;
         while outlet.waiting() < full || connection.session.is_ended() {
             let (pool, scratch) = (&mut self.messages, &mut self.scratch);
             let session = &mut connection.session;

@@ -20,6 +20,7 @@ impl Core {
         shrink_queue(&mut self.worker_messages);
         shrink_queue(&mut self.notices);
         shrink_queue(&mut self.overflowed);
+        self.early.rest();
         shrink(&mut self.hits);
         shrink(&mut self.matches);
         shrink(&mut self.scratch);

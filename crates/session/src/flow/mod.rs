@@ -27,7 +27,7 @@ use self::{
     alias::{InboundAliases, OutboundAliases},
     gate::{Answer, Gate},
     inbound::{Acknowledger, Novelty},
-    outgoing::encode_queued,
+    outgoing::{encode_fleeting, encode_queued},
     quota::Quota,
     responses::AckKind,
 };
@@ -432,6 +432,25 @@ impl Flow {
             self.quota.spend(packet_id);
         }
         Some(payload.map(Encoded::Publish))
+    }
+
+    /// Encodes a QoS 0 message that is handed over, if it would leave just so and at once; returns
+    /// whether it has been.
+    pub(crate) fn encode_at_once(
+        &self,
+        message: &Message,
+        options: &DeliveryOptions,
+        scratch: &mut Vec<u8>,
+        out: &mut impl Sink,
+    ) -> bool {
+        options.qos == QoS::AtMostOnce
+            && self.responses.is_empty()
+            && self.state.outbound.has_nothing_waiting()
+            && self.sends_as_queued()
+            && message.is_lasting()
+            && message.shared_payload().is_none()
+            && message.size() <= usize::from(u16::MAX)
+            && encode_fleeting(message, options, self.version(), scratch, out).is_ok()
     }
 
     /// Returns whether messages go out in the order in which they wait, each as it is: nothing waits

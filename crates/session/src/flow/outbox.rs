@@ -358,6 +358,13 @@ impl Outbox {
             .unwrap_or_default()
     }
 
+    /// Returns whether all messages have been sent.
+    pub(crate) fn has_nothing_waiting(&self) -> bool {
+        self.busy
+            .as_ref()
+            .is_none_or(|busy| busy.queued_messages() == 0)
+    }
+
     /// Returns whether it takes no memory.
     #[cfg(test)]
     pub(crate) fn is_at_rest(&self) -> bool {

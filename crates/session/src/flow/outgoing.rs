@@ -237,6 +237,19 @@ struct Hop<'a> {
 }
 
 impl Hop<'_> {
+    /// Appends the packet; a payload that is better sent by reference is returned instead.
+    fn encode<'a>(
+        &self,
+        message: &'a Message,
+        version: ProtocolVersion,
+        scratch: &mut Vec<u8>,
+        out: &mut impl Sink,
+    ) -> Result<Option<&'a Bytes>, EncodeError> {
+        self.parts(message, version, scratch)?
+            .encode_head(version, out)?;
+        append_payload(message, out)
+    }
+
     /// Returns the packet in parts, its per-hop properties in `scratch`, which is overwritten.
     fn parts<'a>(
         &self,
@@ -299,21 +312,31 @@ pub(super) fn encode_queued(
     out: &mut impl Sink,
     now: Instant,
 ) -> Result<Option<Bytes>, EncodeError> {
-    let Queued {
-        message,
-        options,
-        expires_at,
-        ..
-    } = queued;
     let hop = Hop {
         delivery,
-        options,
-        expiry_interval: expiry_interval(*expires_at, now),
+        options: &queued.options,
+        expiry_interval: expiry_interval(queued.expires_at, now),
         alias: None,
     };
-    hop.parts(message, version, scratch)?
-        .encode_head(version, out)?;
-    append_payload(message, out).map(|payload| payload.cloned())
+    let payload = hop.encode(&queued.message, version, scratch, out)?;
+    Ok(payload.cloned())
+}
+
+/// Appends a small message that does not expire, at QoS 0 and without an alias for its topic.
+pub(super) fn encode_fleeting(
+    message: &Message,
+    options: &DeliveryOptions,
+    version: ProtocolVersion,
+    scratch: &mut Vec<u8>,
+    out: &mut impl Sink,
+) -> Result<(), EncodeError> {
+    let hop = Hop {
+        delivery: Delivery::AtMostOnce,
+        options,
+        expiry_interval: None,
+        alias: None,
+    };
+    hop.encode(message, version, scratch, out).map(|_| ())
 }
 
 /// Appends a payload, unless it is better sent by reference: then it is returned.

@@ -388,6 +388,27 @@ impl Session {
         }
     }
 
+    /// Appends a QoS 0 message to `out` as a packet, instead of queueing it: if nothing waits ahead of
+    /// it, and it would leave as it is. Returns false, and does nothing, if that is not so: then it
+    /// is to be handed over with [`publish`](Self::publish). What is appended goes out before
+    /// everything that [`encode_next`](Self::encode_next) gives after that.
+    #[must_use]
+    pub fn encode_at_once(
+        &self,
+        message: &Message,
+        options: &DeliveryOptions,
+        scratch: &mut Vec<u8>,
+        out: &mut impl Sink,
+    ) -> bool {
+        match &self.phase {
+            Phase::Connected(connected) => {
+                let flow = &connected.flow;
+                flow.encode_at_once(message, options, scratch, out)
+            }
+            Phase::AwaitConnect { .. } | Phase::Deciding(_) | Phase::Ended(_) => false,
+        }
+    }
+
     /// Appends the next packet to send to `out`, as [`poll_packet`](Self::poll_packet) and
     /// [`Outgoing::encode`] do together, and without taking it out of where it waits. `scratch` is
     /// overwritten. The memory of a message that is over goes to `pool`.

@@ -28,6 +28,50 @@ fn the_qos_of_a_delivery_is_the_lower_of_published_and_granted() {
 }
 
 #[test]
+fn messages_of_all_kinds_in_one_turn_keep_their_order() {
+    // v5 MQTT-4.6.0-6, v3.1.1 MQTT-4.6.0-6: what is encoded as it arrives overtakes nothing.
+    for version in [V311, V5] {
+        let mut net = Net::new();
+        let (publisher, subscriber) = (net.join(clean(V311, "p")), net.join(clean(version, "s")));
+        net.subscribe(subscriber, "#", 2);
+        // PUBLISH to a at QoS 0 (1), QoS 1 (2), QoS 0 (3), QoS 2 (4), and twice QoS 0 (5, 6).
+        net.send_hex(
+            publisher,
+            "3004000161 31 32060001610001 32 3004000161 33 34060001610002 34 3004000161 35 3004000161 36",
+        );
+        net.expect(
+            subscriber,
+            &["a=1 q0", "a=2 q1", "a=3 q0", "a=4 q2", "a=5 q0", "a=6 q0"],
+        );
+    }
+}
+
+#[test]
+fn more_subscribers_than_there_are_places_for_early_output_get_the_same() {
+    let mut net = Net::new();
+    let publisher = net.join(clean(V311, "p"));
+    let subscribers: Vec<Who> = (0..300)
+        .map(|n| {
+            let who = net.join(clean(V311, &format!("s{n}")));
+            net.subscribe(who, "a", 0);
+            who
+        })
+        .collect();
+    for _ in 0..3 {
+        net.send_hex(publisher, "3004000161 31 3004000161 32");
+        for who in &subscribers {
+            net.expect(*who, &["a=1 q0", "a=2 q0"]);
+        }
+    }
+    // One that goes with something encoded for it leaves nothing to the next.
+    net.cut(subscribers[0]);
+    let next = net.join(clean(V311, "next"));
+    net.subscribe(next, "b", 0);
+    net.say(publisher, "b", "x", 0);
+    net.expect(next, &["b=x q0"]);
+}
+
+#[test]
 fn characters_that_are_discouraged_are_found_behind_plain_topics() {
     // v5 U-01; X311-1.5.3-a
     for topic in ["a\u{7}", "\u{7F}", "a/\u{85}", "\u{FDD0}"] {

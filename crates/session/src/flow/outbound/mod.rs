@@ -574,7 +574,7 @@ impl Outbound {
         }
     }
 
-    fn queued_messages(&self) -> usize {
+    pub(super) fn queued_messages(&self) -> usize {
         self.queue.len().saturating_add(self.queue_qos0.len())
     }
 

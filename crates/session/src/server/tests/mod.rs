@@ -56,7 +56,19 @@ fn quiet() -> Limits {
 /// Runs a script against a server that has accepted this CONNECT.
 fn check_connected(limits: Limits, connect: &str, script: Script<'_>) {
     let limits = Arc::new(limits);
-    let mut session = Session::new(Arc::clone(&limits), at(0.0));
+    let mut session = accepted(&limits, connect);
+    assert!(session.poll_packet(at(0.0)).is_some(), "CONNACK");
+    let mut server = Server {
+        session,
+        limits,
+        stored: SessionState::new(),
+    };
+    testing::run(&mut server, script);
+}
+
+/// Returns a session that has accepted this CONNECT, and is about to say so.
+fn accepted(limits: &Arc<Limits>, connect: &str) -> Session {
+    let mut session = Session::new(Arc::clone(limits), at(0.0));
     let connect = Packet::Connect(testing::connect(connect));
     session.handle_packet(connect, at(0.0)).expect("accepted");
     assert!(matches!(
@@ -66,13 +78,7 @@ fn check_connected(limits: Limits, connect: &str, script: Script<'_>) {
     session
         .accept(Acceptance::default(), at(0.0))
         .expect("fits");
-    assert!(session.poll_packet(at(0.0)).is_some(), "CONNACK");
-    let mut server = Server {
-        session,
-        limits,
-        stored: SessionState::new(),
-    };
-    testing::run(&mut server, script);
+    session
 }
 
 fn connected(limits: &Limits) -> Session {
@@ -103,6 +109,9 @@ impl Subject for Server {
     }
 
     fn command(&mut self, verb: &str, words: &str, now: Instant) {
+        if verb == "publish" {
+            return self.publish(words, now);
+        }
         let session = &mut self.session;
         let code = codes(words).first().copied().unwrap_or_default();
         match verb {
@@ -125,17 +134,6 @@ impl Subject for Server {
                 reason_code: code,
                 properties: properties(words),
             }),
-            "publish" => {
-                let message = message(words);
-                let ids = properties(words);
-                let options = DeliveryOptions {
-                    qos: message.qos(),
-                    retain: message.retain(),
-                    subscription_ids: ids.subscription_identifiers().collect::<SubscriptionIds>(),
-                    group: None,
-                };
-                session.publish(message, options, now).expect("taken");
-            }
             "acknowledge" => session.acknowledge_with(packet_id(words), code, properties(words)),
             "suback" => session.suback_with(packet_id(words), codes(words), properties(words)),
             "unsuback" => session.unsuback_with(packet_id(words), codes(words), properties(words)),
@@ -196,6 +194,26 @@ impl Subject for Server {
 }
 
 impl Server {
+    fn publish(&mut self, words: &str, now: Instant) {
+        let message = message(words);
+        let ids = properties(words);
+        let options = DeliveryOptions {
+            qos: message.qos(),
+            retain: message.retain(),
+            subscription_ids: ids.subscription_identifiers().collect::<SubscriptionIds>(),
+            group: None,
+        };
+        let (mut scratch, mut early) = (Vec::new(), Vec::new());
+        let session = &mut self.session;
+        let is_early = session.encode_at_once(&message, &options, &mut scratch, &mut early);
+        assert!(!is_early || !session.has_packet(), "something waits ahead");
+        session.publish(message, options, now).expect("taken");
+        if is_early {
+            let expected = self.encode_next(now);
+            assert_eq!(Some(early), expected, "what is encoded at once");
+        }
+    }
+
     /// Returns what a twin of the session encodes next.
     fn encode_next(&self, now: Instant) -> Option<Vec<u8>> {
         let (mut pool, mut out) = (MessagePool::new(8), Vec::new());

@@ -1,6 +1,62 @@
 //! Messages to a client: identifiers, windows, sizes, aliases, resending, expiry.
 
+use std::vec;
+
+use mqttstack_codec::QoS;
+
 use super::*;
+use crate::Message;
+
+#[test]
+fn a_message_is_encoded_at_once_where_it_would_leave_just_so() {
+    let qos0 = |qos| DeliveryOptions {
+        qos,
+        retain: false,
+        subscription_ids: SubscriptionIds::One(7),
+        group: None,
+    };
+    let limits = Arc::new(Limits {
+        topic_aliases_used_max: 5,
+        ..quiet()
+    });
+    let plain = || Message::builder("a", "x");
+    let is_early = |session: &Session, message: &Message, qos| {
+        let (mut scratch, mut out) = (Vec::new(), Vec::new());
+        let is_early = session.encode_at_once(message, &qos0(qos), &mut scratch, &mut out);
+        assert_eq!(out.is_empty(), !is_early);
+        is_early
+    };
+    for (connect, is_plain_peer) in [
+        ("v311 id=c", true),
+        ("v5 id=c", true),
+        ("v5 id=c psize=1000", false),
+        ("v5 id=c amax=5", false),
+    ] {
+        let mut session = accepted(&limits, connect);
+        let message = plain().build().expect("valid");
+        let early = |session: &Session, qos| is_early(session, &message, qos);
+        assert!(!early(&session, QoS::AtMostOnce), "CONNACK waits");
+        while session.poll_packet(at(0.0)).is_some() {}
+        assert_eq!(early(&session, QoS::AtMostOnce), is_plain_peer, "{connect}");
+        assert!(!early(&session, QoS::AtLeastOnce));
+        for large_or_fleeting in [
+            plain().expiry_interval(9),
+            Message::builder("a", vec![b'x'; 70_000]),
+            Message::builder("a".repeat(60_000), vec![b'x'; 8_000]),
+        ] {
+            let other = large_or_fleeting.build().expect("valid");
+            assert!(!is_early(&session, &other, QoS::AtMostOnce));
+        }
+        session
+            .publish(message.clone(), qos0(QoS::AtMostOnce), at(0.0))
+            .expect("taken");
+        assert!(!early(&session, QoS::AtMostOnce), "one waits ahead");
+        while session.poll_packet(at(0.0)).is_some() {}
+        assert_eq!(early(&session, QoS::AtMostOnce), is_plain_peer);
+        session.disconnect(ReasonCode::Success);
+        assert!(!early(&session, QoS::AtMostOnce), "it is over");
+    }
+}
 
 #[test]
 fn outbound_aliases_stay_within_the_maximum_of_the_client() {
