@@ -10,8 +10,8 @@ use super::connection::Connection;
 
 /// How many connections have early output at a time; messages for the others wait in their queues.
 const PLACES_MAX: usize = 255;
-/// How many bytes a connection may have of it when another message comes.
-const EARLY_BYTES_MAX: usize = 64 * 1024;
+/// How many bytes of topics, properties and payloads a connection may have of it.
+const EARLY_BYTES_MAX: usize = 16 * 1024;
 /// How many bytes of memory each place keeps for the next connection.
 const KEPT_BYTES_MAX: usize = 8 * 1024;
 
@@ -51,12 +51,18 @@ impl EarlyOutputs {
         let Some(place) = self.place_mut(number) else {
             return false;
         };
-        if place.bytes.len() >= bytes_max.min(EARLY_BYTES_MAX) {
-            return false;
-        }
+        let len = place.bytes.len().saturating_add(message.size());
+        let waiting = connection.output_bytes;
+        let has_room = len <= EARLY_BYTES_MAX && len.saturating_add(waiting) <= bytes_max;
         let session = &connection.session;
-        let is_encoded = session.encode_at_once(message, options, scratch, &mut place.bytes);
-        place.messages = place.messages.saturating_add(u64::from(is_encoded));
+        let is_encoded =
+            has_room && session.encode_at_once(message, options, scratch, &mut place.bytes);
+        if is_encoded {
+            place.messages = place.messages.saturating_add(1);
+        } else if place.messages == 0 {
+            connection.early = None;
+            self.free.push(number);
+        }
         is_encoded
     }
 

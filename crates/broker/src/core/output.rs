@@ -107,9 +107,13 @@ impl Core {
         let mut failed: Option<EncodeError> = None;
         let mut publishes = 0;
         if let Some(number) = connection.early.take() {
+            let is_ended = connection.session.is_ended();
             self.early.take(number, |early| {
-                outlet.buffer().extend_from_slice(&early.bytes);
-                publishes = early.messages;
+                // Who has said goodbye, or is told to go, gets no more messages.
+                if !is_ended {
+                    outlet.buffer().extend_from_slice(&early.bytes);
+                    publishes = early.messages;
+                }
             });
         }
         let mut packets = publishes;
@@ -156,8 +160,9 @@ impl Core {
     fn read_on(&mut self, id: ConnectionId, now: Instant) -> bool {
         self.work.begin();
         self.handle_unread(id, now);
-        self.connection(id)
-            .is_some_and(|connection| connection.session.has_packet())
+        self.connection(id).is_some_and(|it| {
+            it.session.has_packet() || it.early.is_some() || it.session.is_ended()
+        })
     }
 
     pub(super) fn mark_dirty(&mut self, id: ConnectionId) {

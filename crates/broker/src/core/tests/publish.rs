@@ -72,6 +72,16 @@ fn more_subscribers_than_there_are_places_for_early_output_get_the_same() {
 }
 
 #[test]
+fn who_leaves_in_the_turn_of_a_message_does_not_get_it() {
+    let mut net = Net::new();
+    let client = net.join(clean(V311, "c"));
+    net.subscribe(client, "a", 0);
+    // PUBLISH to a at QoS 0, and DISCONNECT.
+    net.send_hex(client, "3004000161 31 E000");
+    net.expect(client, &[]);
+}
+
+#[test]
 fn characters_that_are_discouraged_are_found_behind_plain_topics() {
     // v5 U-01; X311-1.5.3-a
     for topic in ["a\u{7}", "\u{7F}", "a/\u{85}", "\u{FDD0}"] {
