@@ -12,7 +12,7 @@ use std::{alloc::System, hint::black_box, sync::Arc, time::Duration};
 use cpu_time::ThreadCpuTime;
 use criterion::{Criterion, Throughput};
 use mqttstack_session::{
-    DeliveryOptions, Message, Outgoing, SubscriptionIds,
+    DeliveryOptions, Message, MessagePool, Outgoing, SubscriptionIds,
     codec::{
         Ack, Borrowed, Connect, Decoder, Delivery, Packet, PacketId, PacketRef, ProtocolVersion,
         Publish, QoS, ReasonCode, Shared,
@@ -54,9 +54,10 @@ fn main() {
         .configure_from_args();
     use Keeping::{Journal, Memory};
     use QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-    let cases: [Case; 10] = [
+    let cases: [Case; 11] = [
         ("receive QoS 0", receive(AtMostOnce, Memory)),
         ("receive QoS 1, PUBACK", receive(AtLeastOnce, Memory)),
+        ("receive QoS 1, PUBACK, pool", receive_in_pool()),
         (
             "receive QoS 1, PUBACK, journal",
             receive(AtLeastOnce, Journal),
@@ -175,6 +176,34 @@ fn take(session: &mut Session, packet: PacketRef<'_>, keeping: Keeping) -> usize
         answers += 1;
     }
     answers
+}
+
+/// Takes messages at QoS 1 in memory that is used again, as a broker does, and answers them.
+fn receive_in_pool() -> Box<dyn FnMut() -> usize> {
+    let mut session = connected(Keeping::Memory);
+    let mut pool = MessagePool::new(1);
+    Box::new(move || {
+        let mut answers = 0;
+        for packet_id in ids() {
+            let publish: Publish<Borrowed<'_>> = Publish {
+                delivery: Delivery::AtLeastOnce {
+                    packet_id,
+                    dup: false,
+                },
+                ..Publish::new(TOPIC, &PAYLOAD[..])
+            };
+            let arrival = session.handle_packet_in(Packet::Publish(publish), &mut pool, NOW);
+            let arrival = arrival.expect("in order").expect("a message");
+            black_box(&arrival.message);
+            session.acknowledge(packet_id, ReasonCode::Success);
+            pool.put(arrival.message);
+            while let Some(answer) = session.poll_packet(NOW) {
+                black_box(&answer);
+                answers += 1;
+            }
+        }
+        answers
+    })
 }
 
 /// The same with the codec before and behind: from the bytes of PUBLISH to those of PUBACK.
