@@ -256,3 +256,24 @@ impl Core {
         self.directory.rack.put(letter);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_that_are_needed_stay_and_the_others_go() {
+        let rack = LetterRack::default();
+        for _ in 0..10 {
+            rack.put(Box::new(Letter::new()));
+        }
+        assert!(rack.rest(), "they have just come");
+        // Three are needed at a time.
+        let busy: Vec<Box<Letter>> = (0..3).filter_map(|_| rack.take()).collect();
+        busy.into_iter().for_each(|letter| rack.put(letter));
+        assert!(rack.rest());
+        assert_eq!(rack.kept().letters.len(), 3);
+        assert!(!rack.rest(), "nobody has needed any");
+        assert!(rack.take().is_none());
+    }
+}
